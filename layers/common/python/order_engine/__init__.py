@@ -1,0 +1,1 @@
+"""The order execution engine: domain, use cases, venues, AWS adapters, wire models."""

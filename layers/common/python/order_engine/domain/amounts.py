@@ -1,0 +1,147 @@
+"""Tokens and amounts. Inside the engine an amount is an int in base units (u64); text only at the edge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
+
+from order_engine.domain.errors import InvalidAmount, UnknownToken
+
+U64_MAX = 2**64 - 1
+BPS = 10_000
+_MAX_DIGITS = 40
+_PRICE_DIGITS = 12
+_EXACT = Context(prec=100)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A mint that the engine trades.
+
+    Attributes:
+        symbol: the ticker, upper case.
+        mint: the mint's address, base58.
+        decimals: base units per whole token are 10 ** decimals.
+    """
+
+    symbol: str
+    mint: str
+    decimals: int
+
+    @property
+    def unit(self) -> int:
+        """Base units in one whole token."""
+        return int(10**self.decimals)
+
+
+SOL = Token("SOL", "So11111111111111111111111111111111111111112", 9)
+USDC = Token("USDC", "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v", 6)
+USDT = Token("USDT", "Es9vMFrzaCERmJfrF4H2FYD4KCoNkY11McCe8BenwNYB", 6)
+BONK = Token("BONK", "DezXAZ8z7PnrnRJjz3wXBoRgixCa6xjnB7YaB1pPB263", 5)
+JUP = Token("JUP", "JUPyiwrYJFskUPiHa7hkeR8VUtAeFoSYbKedZNsDvCN", 6)
+RAY = Token("RAY", "4k3Dyjzvzp8eMZWUXbBCjEvwSkkk59S5iCNLY3QrkX6R", 6)
+TOKENS: tuple[Token, ...] = (SOL, USDC, USDT, BONK, JUP, RAY)
+
+BY_MINT: dict[str, Token] = {t.mint: t for t in TOKENS}
+_BY_NAME: dict[str, Token] = {t.symbol: t for t in TOKENS} | BY_MINT
+
+
+def token(name: str, *, field: str | None = None) -> Token:
+    """Find a token by its symbol (upper case) or mint.
+
+    Raises:
+        UnknownToken: it is neither.
+    """
+    found = _BY_NAME.get(name)
+    if found is None:
+        known = ", ".join(t.symbol for t in TOKENS)
+        raise UnknownToken(f"This token is not traded here. Known tokens: {known}, or their mints.", field=field)
+    return found
+
+
+def parse_decimal(value: str | int | Decimal, *, field: str | None = None) -> Decimal:
+    """Read a positive finite number exactly.
+
+    Args:
+        value: plain decimal text ("1.5"), or a number that was never a float.
+
+    Raises:
+        InvalidAmount: not a number, not finite, not positive, or longer than any real amount.
+    """
+    if isinstance(value, str) and (not value.isascii() or value != value.strip() or "_" in value):
+        raise InvalidAmount('Write the number in plain digits, such as "1.5".', field=field)
+    try:
+        number = Decimal(value)
+    except (InvalidOperation, ValueError) as error:
+        raise InvalidAmount('Write the number in plain digits, such as "1.5".', field=field) from error
+    if not number.is_finite():
+        raise InvalidAmount("The number must be finite.", field=field)
+    if number <= 0:
+        raise InvalidAmount("The number must be greater than zero.", field=field)
+    if abs(number.adjusted()) > _MAX_DIGITS or len(number.as_tuple().digits) > _MAX_DIGITS:
+        raise InvalidAmount("The number has more digits than any amount can have.", field=field)
+    return number
+
+
+def parse_amount(value: str | int | Decimal, of: Token, *, field: str | None = None) -> int:
+    """Convert whole tokens, as a person writes them, to base units.
+
+    Args:
+        value: tokens, for example "1.5".
+        of: whose decimals apply.
+
+    Returns:
+        Base units, 1 to 2**64 - 1.
+
+    Raises:
+        InvalidAmount: not a positive number, finer than a base unit, or above u64.
+    """
+    number = parse_decimal(value, field=field)
+    units = number.scaleb(of.decimals, _EXACT)
+    if units != units.to_integral_value(context=_EXACT):
+        raise InvalidAmount(f"{of.symbol} has {of.decimals} decimals; this amount has more.", field=field)
+    if units > U64_MAX:
+        raise InvalidAmount("The amount is larger than a token account can hold (2^64 - 1 base units).", field=field)
+    return int(units)
+
+
+def format_amount(units: int, of: Token) -> str:
+    """Convert base units to whole tokens in plain digits, without trailing zeros."""
+    whole, rest = divmod(units, of.unit)
+    fraction = str(rest).rjust(of.decimals, "0").rstrip("0")
+    return f"{whole}.{fraction}" if fraction else str(whole)
+
+
+def price(amount_in: int, amount_out: int, token_in: Token, token_out: Token) -> Decimal:
+    """Whole output tokens per whole input token, to 12 significant digits."""
+    context = Context(prec=_PRICE_DIGITS, rounding=ROUND_HALF_EVEN)
+    return context.divide(
+        Decimal(amount_out).scaleb(-token_out.decimals), Decimal(amount_in).scaleb(-token_in.decimals)
+    )
+
+
+def format_price(value: Decimal) -> str:
+    """Plain digits, never an exponent."""
+    text = format(value, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def limit_min_out(amount_in: int, limit_price: Decimal, token_in: Token, token_out: Token) -> int:
+    """The least output, in base units of ``token_out``, that honours a limit price: rounded up.
+
+    Args:
+        amount_in: base units of ``token_in``.
+        limit_price: whole ``token_out`` per whole ``token_in``.
+    """
+    exact = _EXACT.multiply(Decimal(amount_in), limit_price).scaleb(token_out.decimals - token_in.decimals, _EXACT)
+    return int(exact.to_integral_value(rounding="ROUND_CEILING", context=_EXACT))
+
+
+def slippage_min_out(amount_out: int, slippage_bps: int) -> int:
+    """The least acceptable output after slippage, floored as the venues' programs do.
+
+    Args:
+        amount_out: the quoted output, base units.
+        slippage_bps: tolerance in basis points, 0 to 10 000.
+    """
+    return amount_out * (BPS - slippage_bps) // BPS

@@ -1,0 +1,94 @@
+"""Errors of the domain. Each carries a stable ``code`` that clients may rely on."""
+
+from __future__ import annotations
+
+
+class EngineError(Exception):
+    """Base of all errors that the engine raises on purpose.
+
+    Attributes:
+        code: stable, machine-readable, lower_snake_case.
+        message: one sentence a person understands.
+        field: the input field at fault (JSON name), or None.
+    """
+
+    code = "engine_error"
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+
+
+class InvalidInput(EngineError):
+    """Input that can never become an order."""
+
+    code = "invalid_request"
+
+
+class UnknownToken(InvalidInput):
+    code = "unknown_token"
+
+
+class InvalidAmount(InvalidInput):
+    code = "invalid_amount"
+
+
+class SameToken(InvalidInput):
+    code = "same_token"
+
+
+class IllegalTransition(EngineError):
+    """The lifecycle table does not allow this step."""
+
+    code = "illegal_transition"
+
+
+class OrderNotFound(EngineError):
+    code = "order_not_found"
+
+
+class TooLateToCancel(EngineError):
+    code = "too_late_to_cancel"
+
+
+class IdempotencyConflict(EngineError):
+    """The same idempotency key came with another body."""
+
+    code = "idempotency_conflict"
+
+
+class AttemptFailed(EngineError):
+    """One attempt to execute an order failed in a way that another attempt may cure."""
+
+    code = "attempt_failed"
+
+
+class NoRoute(AttemptFailed):
+    code = "no_route"
+
+
+class PriceImpactTooHigh(AttemptFailed):
+    code = "price_impact_too_high"
+
+
+class BuildFailed(AttemptFailed):
+    code = "build_failed"
+
+
+class VenueError(AttemptFailed):
+    """A venue could not answer."""
+
+    code = "venue_error"
+
+
+class QuoteRefused(EngineError):
+    """A pool cannot fill this amount: too little liquidity, or an output of zero."""
+
+    code = "quote_refused"
+
+
+class MalformedAccount(EngineError):
+    """Account bytes that are too short, or belong to another program or account type."""
+
+    code = "malformed_account"

@@ -1,0 +1,125 @@
+"""The one table of what may follow what, and the only functions that change an order.
+
+An order changes by applying one event. Each function is pure: it takes the order and the time and returns
+the next order, or raises IllegalTransition.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from order_engine.domain.errors import IllegalTransition
+from order_engine.domain.order import (
+    Detail,
+    Event,
+    Failure,
+    Fill,
+    Lease,
+    Order,
+    OrderRef,
+    OrderRequest,
+    Retry,
+    Routed,
+    SignedTransaction,
+    Status,
+    Submission,
+)
+
+TRANSITIONS: dict[Status, frozenset[Status]] = {
+    Status.OPEN: frozenset({Status.PENDING, Status.CANCELLED, Status.EXPIRED}),
+    Status.PENDING: frozenset({Status.ROUTING, Status.CANCELLED, Status.EXPIRED, Status.FAILED}),
+    Status.ROUTING: frozenset({Status.ROUTING, Status.BUILDING, Status.PENDING, Status.OPEN, Status.FAILED}),
+    Status.BUILDING: frozenset({Status.ROUTING, Status.SUBMITTED, Status.PENDING, Status.FAILED}),
+    Status.SUBMITTED: frozenset({Status.CONFIRMED, Status.PENDING, Status.FAILED}),
+    Status.CONFIRMED: frozenset(),
+    Status.FAILED: frozenset(),
+    Status.CANCELLED: frozenset(),
+    Status.EXPIRED: frozenset(),
+}
+TERMINAL: frozenset[Status] = frozenset(s for s, then in TRANSITIONS.items() if not then)
+CLAIMED: frozenset[Status] = frozenset({Status.ROUTING, Status.BUILDING, Status.SUBMITTED})
+FIRST: frozenset[Status] = frozenset({Status.OPEN, Status.PENDING})
+
+
+def place(ref: OrderRef, request: OrderRequest, fingerprint: str, now: int) -> Order:
+    """A new order: a market order is pending, a limit order rests as open."""
+    status = Status.OPEN if request.type == "limit" else Status.PENDING
+    return Order(ref, request, now, fingerprint, (Event(1, status, now, 0),))
+
+
+def _step(order: Order, status: Status, now: int, detail: Detail = None, *, attempt: int | None = None) -> Order:
+    if status not in TRANSITIONS[order.status]:
+        raise IllegalTransition(f"An order that is {order.status} cannot become {status}.")
+    last = order.events[-1]
+    # Clocks of several machines disagree a little; an order's own history never runs backwards.
+    event = Event(last.seq + 1, status, max(now, last.at), last.attempt if attempt is None else attempt, detail)
+    return replace(order, events=(*order.events, event))
+
+
+def _release(order: Order) -> Order:
+    return replace(order, lease=None)
+
+
+def claim(order: Order, lease: Lease, now: int) -> Order:
+    """Start, or start again, an attempt: routing under a new lease and fencing number.
+
+    A claim from pending begins the next attempt. Taking over from a dead worker continues the same one.
+    """
+    attempt = order.attempts + 1 if order.status is Status.PENDING else order.attempts
+    claimed = _step(order, Status.ROUTING, now, attempt=attempt)
+    return replace(claimed, version=order.version + 1, lease=lease, retry_at=None, resent_at=None, resends=0)
+
+
+def take_over(order: Order, lease: Lease) -> Order:
+    """Hold a submitted order without an event: its transaction's fate is to be found out, not a new attempt."""
+    if order.status is not Status.SUBMITTED:
+        raise IllegalTransition(f"Only a submitted order is taken over as it is; this one is {order.status}.")
+    return replace(order, version=order.version + 1, lease=lease, resent_at=None, resends=0)
+
+
+def route(order: Order, routed: Routed, now: int) -> Order:
+    """The route is chosen; the transaction is being built."""
+    return _step(order, Status.BUILDING, now, routed)
+
+
+def submit(order: Order, intent: SignedTransaction, now: int) -> Order:
+    """The signed transaction is stored, to be broadcast next."""
+    return replace(_step(order, Status.SUBMITTED, now, Submission(intent.signature)), intent=intent)
+
+
+def confirm(order: Order, fill: Fill, now: int) -> Order:
+    """The swap landed."""
+    return replace(_release(_step(order, Status.CONFIRMED, now, fill)), intent=None)
+
+
+def retry(order: Order, failure: Failure, retry_at: int, now: int) -> Order:
+    """The attempt failed and did not land; the next may start at ``retry_at``."""
+    back = _step(order, Status.PENDING, now, Retry(failure, retry_at))
+    return replace(_release(back), retry_at=retry_at, intent=None)
+
+
+def rest(order: Order, failure: Failure, retry_at: int, now: int) -> Order:
+    """The limit is no longer met: the order rests again and does not fire before ``retry_at``."""
+    back = _step(order, Status.OPEN, now, Retry(failure, retry_at))
+    # The attempt did not count: resting is what a limit order is for.
+    return replace(_release(back), retry_at=retry_at)
+
+
+def fire(order: Order, now: int) -> Order:
+    """The price crossed the limit."""
+    return replace(_step(order, Status.PENDING, now, attempt=0), retry_at=None)
+
+
+def fail(order: Order, failure: Failure, now: int) -> Order:
+    """Give up, with the reason."""
+    return replace(_release(_step(order, Status.FAILED, now, failure)), intent=None, retry_at=None)
+
+
+def cancel(order: Order, now: int) -> Order:
+    """The user withdrew the order before a worker had claimed it."""
+    return replace(_step(order, Status.CANCELLED, now), retry_at=None)
+
+
+def expire(order: Order, now: int) -> Order:
+    """The order's own time limit passed before it was executed."""
+    return replace(_step(order, Status.EXPIRED, now), retry_at=None)

@@ -1,0 +1,217 @@
+"""The order: a request and the events that happened to it. Everything else is derived."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import Literal
+
+from order_engine.domain.amounts import BY_MINT, Token
+from order_engine.domain.quote import Decision
+
+type OrderType = Literal["market", "limit"]
+
+
+class Status(StrEnum):
+    """Where an order is in its life. ``lifecycle.TRANSITIONS`` says what may follow what."""
+
+    OPEN = "open"
+    PENDING = "pending"
+    ROUTING = "routing"
+    BUILDING = "building"
+    SUBMITTED = "submitted"
+    CONFIRMED = "confirmed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRef:
+    """The key of an order. Ownership is part of it: another user's order cannot be addressed."""
+
+    user_id: str
+    order_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRequest:
+    """What the client asked for.
+
+    Attributes:
+        amount_in: base units of ``mint_in``.
+        slippage_bps: tolerance against the quote, basis points.
+        limit_price: whole output tokens per whole input token; limit orders only.
+        expires_at: milliseconds since the epoch; limit orders only.
+        wallet_address: the client's wallet, recorded as given.
+    """
+
+    type: OrderType
+    mint_in: str
+    mint_out: str
+    amount_in: int
+    slippage_bps: int
+    limit_price: Decimal | None = None
+    expires_at: int | None = None
+    wallet_address: str | None = None
+
+    @property
+    def token_in(self) -> Token:
+        return BY_MINT[self.mint_in]
+
+    @property
+    def token_out(self) -> Token:
+        return BY_MINT[self.mint_out]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an attempt or an order failed: a stable code and a sentence."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Detail of a return to pending (or open): what went wrong and when the next attempt may start."""
+
+    failure: Failure
+    retry_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """Detail of building: the decision, and the least output (base units) that the transaction accepts."""
+
+    decision: Decision
+    min_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """Detail of submitted: the signature under which the swap may land."""
+
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """Detail of confirmed: what landed. ``amount_out`` in base units."""
+
+    signature: str
+    amount_out: int
+    slot: int
+
+
+type Detail = Retry | Routed | Submission | Fill | Failure | None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One step of an order's life.
+
+    Attributes:
+        seq: 1, 2, 3… without a gap.
+        at: milliseconds since the epoch.
+        attempt: which attempt to execute it belongs to; 0 before the first.
+    """
+
+    seq: int
+    status: Status
+    at: int
+    attempt: int
+    detail: Detail = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right of one worker to change the order until a time (milliseconds since the epoch)."""
+
+    owner: str
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
+class SignedTransaction:
+    """A signed swap, stored before it is broadcast.
+
+    Attributes:
+        signature: identifies it on the chain; the same bytes can land once only.
+        raw: the bytes, base64.
+        last_valid_block_height: after this block height it can no longer land.
+    """
+
+    signature: str
+    raw: str
+    last_valid_block_height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An order as stored.
+
+    Attributes:
+        fingerprint: hash of the request, to tell a replay from a conflict.
+        events: never empty; the last one is the state.
+        version: the fencing number, raised by every claim.
+        lease: the worker that may write, if any.
+        retry_at: no attempt may start before (milliseconds since the epoch).
+        intent: the transaction that may be on the chain, from submitted until its fate is known.
+        resent_at: when the sweeper last sent a message for this order, and how often in a row.
+    """
+
+    ref: OrderRef
+    request: OrderRequest
+    created_at: int
+    fingerprint: str
+    events: tuple[Event, ...]
+    version: int = 0
+    lease: Lease | None = None
+    retry_at: int | None = None
+    intent: SignedTransaction | None = None
+    resent_at: int | None = None
+    resends: int = 0
+
+    @property
+    def status(self) -> Status:
+        return self.events[-1].status
+
+    @property
+    def seq(self) -> int:
+        return self.events[-1].seq
+
+    @property
+    def updated_at(self) -> int:
+        return self.events[-1].at
+
+    @property
+    def attempts(self) -> int:
+        """How many attempts to execute were started."""
+        return self.events[-1].attempt
+
+    @property
+    def routed(self) -> Routed | None:
+        """The latest routing decision."""
+        return next((e.detail for e in reversed(self.events) if isinstance(e.detail, Routed)), None)
+
+    @property
+    def fill(self) -> Fill | None:
+        """What landed, once confirmed."""
+        detail = self.events[-1].detail
+        return detail if isinstance(detail, Fill) else None
+
+    @property
+    def signature(self) -> str | None:
+        """The signature of the latest transaction."""
+        return next(
+            (e.detail.signature for e in reversed(self.events) if isinstance(e.detail, Submission | Fill)),
+            None,
+        )
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why the order failed, once failed."""
+        detail = self.events[-1].detail
+        return detail if isinstance(detail, Failure) and self.status is Status.FAILED else None

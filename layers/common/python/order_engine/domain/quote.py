@@ -1,0 +1,108 @@
+"""Pools, quotes and the routing decision: what is known before a transaction is built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal, Protocol
+
+type RouteKind = Literal["single", "path", "split"]
+
+RAYDIUM = "raydium"
+METEORA = "meteora"
+# Ties between venues are broken in this order.
+VENUES: tuple[str, ...] = (RAYDIUM, METEORA)
+
+
+class Pool(Protocol):
+    """A snapshot of one pool. Immutable: quoting changes nothing."""
+
+    @property
+    def pool_id(self) -> str:
+        """The pool's address."""
+
+    @property
+    def venue(self) -> str:
+        """One of ``VENUES``."""
+
+    @property
+    def kind(self) -> str:
+        """The program: cpmm, clmm, dlmm or damm2."""
+
+    @property
+    def mints(self) -> tuple[str, str]:
+        """The two mints, in the pool's own order."""
+
+    def quote(self, mint_in: str, amount_in: int) -> int:
+        """Output in base units for an exact input, after every fee of the pool.
+
+        Raises:
+            QuoteRefused: too little liquidity, or the output would be zero.
+        """
+
+    def spot(self, mint_in: str) -> tuple[int, int]:
+        """The marginal price before fees, as a ratio (numerator, denominator) of base units out per in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One swap in one pool. Amounts in base units; ``amount_out`` is what was quoted."""
+
+    venue: str
+    pool_id: str
+    mint_in: str
+    mint_out: str
+    amount_in: int
+    amount_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One way to fill an order.
+
+    Attributes:
+        venue: the venue, or several joined by "+".
+        kind: single pool, path through one intermediate token, or split over several.
+        legs: in execution order.
+        amount_out: base units out, after the pools' fees.
+        net_out: ``amount_out`` less the network fee expressed in the output token, base units.
+        price_impact_bps: loss against the marginal price before fees, basis points, two decimals.
+    """
+
+    venue: str
+    kind: RouteKind
+    legs: tuple[Leg, ...]
+    amount_out: int
+    net_out: int
+    price_impact_bps: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A venue that gave no quote, and why."""
+
+    venue: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The chosen route and all that was considered.
+
+    Attributes:
+        chosen: what will be executed.
+        quotes: the considered candidates, best net output first, the best of each venue among them.
+        left_out: venues that were late, broken, resting or without a pool.
+        reason: one sentence a person understands.
+        improvement_bps: net output over the best single-venue candidate, basis points.
+        improvement_over_other_bps: over the best of the other venue; None where it gave no quote.
+        network_fee_lamports: what the transaction is expected to cost.
+    """
+
+    chosen: Candidate
+    quotes: tuple[Candidate, ...]
+    left_out: tuple[LeftOut, ...]
+    reason: str
+    improvement_bps: Decimal
+    improvement_over_other_bps: Decimal | None
+    network_fee_lamports: int

@@ -1,0 +1,1 @@
+"""Use cases. They talk to the world through the Protocols in ``ports`` only."""

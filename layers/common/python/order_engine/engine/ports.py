@@ -1,0 +1,225 @@
+"""What the use cases need from the world. Adapters in ``aws`` and ``venues`` implement these; tests use fakes.
+
+Every method may raise for reasons of its own (a network, a throttle); the errors named here are the ones
+that carry meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Literal, Protocol
+
+from order_engine.domain.order import Order, OrderRef, SignedTransaction, Status
+from order_engine.domain.quote import Pool
+
+
+class OrderExists(Exception):
+    """The key is taken. ``current`` is what is stored under it."""
+
+    def __init__(self, current: Order) -> None:
+        super().__init__(current.ref.order_id)
+        self.current = current
+
+
+class Conflict(Exception):
+    """The order is no longer what the writer thought: someone else changed it, or the lease was lost.
+
+    ``current`` is what is stored now; None if nothing is.
+    """
+
+    def __init__(self, current: Order | None) -> None:
+        super().__init__("the order has changed")
+        self.current = current
+
+
+class ConnectionGone(Exception):
+    """The client's socket is closed."""
+
+
+class Clock(Protocol):
+    def now_ms(self) -> int:
+        """Milliseconds since the epoch."""
+
+    async def sleep(self, ms: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of orders, newest first. ``next_key`` continues after it; None on the last page."""
+
+    orders: tuple[Order, ...]
+    next_key: str | None
+
+
+class OrderStore(Protocol):
+    """Orders by key. Every read is consistent; every write is conditional."""
+
+    async def create(self, order: Order) -> None:
+        """Store a new order.
+
+        Raises:
+            OrderExists: the key is taken, with what is stored there.
+        """
+
+    async def get(self, ref: OrderRef) -> Order | None: ...
+
+    async def replace(self, old: Order, new: Order) -> None:
+        """Turn ``old`` into ``new`` if the stored order still has old's seq, version and lease owner.
+
+        A write whose answer was lost and that is tried again finds itself and succeeds.
+
+        Raises:
+            Conflict: it does not.
+        """
+
+    async def mark_resent(self, order: Order, now: int) -> None:
+        """Note that a message was sent again: sets ``resent_at`` and raises ``resends``, if nothing else changed.
+
+        Raises:
+            Conflict: the order has moved.
+        """
+
+    async def page(self, user_id: str, *, limit: int, after: str | None, status: Status | None) -> Page:
+        """A user's orders, newest first. ``after`` is a former page's ``next_key``."""
+
+    async def active(self, *, created_before: int, limit: int) -> Sequence[OrderRef]:
+        """Orders that are neither resting nor terminal, oldest first per shard."""
+
+    async def crossed(self, mint_in: str, mint_out: str, price: Decimal, *, limit: int) -> Sequence[OrderRef]:
+        """Resting limit orders of the pair whose limit price is at or below ``price``."""
+
+    async def expiring(self, *, now: int, limit: int) -> Sequence[OrderRef]:
+        """Orders with an own time limit that has passed and that are not terminal."""
+
+
+class OrderQueue(Protocol):
+    async def send(self, refs: Sequence[OrderRef]) -> None:
+        """Queue orders for execution. On an error, any of them may or may not have been sent."""
+
+    async def depth(self) -> Mapping[str, int]:
+        """Approximate numbers of messages: ``visible``, ``in_flight``, ``delayed``, ``dead``."""
+
+
+class Venue(Protocol):
+    @property
+    def name(self) -> str:
+        """One of ``VENUES``."""
+
+    async def pools(self, mint_in: str, mint_out: str) -> Sequence[Pool]:
+        """Fresh snapshots of the pools that can take part in a swap of the pair, directly or through another token.
+
+        Raises:
+            VenueError: the venue cannot answer.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionStatus:
+    """What the chain knows of a signature that landed (at ``confirmed`` commitment or above).
+
+    Attributes:
+        amount_out: base units received; None if it landed with an error.
+        error: the error it landed with, else None.
+    """
+
+    slot: int
+    amount_out: int | None
+    error: str | None = None
+
+
+class Chain(Protocol):
+    async def build(self, order: Order, *, min_out: int) -> SignedTransaction:
+        """Build and sign the swap of the order's chosen route. Nothing is broadcast.
+
+        Raises:
+            AttemptFailed: it cannot be built.
+        """
+
+    async def broadcast(self, tx: SignedTransaction) -> None:
+        """Send the bytes. Idempotent by signature. Any error means that the outcome is unknown."""
+
+    async def status(self, tx: SignedTransaction, *, search_history: bool) -> TransactionStatus | None:
+        """What became of it; None where the chain does not know it."""
+
+    async def block_height(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A client's socket. It follows the orders in ``order_ids``, or all of the user's.
+
+    Attributes:
+        single: it was opened for one order and is closed after that order's last event.
+    """
+
+    user_id: str
+    connection_id: str
+    order_ids: frozenset[str] = field(default_factory=frozenset)
+    follows_all: bool = False
+    single: bool = False
+
+    def follows(self, order_id: str) -> bool:
+        return self.follows_all or order_id in self.order_ids
+
+
+class ConnectionStore(Protocol):
+    async def add(self, connection: Connection, *, expires_at: int) -> None:
+        """Remember a socket until ``expires_at`` (milliseconds since the epoch)."""
+
+    async def follow(self, user_id: str, connection_id: str, order_id: str | None) -> None:
+        """Follow one order more, or all (None).
+
+        Raises:
+            ConnectionGone: the connection is not known any more.
+        """
+
+    async def remove(self, user_id: str, connection_id: str) -> None: ...
+
+    async def of_user(self, user_id: str) -> Sequence[Connection]:
+        """All sockets of a user, read consistently."""
+
+
+class Push(Protocol):
+    async def post(self, connection_id: str, frame: bytes) -> None:
+        """Send one frame.
+
+        Raises:
+            ConnectionGone: the socket is closed.
+        """
+
+    async def close(self, connection_id: str) -> None:
+        """Close the socket; closing a closed one is no error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What one finished order adds to its user's statistics.
+
+    Attributes:
+        sequence: the stream's sequence number, zero-padded so that text order is number order.
+        latency_ms: from accepted to the end.
+    """
+
+    sequence: str
+    status: Status
+    venue: str | None
+    latency_ms: int
+    order_type: Literal["market", "limit"]
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Totals of a user's finished orders. ``latency_counts`` are counts per bucket of ``stats.BUCKETS_MS``."""
+
+    by_status: Mapping[str, int]
+    by_venue: Mapping[str, int]
+    latency_counts: Mapping[int, int]
+
+
+class StatisticsStore(Protocol):
+    async def count(self, user_id: str, tallies: Sequence[Tally]) -> None:
+        """Add tallies in stream order. Those already counted, by sequence, are skipped."""
+
+    async def of_user(self, user_id: str) -> Statistics: ...

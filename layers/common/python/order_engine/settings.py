@@ -1,0 +1,122 @@
+"""The configuration of every function: the only reader of the environment.
+
+The infrastructure takes the environment's names from here, so that the two cannot drift apart. A setting's
+environment name is its field name in upper case.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, Self
+
+
+class SettingsError(ValueError):
+    """A setting is missing or cannot be read; names it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings, with their defaults. Times are milliseconds, rates are shares of one.
+
+    Attributes:
+        stage: the deployment's name.
+        orders_table, connections_table, accounts_table: table names.
+        orders_queue_url: the queue that starts executions.
+        dead_letters_queue_url: what the order queue gave up on.
+        quarantine_queue_url: what cannot be read is kept here.
+        websocket_url: the public address of the WebSocket stage (wss://…).
+        connections_endpoint: the management address for pushing to sockets (https://…).
+        ticket_secret_arn: the Secrets Manager secret that signs stream tickets.
+        oidc_issuer: tokens of this issuer are accepted on the HTTP API; empty for none.
+        quote_delay_ms: how long the paper venues take to quote.
+        quote_deadline_ms: a venue later than this is left out.
+        landing_min_ms, landing_max_ms: how long the paper chain takes to land a transaction.
+        failure_rate: the share of paper transactions that fail for no economic reason.
+        market_seed: the paper market is a function of this and the time.
+        max_retries: attempts after the first.
+        retry_base_ms: wait before the first retry; doubles with each.
+        max_price_impact_bps: a route that moves the price more is refused.
+        lease_ms: how long a worker may hold an order; longer than a worker may run.
+        landing_poll_ms: how often the chain is asked about a broadcast transaction.
+        rebroadcast_ms: how often the same bytes are sent again while nothing is known.
+        orders_per_minute, orders_burst: a user's rate limit.
+        watch_beat_ms: how often resting orders are compared with the market.
+        sweep_beat_ms: how often stranded orders are looked for.
+    """
+
+    stage: str = "local"
+    orders_table: str = ""
+    connections_table: str = ""
+    accounts_table: str = ""
+    orders_queue_url: str = ""
+    dead_letters_queue_url: str = ""
+    quarantine_queue_url: str = ""
+    websocket_url: str = ""
+    connections_endpoint: str = ""
+    ticket_secret_arn: str = ""
+    oidc_issuer: str = ""
+    quote_delay_ms: int = 200
+    quote_deadline_ms: int = 1500
+    landing_min_ms: int = 2000
+    landing_max_ms: int = 3000
+    failure_rate: float = 0.05
+    market_seed: int = 1
+    max_retries: int = 3
+    retry_base_ms: int = 1000
+    max_price_impact_bps: int = 1000
+    lease_ms: int = 20_000
+    landing_poll_ms: int = 100
+    rebroadcast_ms: int = 2000
+    orders_per_minute: int = 100
+    orders_burst: int = 100
+    watch_beat_ms: int = 2000
+    sweep_beat_ms: int = 10_000
+
+    def __post_init__(self) -> None:
+        if self.landing_min_ms > self.landing_max_ms:
+            raise SettingsError("LANDING_MIN_MS must not be above LANDING_MAX_MS.")
+        if not 0 <= self.failure_rate <= 1:
+            raise SettingsError("FAILURE_RATE must be between 0 and 1.")
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, int) and value < 0:
+                raise SettingsError(f"{item.name.upper()} must not be negative.")
+
+    @classmethod
+    def load(cls, environment: Mapping[str, str] | None = None) -> Self:
+        """Read the settings from the process's environment (or the mapping given).
+
+        Raises:
+            SettingsError: a value cannot be read as its type, or lies outside its range.
+        """
+        source = os.environ if environment is None else environment
+        values: dict[str, Any] = {}
+        for item in fields(cls):
+            text = source.get(item.name.upper())
+            if text is None or text == "":
+                continue
+            kind = type(item.default) if item.default is not MISSING else str
+            try:
+                values[item.name] = kind(text)
+            except ValueError as error:
+                name = item.name.upper()
+                raise SettingsError(f"{name} must be {_KINDS[kind]}, not {text!r}.") from error
+        return cls(**values)
+
+
+_KINDS: dict[type, str] = {int: "a whole number", float: "a number", str: "text"}
+
+
+def environment(**values: str | int | float) -> dict[str, str]:
+    """Environment variables for the settings given by field name.
+
+    Raises:
+        SettingsError: no such setting.
+    """
+    known = {item.name for item in fields(Settings)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise SettingsError(f"Unknown settings: {', '.join(unknown)}.")
+    return {name.upper(): str(value) for name, value in values.items()}
