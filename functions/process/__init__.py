@@ -1,0 +1,1 @@
+"""Workers: execute queued orders, resolve dead letters, sweep."""

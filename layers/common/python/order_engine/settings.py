@@ -26,6 +26,7 @@ class Settings:
         orders_queue_url: the queue that starts executions.
         dead_letters_queue_url: what the order queue gave up on.
         quarantine_queue_url: what cannot be read is kept here.
+        stream_failures_queue_url: records of the stream that cannot be read are kept here.
         websocket_url: the public address of the WebSocket stage (wss://…).
         connections_endpoint: the management address for pushing to sockets (https://…).
         ticket_secret_arn: the Secrets Manager secret that signs stream tickets.
@@ -53,6 +54,7 @@ class Settings:
     orders_queue_url: str = ""
     dead_letters_queue_url: str = ""
     quarantine_queue_url: str = ""
+    stream_failures_queue_url: str = ""
     websocket_url: str = ""
     connections_endpoint: str = ""
     ticket_secret_arn: str = ""

@@ -1,0 +1,1 @@
+"""What crosses the edges: HTTP bodies, queue messages, WebSocket frames."""

@@ -1,0 +1,65 @@
+# Everything that a person or CI does with this project. `make` alone lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := .tools/bin/uv
+STAGE ?= dev
+SEEDS ?= 100000
+# The pinned CDK command line; node comes with the virtual environment.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(UV): requirements/uv.txt
+	@echo "Installing uv into .tools ..."
+	@$(PYTHON) -m venv .tools || { echo "python3 needs its venv module (on Debian: apt install python3-venv)."; exit 1; }
+	@.tools/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@touch $@
+
+$(VENV)/.ready: $(UV) requirements/dev.txt pyproject.toml .python-version
+	@echo "Installing the project into $(VENV) (Python $$(cat .python-version)) ..."
+	@test -x $(BIN)/python || $(UV) venv --quiet $(VENV)
+	@$(UV) pip sync --quiet --python $(VENV) --require-hashes requirements/dev.txt
+	@$(UV) pip install --quiet --python $(VENV) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: setup
+setup: $(VENV)/.ready ## install everything that the project needs into .venv
+
+.PHONY: run
+run: $(VENV)/.ready ## run the whole stack on this machine (Ctrl-C stops it)
+	@exec $(BIN)/python -m local
+
+.PHONY: test
+test: lint ## lint, check types and import rules, run all tests
+	$(BIN)/pytest -n 2 --dist loadfile -q
+
+.PHONY: lint
+lint: $(VENV)/.ready ## ruff, mypy, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: $(VENV)/.ready ## format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: lock
+lock: $(VENV)/.ready ## pin the dependencies again: names, versions and hashes
+	cd requirements && for name in layer dev; do \
+		../$(UV) pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --universal --python-version 3.13 \
+			--custom-compile-command "make lock" $$name.in --output-file $$name.txt; done
+	cd requirements && ../$(UV) pip compile --quiet --generate-hashes --no-emit-index-url --universal --python-version 3.8 \
+		--custom-compile-command "make lock" uv.in --output-file uv.txt
+
+.PHONY: clean
+clean: ## remove what was built and installed
+	rm -rf $(VENV) .tools build cdk.out node_modules tools/node_modules

@@ -1,0 +1,314 @@
+"""The HTTP API as a FastAPI application."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, Header, Path, Query, Request, Response
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+from order_engine import bootstrap
+from order_engine.domain.amounts import parse_amount, token
+from order_engine.domain.errors import InvalidInput, SameToken
+from order_engine.domain.order import OrderRef, OrderRequest, Status
+from order_engine.engine.accounts import SCOPES, TICKET_MS, Identity, Rate, RateLimited, Ticket, sign_ticket
+from order_engine.engine.quoting import gather_pools
+from order_engine.engine.route import decide
+from order_engine.engine.stats import quantile
+from order_engine.wire.requests import PlaceOrderBody, parse_json
+from order_engine.wire.times import to_text
+from order_engine.wire.views import decision_view, order_view
+
+from submit import pages, problems
+from submit.schemas import (
+    COMMON_ERRORS,
+    AcceptedView,
+    HealthView,
+    OrderListView,
+    OrderView,
+    QuoteView,
+    StatsView,
+    problem_answers,
+)
+
+MAX_BODY = 16_384
+DESCRIPTION = """Execute Solana swaps over Raydium and Meteora, exactly once.
+
+Post an order, get `202` with an order id and a WebSocket address, and follow it to `confirmed` or `failed`.
+Errors are [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problem details with a stable `code`.
+"""
+
+
+class ExactRequest(Request):
+    """A request whose JSON numbers are read exactly."""
+
+    async def json(self) -> Any:
+        return parse_json(await self.body())
+
+
+class ExactRoute(APIRoute):
+    """Bounds the body, insists on JSON, and reads it exactly."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handler = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            if request.method == "POST":
+                await _check_body(request)
+            return await handler(ExactRequest(request.scope, request.receive))
+
+        return handle
+
+
+async def _check_body(request: Request) -> None:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if len(await request.body()) > MAX_BODY:
+        raise problems.Problem(413, "body_too_large", f"The body is larger than {MAX_BODY} bytes.")
+    if kind != "application/json":
+        raise problems.Problem(415, "unsupported_media_type", "Send the order as application/json.")
+
+
+def identity(request: Request) -> Identity:
+    """Who is calling, as the API's authorizer found."""
+    event = request.scope.get("aws.event") or {}
+    authorizer = event.get("requestContext", {}).get("authorizer", {})
+    if "lambda" in authorizer:
+        found = authorizer["lambda"]
+        rate = found.get("ordersPerMinute") or None
+        return Identity(
+            found["userId"], frozenset(found["scopes"].split()), found["keyId"], int(rate) if rate else None
+        )
+    if "jwt" in authorizer:
+        claims = authorizer["jwt"]["claims"]
+        scopes = frozenset(str(claims.get("scope", "")).split()) & frozenset(SCOPES)
+        return Identity(f"oidc:{claims['sub']}", scopes, "oidc")
+    raise problems.Problem(401, "unauthorized", "Send an API key.", headers={"WWW-Authenticate": "Bearer"})
+
+
+def _may(scope: str) -> Callable[[Identity], Identity]:
+    def check(caller: Annotated[Identity, Depends(identity)]) -> Identity:
+        if scope not in caller.scopes:
+            raise problems.Problem(403, "insufficient_scope", f"This key lacks the scope “{scope}”.")
+        return caller
+
+    return check
+
+
+Trader = Annotated[Identity, Depends(_may("trade"))]
+Reader = Annotated[Identity, Depends(_may("read"))]
+OrderId = Annotated[str, Path(alias="orderId", min_length=1, max_length=64, description="The order's id.")]
+
+router = APIRouter(prefix="/api", route_class=ExactRoute)
+
+
+@router.post(
+    "/orders/execute",
+    status_code=202,
+    response_model=AcceptedView,
+    responses=problem_answers(413, 415, 422, 429, 503),
+    operation_id="executeOrder",
+    summary="Accept an order for execution",
+    tags=["orders"],
+)
+async def execute_order(
+    body: PlaceOrderBody,
+    caller: Trader,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            alias="Idempotency-Key",
+            min_length=1,
+            max_length=255,
+            pattern=r"^[\x21-\x7e]+$",
+            description="The same key with the same body gives the same order, as long as the order is kept.",
+        ),
+    ] = None,
+) -> JSONResponse:
+    request = body.to_request(bootstrap.CLOCK.now_ms())
+    rate = await _admit(caller)
+    placed = await bootstrap.place()(caller.user_id, request, idempotency_key)
+    order = placed.order
+    content = {
+        "orderId": order.ref.order_id,
+        "status": order.events[0].status.value,
+        "createdAt": to_text(order.created_at),
+        "wsUrl": await _socket_url(order.ref),
+    }
+    headers = {"Location": f"/api/orders/{order.ref.order_id}", "RateLimit-Policy": _policy(rate)}
+    if placed.replayed:
+        headers["Idempotent-Replayed"] = "true"
+    return JSONResponse(content, 202, headers=headers)
+
+
+async def _admit(caller: Identity) -> Rate:
+    settings = bootstrap.settings()
+    per_minute = caller.orders_per_minute or settings.orders_per_minute
+    rate = Rate(per_minute, max(1, settings.orders_burst))
+    try:
+        await bootstrap.accounts().admit(caller.user_id, rate, bootstrap.CLOCK.now_ms())
+    except RateLimited as error:
+        problem = problems.of_engine(error)
+        problem.headers["RateLimit-Policy"] = _policy(rate)
+        problem.headers["RateLimit"] = f'"orders";r=0;t={problem.headers["Retry-After"]}'
+        raise problem from error
+    return rate
+
+
+def _policy(rate: Rate) -> str:
+    return f'"orders";q={rate.per_minute};w=60'
+
+
+async def _socket_url(ref: OrderRef) -> str:
+    # The ticket's end is rounded up, so that a replayed request within the same minute gets the same answer.
+    now = bootstrap.CLOCK.now_ms()
+    expires_at = (now // TICKET_MS + 2) * TICKET_MS
+    secret = (await bootstrap.ticket_secrets().accepted())[0]
+    ticket = sign_ticket(Ticket(ref.user_id, ref.order_id, expires_at), secret)
+    return f"{bootstrap.settings().websocket_url}?ticket={ticket}"
+
+
+@router.get(
+    "/orders/{orderId}",
+    response_model=OrderView,
+    responses=problem_answers(404),
+    operation_id="getOrder",
+    summary="Read an order with all its events",
+    tags=["orders"],
+)
+async def get_order(order_id: OrderId, caller: Reader) -> JSONResponse:
+    order = await bootstrap.orders().get(OrderRef(caller.user_id, order_id))
+    if order is None:
+        raise problems.Problem(404, "order_not_found", "There is no such order.")
+    return JSONResponse(order_view(order))
+
+
+@router.delete(
+    "/orders/{orderId}",
+    response_model=OrderView,
+    responses=problem_answers(404, 409),
+    operation_id="cancelOrder",
+    summary="Cancel an order that no worker has claimed",
+    tags=["orders"],
+)
+async def cancel_order(order_id: OrderId, caller: Trader) -> JSONResponse:
+    return JSONResponse(order_view(await bootstrap.cancel()(OrderRef(caller.user_id, order_id))))
+
+
+@router.get(
+    "/orders",
+    response_model=OrderListView,
+    operation_id="listOrders",
+    responses=problem_answers(422),
+    summary="List your orders, newest first",
+    tags=["orders"],
+)
+async def list_orders(
+    caller: Reader,
+    status: Annotated[Status | None, Query(description="Only orders in this status.")] = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    cursor: Annotated[str | None, Query(min_length=1, max_length=200, description="`nextCursor` of a page.")] = None,
+) -> JSONResponse:
+    after = None if cursor is None else _open_cursor(cursor)
+    page = await bootstrap.orders().page(caller.user_id, limit=limit, after=after, status=status)
+    content: dict[str, Any] = {"orders": [order_view(order, events=False) for order in page.orders]}
+    if page.next_key is not None:
+        content["nextCursor"] = base64.urlsafe_b64encode(page.next_key.encode()).decode().rstrip("=")
+    return JSONResponse(content)
+
+
+def _open_cursor(cursor: str) -> str:
+    """The key that a cursor stands for. It holds a place in the caller's own list and nothing else."""
+    refused = InvalidInput("This cursor is not one of ours. Start again without it.", field="cursor")
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
+    except (binascii.Error, ValueError) as error:
+        raise refused from error
+    moment, mark, order_id = text.partition("#")
+    if not (len(moment) == 13 and moment.isdigit() and mark and 0 < len(order_id) <= 64 and order_id.isprintable()):
+        raise refused
+    return text
+
+
+@router.get(
+    "/quote",
+    response_model=QuoteView,
+    responses=problem_answers(422),
+    operation_id="getQuote",
+    summary="Quote all candidates and the route that an order would take",
+    tags=["market"],
+)
+async def get_quote(
+    caller: Reader,
+    token_in: Annotated[str, Query(alias="tokenIn", min_length=1, max_length=44)],
+    token_out: Annotated[str, Query(alias="tokenOut", min_length=1, max_length=44)],
+    amount_in: Annotated[str, Query(alias="amountIn", min_length=1, max_length=64)],
+) -> JSONResponse:
+    source, target = token(token_in, field="tokenIn"), token(token_out, field="tokenOut")
+    if source is target:
+        raise SameToken("tokenIn and tokenOut are the same token.", field="tokenOut")
+    amount = parse_amount(amount_in, source, field="amountIn")
+    settings = bootstrap.settings()
+    pools, left_out = await gather_pools(
+        bootstrap.venues(), source.mint, target.mint, deadline_ms=settings.quote_deadline_ms, clock=bootstrap.CLOCK
+    )
+    decision = decide(
+        pools,
+        mint_in=source.mint,
+        mint_out=target.mint,
+        amount_in=amount,
+        left_out=left_out,
+        max_price_impact_bps=settings.max_price_impact_bps,
+    )
+    request = OrderRequest("market", source.mint, target.mint, amount, 0)
+    return JSONResponse({"at": to_text(bootstrap.CLOCK.now_ms()), **decision_view(request, decision)})
+
+
+@router.get(
+    "/stats",
+    response_model=StatsView,
+    operation_id="getStats",
+    summary="Your orders in numbers, and the queue's depth",
+    tags=["market"],
+)
+async def get_stats(caller: Reader) -> JSONResponse:
+    totals, depth = await asyncio.gather(bootstrap.statistics().of_user(caller.user_id), bootstrap.queue().depth())
+    latency = {f"p{share}": quantile(totals.latency_counts, share) for share in (50, 90, 99)}
+    return JSONResponse(
+        {
+            "queue": {
+                "waiting": depth["visible"] + depth["delayed"],
+                "inFlight": depth["in_flight"],
+                "dead": depth["dead"],
+            },
+            "finished": sum(totals.by_status.values()),
+            "byStatus": totals.by_status,
+            "byVenue": totals.by_venue,
+            "latencyMs": latency,
+        }
+    )
+
+
+def create_app() -> FastAPI:
+    """The application, without any state."""
+    app = FastAPI(
+        title="Order execution engine",
+        version="1.0.0",
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        responses=COMMON_ERRORS,
+        redirect_slashes=False,
+    )
+    problems.install(app)
+    app.include_router(router)
+    pages.install(app)
+
+    @app.get("/health", response_model=HealthView, operation_id="health", summary="Is the API up?", tags=["service"])
+    async def health() -> JSONResponse:
+        return JSONResponse({"status": "ok", "stage": bootstrap.settings().stage})
+
+    return app

@@ -1,0 +1,60 @@
+"""The authorizer of both APIs: an API key, or for a socket a stream ticket."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from order_engine import bootstrap
+from order_engine.domain.errors import EngineError
+from order_engine.engine.accounts import Identity, identify_key, identify_ticket
+from order_engine.observability import logger
+from order_engine.runtime import Context, entry
+
+
+async def handle(event: Mapping[str, Any], context: Context) -> dict[str, Any]:
+    """Answer an HTTP API authorizer request (payload 2.0, simple response) or a WebSocket one (policy)."""
+    websocket = "methodArn" in event
+    try:
+        identity = await _identify(event, websocket=websocket)
+    except EngineError as error:
+        logger.info("refused: %s", error.code)
+        identity = None
+    if websocket:
+        return _policy(identity, str(event["methodArn"]))
+    return {"isAuthorized": identity is not None, "context": _context(identity)}
+
+
+async def _identify(event: Mapping[str, Any], *, websocket: bool) -> Identity:
+    now = bootstrap.CLOCK.now_ms()
+    headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+    ticket = (event.get("queryStringParameters") or {}).get("ticket")
+    if websocket and ticket:
+        return identify_ticket(ticket, await bootstrap.ticket_secrets().accepted(), now)
+    return await identify_key(bootstrap.accounts(), headers.get("authorization"), now)
+
+
+def _context(identity: Identity | None) -> dict[str, str]:
+    if identity is None:
+        return {}
+    return {
+        "userId": identity.user_id,
+        "scopes": " ".join(sorted(identity.scopes)),
+        "keyId": identity.key_id,
+        "orderId": identity.order_id or "",
+        "ordersPerMinute": str(identity.orders_per_minute or ""),
+    }
+
+
+def _policy(identity: Identity | None, arn: str) -> dict[str, Any]:
+    return {
+        "principalId": identity.user_id if identity else "nobody",
+        "policyDocument": {
+            "Version": "2012-10-17",
+            "Statement": [{"Action": "execute-api:Invoke", "Effect": "Allow" if identity else "Deny", "Resource": arn}],
+        },
+        "context": _context(identity),
+    }
+
+
+lambda_handler = entry(handle)

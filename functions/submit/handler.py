@@ -1,0 +1,21 @@
+"""The HTTP API's Lambda handler."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mangum import Mangum
+from order_engine import observability
+from order_engine.runtime import Context, event_loop
+
+from submit.app import create_app
+
+event_loop()
+_http = Mangum(create_app(), lifespan="off", text_mime_types=["text/", "application/", "image/svg+xml"])
+
+
+def lambda_handler(event: dict[str, Any], context: Context) -> dict[str, Any]:
+    """Serve one HTTP API request (payload 2.0)."""
+    event_loop()
+    with observability.invocation(context.function_name, context.aws_request_id):
+        return _http(event, context)  # type: ignore[arg-type]

@@ -1,0 +1,143 @@
+"""Errors as RFC 9457 problem details: a stable code, a sentence, the field. Nothing internal ever leaves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from order_engine.domain import errors
+from order_engine.engine.accounts import NotAuthorized, RateLimited
+from order_engine.observability import count, logger
+from starlette.exceptions import HTTPException
+
+MEDIA_TYPE = "application/problem+json"
+
+TITLES: dict[int, str] = {
+    400: "Bad request",
+    401: "Not authorized",
+    403: "Forbidden",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Conflict",
+    413: "Too large",
+    415: "Unsupported media type",
+    422: "Invalid request",
+    429: "Too many requests",
+    500: "Internal error",
+    503: "Unavailable",
+}
+
+_STATUS: dict[type[errors.EngineError], int] = {
+    NotAuthorized: 401,
+    errors.OrderNotFound: 404,
+    errors.TooLateToCancel: 409,
+    errors.IdempotencyConflict: 422,
+    RateLimited: 429,
+    errors.InvalidInput: 422,
+    errors.NoRoute: 422,
+    errors.PriceImpactTooHigh: 422,
+}
+
+
+class Problem(Exception):
+    """An answer that is an error."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        field: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        problems: Sequence[Mapping[str, str | None]] = (),
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.field = field
+        self.headers = dict(headers or {})
+        self.problems = list(problems)
+
+    def response(self) -> JSONResponse:
+        content: dict[str, Any] = {
+            "type": f"urn:order-engine:problem:{self.code}",
+            "title": TITLES[self.status],
+            "status": self.status,
+            "code": self.code,
+            "detail": self.detail,
+        }
+        if self.field is not None:
+            content["field"] = self.field
+        if self.problems:
+            content["errors"] = self.problems
+        return JSONResponse(content, self.status, headers=self.headers, media_type=MEDIA_TYPE)
+
+
+def of_engine(error: errors.EngineError) -> Problem:
+    status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 500)
+    headers: dict[str, str] = {}
+    if isinstance(error, RateLimited):
+        headers["Retry-After"] = str(max(1, -(-error.retry_after_ms // 1000)))
+    if isinstance(error, NotAuthorized):
+        headers["WWW-Authenticate"] = "Bearer"
+    return Problem(status, error.code, error.message, field=error.field, headers=headers)
+
+
+def of_validation(found: Sequence[Mapping[str, Any]]) -> Problem:
+    """One problem for all that is wrong with a body or query, each with its field."""
+    listed = [{"field": _field(item["loc"]), "message": _sentence(item)} for item in found]
+    first = listed[0]
+    return Problem(422, "invalid_request", str(first["message"]), field=first["field"], problems=listed)
+
+
+def _field(location: Sequence[Any]) -> str | None:
+    """The JSON name of the field: the first part of the location that is one."""
+    names = [part for part in location if isinstance(part, str) and part not in ("body", "query", "path", "header")]
+    # What a client invented is its own text: it is shown only if it looks like a name.
+    return names[0] if names and re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,63}", names[0]) else None
+
+
+def _sentence(item: Mapping[str, Any]) -> str:
+    message = str(item["msg"]).removeprefix("Value error, ")
+    return {
+        "missing": "This field is required.",
+        "extra_forbidden": "There is no such field.",
+    }.get(str(item["type"]), message if message.endswith(".") else f"{message}.")
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of the application as a problem."""
+
+    @app.exception_handler(Problem)
+    async def on_problem(request: Request, error: Problem) -> JSONResponse:
+        return error.response()
+
+    @app.exception_handler(errors.EngineError)
+    async def on_engine_error(request: Request, error: errors.EngineError) -> JSONResponse:
+        return of_engine(error).response()
+
+    @app.exception_handler(RequestValidationError)
+    async def on_invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        return of_validation(error.errors()).response()
+
+    @app.exception_handler(HTTPException)
+    async def on_http(request: Request, error: HTTPException) -> JSONResponse:
+        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request")
+        detail = {
+            404: "There is nothing at this address.",
+            405: "This address does not take this method.",
+        }.get(error.status_code, "The request could not be read.")
+        status = error.status_code if error.status_code in TITLES else 400
+        return Problem(status, code, detail, headers=error.headers).response()
+
+    @app.exception_handler(Exception)
+    async def on_crash(request: Request, error: Exception) -> JSONResponse:
+        logger.error("request failed", exc_info=error)
+        count("RequestsFailed")
+        return Problem(503, "unavailable", "The service could not do this now. Nothing was accepted.").response()

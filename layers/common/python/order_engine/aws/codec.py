@@ -1,0 +1,336 @@
+"""Orders as DynamoDB items.
+
+The events are a list of small JSON texts: a write appends one, and what it costs depends on the item's size, so
+names are short and tokens are written as symbols. An event's sequence number is its place in the list.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from order_engine.domain import lifecycle
+from order_engine.domain.amounts import BY_MINT, token
+from order_engine.domain.order import (
+    Detail,
+    Event,
+    Failure,
+    Fill,
+    Lease,
+    Order,
+    OrderRef,
+    OrderRequest,
+    Retry,
+    Routed,
+    SignedTransaction,
+    Status,
+    Submission,
+)
+from order_engine.domain.quote import Candidate, Decision, LeftOut, Leg
+
+type Item = dict[str, Any]
+
+# Active orders are spread over this many index partitions; each takes 1000 writes a second.
+ACTIVE_SHARDS = 4
+EXPIRY_SHARDS = 4
+_PRICE_WHOLE, _PRICE_FRACTION = 20, 20
+
+
+class Corrupt(ValueError):
+    """An item that is not an order."""
+
+
+def _dump(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+# --- indexes -----------------------------------------------------------------------------------------------------
+
+
+def shard(order_id: str, shards: int) -> int:
+    return int.from_bytes(hashlib.sha256(order_id.encode()).digest()[:2]) % shards
+
+
+def time_key(ms: int, order_id: str = "") -> str:
+    """Text that sorts by time, then by order."""
+    return f"{ms:013d}#{order_id}"
+
+
+def price_key(price: Decimal) -> str:
+    """Text that sorts as the price does: 20 digits before the point and 20 after, rounded down."""
+    scaled = int(price.scaleb(_PRICE_FRACTION))
+    return f"{scaled:0{_PRICE_WHOLE + _PRICE_FRACTION}d}"
+
+
+def trigger_partition(mint_in: str, mint_out: str) -> str:
+    return f"trigger#{BY_MINT[mint_in].symbol}/{BY_MINT[mint_out].symbol}"
+
+
+def index_keys(order: Order) -> dict[str, str]:
+    """The sparse indexes' keys that the order has now; a terminal order has none."""
+    if order.status in lifecycle.TERMINAL:
+        return {}
+    order_id, request = order.ref.order_id, order.request
+    keys: dict[str, str] = {}
+    if order.status is Status.OPEN and request.limit_price is not None:
+        keys["work_pk"] = trigger_partition(request.mint_in, request.mint_out)
+        keys["work_sk"] = f"{price_key(request.limit_price)}#{order_id}"
+    else:
+        keys["work_pk"] = f"active#{shard(order_id, ACTIVE_SHARDS)}"
+        keys["work_sk"] = time_key(order.created_at, order_id)
+    if request.expires_at is not None:
+        keys["expiry_pk"] = f"expiry#{shard(order_id, EXPIRY_SHARDS)}"
+        keys["expiry_sk"] = time_key(request.expires_at, order_id)
+    return keys
+
+
+# --- events ------------------------------------------------------------------------------------------------------
+
+
+def _encode_candidate(candidate: Candidate) -> list[object]:
+    legs = [
+        [
+            leg.venue,
+            leg.pool_id,
+            BY_MINT[leg.mint_in].symbol,
+            BY_MINT[leg.mint_out].symbol,
+            leg.amount_in,
+            leg.amount_out,
+        ]
+        for leg in candidate.legs
+    ]
+    impact = str(candidate.price_impact_bps)
+    return [candidate.venue, candidate.kind, candidate.amount_out, candidate.net_out, impact, legs]
+
+
+def _decode_candidate(value: list[Any]) -> Candidate:
+    venue, kind, amount_out, net_out, impact, legs = value
+    return Candidate(
+        venue=venue,
+        kind=kind,
+        legs=tuple(Leg(v, pool, token(a).mint, token(b).mint, i, o) for v, pool, a, b, i, o in legs),
+        amount_out=amount_out,
+        net_out=net_out,
+        price_impact_bps=Decimal(impact),
+    )
+
+
+def _encode_detail(detail: Detail) -> dict[str, object]:
+    match detail:
+        case None:
+            return {}
+        case Retry():
+            return {"e": [detail.failure.code, detail.failure.message], "r": detail.retry_at}
+        case Routed():
+            decision = detail.decision
+            quotes = list(decision.quotes)
+            # The chosen candidate is nearly always among the quotes: its place is enough.
+            chosen = quotes.index(decision.chosen) if decision.chosen in quotes else _encode_candidate(decision.chosen)
+            other = decision.improvement_over_other_bps
+            return {
+                "q": [_encode_candidate(quote) for quote in quotes],
+                "c": chosen,
+                "x": [[left.venue, left.reason] for left in decision.left_out],
+                "y": decision.reason,
+                "i": str(decision.improvement_bps),
+                "o": None if other is None else str(other),
+                "f": decision.network_fee_lamports,
+                "m": detail.min_out,
+            }
+        case Submission():
+            return {"h": detail.signature}
+        case Fill():
+            return {"h": detail.signature, "out": detail.amount_out, "slot": detail.slot}
+        case Failure():
+            return {"e": [detail.code, detail.message]}
+
+
+def _decode_detail(status: Status, value: Mapping[str, Any]) -> Detail:
+    if status in (Status.PENDING, Status.OPEN):
+        return Retry(Failure(*value["e"]), value["r"]) if "e" in value else None
+    if status is Status.BUILDING:
+        quotes = tuple(_decode_candidate(quote) for quote in value["q"])
+        chosen = value["c"]
+        return Routed(
+            Decision(
+                chosen=quotes[chosen] if isinstance(chosen, int) else _decode_candidate(chosen),
+                quotes=quotes,
+                left_out=tuple(LeftOut(*left) for left in value["x"]),
+                reason=value["y"],
+                improvement_bps=Decimal(value["i"]),
+                improvement_over_other_bps=None if value["o"] is None else Decimal(value["o"]),
+                network_fee_lamports=value["f"],
+            ),
+            value["m"],
+        )
+    if status is Status.SUBMITTED:
+        return Submission(value["h"])
+    if status is Status.CONFIRMED:
+        return Fill(value["h"], value["out"], value["slot"])
+    if status is Status.FAILED:
+        return Failure(*value["e"])
+    return None
+
+
+def encode_event(event: Event) -> str:
+    return _dump({"s": event.status.value, "t": event.at, "a": event.attempt, **_encode_detail(event.detail)})
+
+
+def decode_event(seq: int, text: str) -> Event:
+    value = json.loads(text)
+    status = Status(value["s"])
+    return Event(seq, status, value["t"], value["a"], _decode_detail(status, value))
+
+
+# --- orders ------------------------------------------------------------------------------------------------------
+
+
+def _encode_request(request: OrderRequest) -> str:
+    value: dict[str, object] = {
+        "t": request.type,
+        "i": BY_MINT[request.mint_in].symbol,
+        "o": BY_MINT[request.mint_out].symbol,
+        "a": request.amount_in,
+        "s": request.slippage_bps,
+    }
+    if request.limit_price is not None:
+        value["l"] = str(request.limit_price)
+    if request.expires_at is not None:
+        value["x"] = request.expires_at
+    if request.wallet_address is not None:
+        value["w"] = request.wallet_address
+    return _dump(value)
+
+
+def _decode_request(text: str) -> OrderRequest:
+    value = json.loads(text)
+    return OrderRequest(
+        type=value["t"],
+        mint_in=token(value["i"]).mint,
+        mint_out=token(value["o"]).mint,
+        amount_in=value["a"],
+        slippage_bps=value["s"],
+        limit_price=Decimal(value["l"]) if "l" in value else None,
+        expires_at=value.get("x"),
+        wallet_address=value.get("w"),
+    )
+
+
+def key_of(ref: OrderRef) -> Item:
+    return {"user_id": {"S": ref.user_id}, "order_id": {"S": ref.order_id}}
+
+
+def _state(order: Order) -> dict[str, str | int | None]:
+    """The attributes that change with the order, besides its events. None means absent."""
+    intent = order.intent
+    keys = index_keys(order)
+    return {
+        "status": order.status.value,
+        "seq": order.seq,
+        "version": order.version,
+        "lease_owner": order.lease.owner if order.lease else None,
+        "lease_until": order.lease.until if order.lease else None,
+        "retry_at": order.retry_at,
+        "intent": _dump([intent.signature, intent.raw, intent.last_valid_block_height]) if intent else None,
+        "resent_at": order.resent_at,
+        "resends": order.resends or None,
+        "work_pk": keys.get("work_pk"),
+        "work_sk": keys.get("work_sk"),
+        "expiry_pk": keys.get("expiry_pk"),
+        "expiry_sk": keys.get("expiry_sk"),
+    }
+
+
+def _value(value: str | int) -> dict[str, str]:
+    return {"S": value} if isinstance(value, str) else {"N": str(value)}
+
+
+def to_item(order: Order) -> Item:
+    """The whole item of a new order."""
+    item = key_of(order.ref)
+    item["by_time"] = {"S": time_key(order.created_at, order.ref.order_id)}
+    item["request"] = {"S": _encode_request(order.request)}
+    item["fingerprint"] = {"S": order.fingerprint}
+    item["events"] = {"L": [{"S": encode_event(event)} for event in order.events]}
+    item |= {name: _value(value) for name, value in _state(order).items() if value is not None}
+    return item
+
+
+def from_item(item: Mapping[str, Any]) -> Order:
+    """Read an item, or an image of the stream.
+
+    Raises:
+        Corrupt: it is not an order.
+    """
+    try:
+        intent = json.loads(item["intent"]["S"]) if "intent" in item else None
+        events = tuple(decode_event(seq, text["S"]) for seq, text in enumerate(item["events"]["L"], start=1))
+        return Order(
+            ref=OrderRef(item["user_id"]["S"], item["order_id"]["S"]),
+            request=_decode_request(item["request"]["S"]),
+            created_at=int(item["by_time"]["S"].partition("#")[0]),
+            fingerprint=item["fingerprint"]["S"],
+            events=events,
+            version=int(item["version"]["N"]),
+            lease=Lease(item["lease_owner"]["S"], int(item["lease_until"]["N"])) if "lease_owner" in item else None,
+            retry_at=_number(item, "retry_at"),
+            intent=SignedTransaction(*intent) if intent else None,
+            resent_at=_number(item, "resent_at"),
+            resends=_number(item, "resends") or 0,
+        )
+    except (KeyError, ValueError, TypeError, IndexError, AttributeError, ArithmeticError) as error:
+        raise Corrupt(f"not an order: {type(error).__name__} {error}") from error
+    except Exception as error:
+        # A token or number that the domain refuses.
+        raise Corrupt(f"not an order: {error}") from error
+
+
+def _number(item: Mapping[str, Any], name: str) -> int | None:
+    return int(item[name]["N"]) if name in item else None
+
+
+def update_of(old: Order, new: Order) -> dict[str, Any]:
+    """The parts of an UpdateItem call that turns ``old`` into ``new`` and nothing else into anything.
+
+    The condition is all that ``old`` was: its sequence number, its fencing number and its lease.
+    """
+    names: dict[str, str] = {"#seq": "seq", "#version": "version", "#owner": "lease_owner"}
+    values: Item = {":old_seq": _value(old.seq), ":old_version": _value(old.version)}
+    conditions = ["#seq = :old_seq", "#version = :old_version"]
+    if old.lease is None:
+        conditions.append("attribute_not_exists(#owner)")
+    else:
+        values[":old_owner"] = {"S": old.lease.owner}
+        conditions.append("#owner = :old_owner")
+    before, after = _state(old), _state(new)
+    sets: list[str] = []
+    removes: list[str] = []
+    for number, (name, value) in enumerate(after.items()):
+        if value == before[name]:
+            continue
+        names[f"#n{number}"] = name
+        if value is None:
+            removes.append(f"#n{number}")
+        else:
+            values[f":n{number}"] = _value(value)
+            sets.append(f"#n{number} = :n{number}")
+    added = new.events[len(old.events) :]
+    if added:
+        names["#events"] = "events"
+        values[":added"] = {"L": [{"S": encode_event(event)} for event in added]}
+        sets.append("#events = list_append(#events, :added)")
+    clauses = []
+    if sets:
+        clauses.append(f"SET {', '.join(sets)}")
+    if removes:
+        clauses.append(f"REMOVE {', '.join(removes)}")
+    return {
+        "Key": key_of(old.ref),
+        "UpdateExpression": " ".join(clauses),
+        "ConditionExpression": " AND ".join(conditions),
+        "ExpressionAttributeNames": names,
+        "ExpressionAttributeValues": values,
+    }

@@ -1,0 +1,185 @@
+"""The composition root: settings in, wired use cases out, built once per process and only as far as used."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from order_engine.aws import clients
+from order_engine.clock import SystemClock
+from order_engine.observability import LogObserver
+from order_engine.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from order_engine.aws.accounts import DynamoAccounts, TicketSecrets
+    from order_engine.aws.connections import DynamoConnections
+    from order_engine.aws.orders import DynamoOrders
+    from order_engine.aws.push import ApiGatewayPush
+    from order_engine.aws.queue import SqsMailbox, SqsOrderQueue
+    from order_engine.aws.statistics import DynamoStatistics
+    from order_engine.engine.cancel import Cancel
+    from order_engine.engine.dead_letters import ResolveDeadLetter
+    from order_engine.engine.execute import Execute
+    from order_engine.engine.place import Place
+    from order_engine.engine.ports import Venue
+    from order_engine.engine.push import PushEvents, Subscribe
+    from order_engine.engine.sweep import Sweep
+    from order_engine.venues.market import PaperMarket
+
+CLOCK = SystemClock()
+OBSERVER = LogObserver()
+
+
+@cache
+def settings() -> Settings:
+    return Settings.load()
+
+
+@cache
+def orders() -> DynamoOrders:
+    from order_engine.aws.orders import DynamoOrders
+
+    return DynamoOrders(clients.dynamodb(), settings().orders_table)
+
+
+@cache
+def connections() -> DynamoConnections:
+    from order_engine.aws.connections import DynamoConnections
+
+    return DynamoConnections(clients.dynamodb(), settings().connections_table)
+
+
+@cache
+def statistics() -> DynamoStatistics:
+    from order_engine.aws.statistics import DynamoStatistics
+
+    return DynamoStatistics(clients.dynamodb(), settings().accounts_table)
+
+
+@cache
+def queue() -> SqsOrderQueue:
+    from order_engine.aws.queue import SqsOrderQueue
+
+    return SqsOrderQueue(clients.sqs(), settings().orders_queue_url, settings().dead_letters_queue_url)
+
+
+@cache
+def dead_letters() -> SqsOrderQueue:
+    from order_engine.aws.queue import SqsOrderQueue
+
+    return SqsOrderQueue(clients.sqs(), settings().dead_letters_queue_url)
+
+
+@cache
+def accounts() -> DynamoAccounts:
+    from order_engine.aws.accounts import DynamoAccounts
+
+    return DynamoAccounts(clients.dynamodb(), settings().accounts_table)
+
+
+@cache
+def ticket_secrets() -> TicketSecrets:
+    from order_engine.aws.accounts import TicketSecrets
+
+    return TicketSecrets(clients.secrets(), settings().ticket_secret_arn)
+
+
+@cache
+def quarantine() -> SqsMailbox:
+    from order_engine.aws.queue import SqsMailbox
+
+    return SqsMailbox(clients.sqs(), settings().quarantine_queue_url)
+
+
+@cache
+def stream_failures() -> SqsMailbox:
+    from order_engine.aws.queue import SqsMailbox
+
+    return SqsMailbox(clients.sqs(), settings().stream_failures_queue_url)
+
+
+@cache
+def push() -> ApiGatewayPush:
+    from order_engine.aws.push import ApiGatewayPush
+
+    return ApiGatewayPush(clients.connections(settings().connections_endpoint))
+
+
+@cache
+def market() -> PaperMarket:
+    from order_engine.venues.market import PaperMarket
+
+    return PaperMarket(settings().market_seed)
+
+
+@cache
+def venues() -> Sequence[Venue]:
+    from order_engine.domain.quote import VENUES
+    from order_engine.venues.paper import PaperVenue
+
+    return tuple(PaperVenue(name, market(), CLOCK, settings().quote_delay_ms) for name in VENUES)
+
+
+@cache
+def place() -> Place:
+    from order_engine.engine.place import Place
+
+    return Place(orders(), queue(), CLOCK, OBSERVER)
+
+
+@cache
+def cancel() -> Cancel:
+    from order_engine.engine.cancel import Cancel
+
+    return Cancel(orders(), CLOCK, OBSERVER)
+
+
+@cache
+def execute() -> Execute:
+    from order_engine.engine.execute import Execute, ExecutionPolicy
+    from order_engine.engine.retry import RetryPolicy
+    from order_engine.venues.paper import PaperChain
+
+    given = settings()
+    chain = PaperChain(market(), CLOCK, given.landing_min_ms, given.landing_max_ms, given.failure_rate)
+    policy = ExecutionPolicy(
+        retry=RetryPolicy(given.max_retries, given.retry_base_ms),
+        lease_ms=given.lease_ms,
+        quote_deadline_ms=given.quote_deadline_ms,
+        landing_poll_ms=given.landing_poll_ms,
+        rebroadcast_ms=given.rebroadcast_ms,
+        max_price_impact_bps=given.max_price_impact_bps,
+    )
+    return Execute(orders(), venues(), chain, CLOCK, policy, OBSERVER)
+
+
+@cache
+def resolve_dead_letter() -> ResolveDeadLetter:
+    from order_engine.engine.dead_letters import ResolveDeadLetter
+
+    return ResolveDeadLetter(execute())
+
+
+@cache
+def sweep() -> Sweep:
+    from order_engine.engine.sweep import Sweep
+
+    return Sweep(orders(), queue(), venues(), CLOCK, OBSERVER, settings().quote_deadline_ms)
+
+
+@cache
+def push_events() -> PushEvents:
+    from order_engine.engine.push import PushEvents
+    from order_engine.wire.views import event_frame
+
+    return PushEvents(connections(), push(), statistics(), event_frame, OBSERVER)
+
+
+@cache
+def subscribe() -> Subscribe:
+    from order_engine.engine.push import Subscribe
+    from order_engine.wire.views import snapshot_frame
+
+    return Subscribe(orders(), connections(), push(), snapshot_frame, CLOCK)

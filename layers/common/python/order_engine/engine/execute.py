@@ -1,0 +1,323 @@
+"""Execute one order: claim, route, build, store the intent, broadcast, find out what became of it.
+
+The rules that make it exactly once are in ``docs/reliability.md``. In short: whoever wants to change an order
+claims it by one conditional write; every later write is fenced by that claim; the signed transaction is stored
+before it is broadcast; after the broadcast only the chain can say that it did not happen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from order_engine.domain import lifecycle
+from order_engine.domain.amounts import limit_min_out, slippage_min_out
+from order_engine.domain.errors import AttemptFailed
+from order_engine.domain.order import (
+    Failure,
+    Fill,
+    Lease,
+    Order,
+    OrderRef,
+    Routed,
+    SignedTransaction,
+    Status,
+)
+from order_engine.engine.ports import Chain, Clock, Conflict, OrderStore, TransactionStatus, Venue
+from order_engine.engine.quoting import gather_pools
+from order_engine.engine.retry import RetryPolicy, after_failure, lost_workers
+from order_engine.engine.route import decide
+
+MAX_LOST_WORKERS = 3
+MAX_EVENTS = 150
+_CLAIM_TRIES = 3
+# A wait shorter than the queue's resolution of one second is waited out by the worker itself.
+_SHORT_WAIT_MS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The message is spent: the order has ended or rests, for this reason."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """The message must come again after ``delay_ms``, for this reason."""
+
+    delay_ms: int
+    reason: str
+
+
+type Verdict = Done | Later
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a worker should do with an order, and why. ``wait_ms`` goes with ``wait``."""
+
+    action: str  # claim | take_over | wait | drop | expire | abandon
+    reason: str
+    wait_ms: int = 0
+
+
+class Observer(Protocol):
+    """Told what happens, for logs and metrics."""
+
+    def changed(self, order: Order) -> None: ...
+
+    def noted(self, order_id: str, what: str, reason: str) -> None: ...
+
+
+class Silent:
+    """An observer that says nothing."""
+
+    def changed(self, order: Order) -> None: ...
+
+    def noted(self, order_id: str, what: str, reason: str) -> None: ...
+
+
+class _ChainSilent(Exception):
+    """The chain gave no answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionPolicy:
+    """Limits of one execution; milliseconds and basis points."""
+
+    retry: RetryPolicy
+    lease_ms: int = 20_000
+    quote_deadline_ms: int = 1500
+    landing_poll_ms: int = 100
+    rebroadcast_ms: int = 2000
+    max_price_impact_bps: int = 1000
+
+
+def next_step(order: Order, now: int) -> Step:
+    """Decide what a worker that was handed this order should do. Pure."""
+    if order.status in lifecycle.TERMINAL:
+        return Step("drop", f"already {order.status}")
+    if order.status is Status.OPEN:
+        return Step("drop", "resting until its limit is met")
+    if order.lease is not None and now < order.lease.until:
+        return Step("wait", "held by another worker", order.lease.until - now)
+    if order.status is Status.SUBMITTED:
+        return Step("take_over", "its worker is gone; the chain knows what became of the transaction")
+    expires_at = order.request.expires_at
+    if order.status is Status.PENDING:
+        if expires_at is not None and expires_at <= now:
+            return Step("expire", "its time limit has passed")
+        if order.retry_at is not None and now < order.retry_at:
+            return Step("wait", "waiting to be tried again", order.retry_at - now)
+    elif lost_workers(order) >= MAX_LOST_WORKERS:
+        return Step("abandon", f"{MAX_LOST_WORKERS + 1} workers were lost during this attempt")
+    if order.seq >= MAX_EVENTS:
+        return Step("abandon", f"no end after {MAX_EVENTS} events")
+    return Step("claim", "free")
+
+
+@dataclass(frozen=True, slots=True)
+class Execute:
+    """The use case. One instance serves many orders at once."""
+
+    orders: OrderStore
+    venues: Sequence[Venue]
+    chain: Chain
+    clock: Clock
+    policy: ExecutionPolicy
+    observer: Observer
+
+    async def __call__(self, ref: OrderRef, *, worker: str, deadline: int) -> Verdict:
+        """Bring an order as far as possible before ``deadline``.
+
+        Args:
+            worker: a name that no other execution ever has; it owns the lease.
+            deadline: milliseconds since the epoch after which nothing may be begun.
+
+        Returns:
+            Whether the message is spent or must come again.
+
+        Raises:
+            KeyError: there is no such order.
+            Exception: the store failed; the message must come again.
+        """
+        order = await self.orders.get(ref)
+        if order is None:
+            raise KeyError(ref)
+        for _ in range(_CLAIM_TRIES):
+            step = next_step(order, self.clock.now_ms())
+            if step.action == "drop":
+                return Done(step.reason)
+            if step.action == "wait":
+                if step.wait_ms > _SHORT_WAIT_MS or self.clock.now_ms() + step.wait_ms >= deadline:
+                    return Later(step.wait_ms, step.reason)
+                await self.clock.sleep(step.wait_ms)
+                # Someone may have acted in the meantime; the claim below is conditional on what was read.
+                step = next_step(order, self.clock.now_ms())
+                if step.action == "wait":
+                    return Later(step.wait_ms, step.reason)
+            try:
+                return await self._begin(order, step, worker, deadline)
+            except Conflict as conflict:
+                if conflict.current is None:
+                    raise KeyError(ref) from conflict
+                self.observer.noted(ref.order_id, "conflict", f"{step.action} lost to {conflict.current.status}")
+                order = conflict.current
+        return Later(_SHORT_WAIT_MS, "contended")
+
+    async def _begin(self, order: Order, step: Step, worker: str, deadline: int) -> Verdict:
+        now = self.clock.now_ms()
+        lease = Lease(worker, now + self.policy.lease_ms)
+        if step.action == "expire":
+            await self._write(order, lifecycle.expire(order, now))
+            return Done(step.reason)
+        if step.action == "abandon":
+            failure = Failure("worker_lost", f"The order was given up: {step.reason}.")
+            if order.status is Status.PENDING or order.seq >= MAX_EVENTS:
+                await self._write(order, lifecycle.fail(order, failure, now))
+                return Done(step.reason)
+            return await self._retry(order, failure)
+        if step.action == "take_over":
+            held = await self._write(order, lifecycle.take_over(order, lease))
+            return await self._settle(held, deadline, known=True)
+        claimed = await self._write(order, lifecycle.claim(order, lease, now))
+        return await self._attempt(claimed, deadline)
+
+    async def _write(self, old: Order, new: Order) -> Order:
+        await self.orders.replace(old, new)
+        if new.seq != old.seq:
+            self.observer.changed(new)
+        return new
+
+    async def _attempt(self, order: Order, deadline: int) -> Verdict:
+        """From routing to submitted. Until the intent is stored nothing can have reached the chain."""
+        routed = await self._guard(self._route(order), "routing_failed")
+        if isinstance(routed, Failure):
+            return await self._retry(order, routed)
+        request = order.request
+        if request.limit_price is not None and routed.decision.chosen.amount_out < routed.min_out:
+            now = self.clock.now_ms()
+            failure = Failure("limit_not_met", "At its full size the order would miss its limit; it rests again.")
+            await self._write(order, lifecycle.rest(order, failure, now + self.policy.retry.rest_ms, now))
+            return Done(failure.message)
+        order = await self._write(order, lifecycle.route(order, routed, self.clock.now_ms()))
+        tx = await self._guard(self.chain.build(order, min_out=routed.min_out), "build_failed")
+        if isinstance(tx, Failure):
+            return await self._retry(order, tx)
+        order = await self._write(order, lifecycle.submit(order, tx, self.clock.now_ms()))
+        return await self._settle(order, deadline, known=False)
+
+    async def _guard[T](self, work: Awaitable[T], code: str) -> T | Failure:
+        """The result, or why this attempt failed. For work that cannot have touched the chain."""
+        try:
+            return await work
+        except AttemptFailed as error:
+            return Failure(error.code, error.message)
+        except Exception as error:  # noqa: BLE001 - a venue's client may raise anything; the attempt failed, no more
+            return Failure(code, f"{type(error).__name__} while the order was being prepared.")
+
+    async def _route(self, order: Order) -> Routed:
+        request = order.request
+        pools, left_out = await gather_pools(
+            self.venues,
+            request.mint_in,
+            request.mint_out,
+            deadline_ms=self.policy.quote_deadline_ms,
+            clock=self.clock,
+        )
+        decision = decide(
+            pools,
+            mint_in=request.mint_in,
+            mint_out=request.mint_out,
+            amount_in=request.amount_in,
+            left_out=left_out,
+            max_price_impact_bps=self.policy.max_price_impact_bps,
+        )
+        min_out = slippage_min_out(decision.chosen.amount_out, request.slippage_bps)
+        if request.limit_price is not None:
+            limit = limit_min_out(request.amount_in, request.limit_price, request.token_in, request.token_out)
+            min_out = max(min_out, limit)
+        return Routed(decision, min_out)
+
+    async def _settle(self, order: Order, deadline: int, *, known: bool) -> Verdict:
+        """Broadcast what is stored and follow it to its end.
+
+        An error or a silence of the chain means that nothing is known, and never that nothing happened.
+
+        Args:
+            known: the transaction may have been broadcast before, so the chain is asked first.
+        """
+        tx = order.intent
+        if tx is None:
+            raise ValueError("A submitted order has no stored transaction.")
+        sent_at: int | None = None
+        if known:
+            verdict = await self._look(order, tx, deadline, check_expiry=True)
+            if verdict is not None:
+                return verdict
+        while True:
+            now = self.clock.now_ms()
+            beat = sent_at is None or now - sent_at >= self.policy.rebroadcast_ms
+            if beat:
+                sent_at = now
+                with contextlib.suppress(_ChainSilent):
+                    await self._ask(self.chain.broadcast(tx), deadline)
+            verdict = await self._look(order, tx, deadline, check_expiry=beat)
+            if verdict is not None:
+                return verdict
+            now = self.clock.now_ms()
+            if now + self.policy.landing_poll_ms >= deadline:
+                held = order.lease.until - now if order.lease else 0
+                return Later(max(0, held), "the chain has not answered yet")
+            await self.clock.sleep(self.policy.landing_poll_ms)
+
+    async def _look(self, order: Order, tx: SignedTransaction, deadline: int, *, check_expiry: bool) -> Verdict | None:
+        """Ask the chain, and write what it proves. None while nothing is proved."""
+        try:
+            status = await self._ask(self.chain.status(tx, search_history=False), deadline)
+            if status is None:
+                if (
+                    not check_expiry
+                    or await self._ask(self.chain.block_height(), deadline) <= tx.last_valid_block_height
+                ):
+                    return None
+                # The look-up must come after the height: a transaction may have landed in the last valid block.
+                status = await self._ask(self.chain.status(tx, search_history=True), deadline)
+        except _ChainSilent:
+            return None
+        if status is None:
+            return await self._retry(order, Failure("expired", "The transaction expired without landing."))
+        return await self._landed(order, tx, status)
+
+    async def _landed(self, order: Order, tx: SignedTransaction, status: TransactionStatus) -> Verdict:
+        if status.error is not None or status.amount_out is None:
+            code, _, message = (status.error or "unknown").partition(": ")
+            return await self._retry(order, Failure(code, message or code))
+        fill = Fill(tx.signature, status.amount_out, status.slot)
+        await self._write(order, lifecycle.confirm(order, fill, self.clock.now_ms()))
+        return Done("confirmed")
+
+    async def _retry(self, order: Order, failure: Failure) -> Verdict:
+        now = self.clock.now_ms()
+        after = await self._write(order, after_failure(order, failure, self.policy.retry, now))
+        if after.status is Status.FAILED or after.retry_at is None:
+            return Done(failure.message)
+        return Later(after.retry_at - now, failure.message)
+
+    async def _ask[T](self, call: Awaitable[T], deadline: int) -> T:
+        """The chain's answer.
+
+        Raises:
+            _ChainSilent: an error, or no answer in time. Whatever it was, it proves nothing.
+        """
+        budget = max(1, min(self.policy.rebroadcast_ms, deadline - self.clock.now_ms()))
+        try:
+            async with asyncio.timeout(budget / 1000):
+                return await call
+        except Exception as error:
+            self.observer.noted("", "chain_silent", type(error).__name__)
+            raise _ChainSilent from error

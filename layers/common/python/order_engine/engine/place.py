@@ -1,0 +1,93 @@
+"""Accept an order: store it, then queue it. It is accepted once it is stored."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from order_engine.domain import lifecycle
+from order_engine.domain.errors import IdempotencyConflict, SameToken
+from order_engine.domain.order import Order, OrderRef, OrderRequest, Status
+from order_engine.engine.execute import Observer
+from order_engine.engine.ports import Clock, OrderExists, OrderQueue, OrderStore
+
+_NAMESPACE = uuid.UUID("6f1f4b9e-5f5a-4c39-9d9a-0a7c5f0f6f0e")
+
+
+def fingerprint(request: OrderRequest) -> str:
+    """A hash of what was asked for, to tell a replay from a conflict."""
+    text = json.dumps(
+        [
+            request.type,
+            request.mint_in,
+            request.mint_out,
+            request.amount_in,
+            request.slippage_bps,
+            None if request.limit_price is None else format(request.limit_price.normalize(), "f"),
+            request.expires_at,
+            request.wallet_address,
+        ]
+    )
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def order_id_for(user_id: str, idempotency_key: str) -> str:
+    """The order id that belongs to a user's idempotency key: the same key always names the same order."""
+    return str(uuid.uuid5(_NAMESPACE, f"{len(user_id)}:{user_id}:{idempotency_key}"))
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """The stored order; ``replayed`` if an earlier request with the same key had stored it."""
+
+    order: Order
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The use case."""
+
+    orders: OrderStore
+    queue: OrderQueue
+    clock: Clock
+    observer: Observer
+    new_id: Callable[[], str] = lambda: str(uuid.uuid4())
+
+    async def __call__(self, user_id: str, request: OrderRequest, idempotency_key: str | None = None) -> Placed:
+        """Store and queue an order.
+
+        Raises:
+            SameToken: both sides are the same token.
+            IdempotencyConflict: the key was used for another request.
+            Exception: the store failed; nothing was accepted, as far as the caller can know.
+        """
+        if request.mint_in == request.mint_out:
+            raise SameToken("tokenIn and tokenOut are the same token.", field="tokenOut")
+        order_id = self.new_id() if idempotency_key is None else order_id_for(user_id, idempotency_key)
+        order = lifecycle.place(OrderRef(user_id, order_id), request, fingerprint(request), self.clock.now_ms())
+        try:
+            await self.orders.create(order)
+        except OrderExists as exists:
+            return self._replay(order, exists.current)
+        self.observer.changed(order)
+        if order.status is Status.PENDING:
+            await self._send(order)
+        return Placed(order, replayed=False)
+
+    def _replay(self, order: Order, current: Order) -> Placed:
+        if current.fingerprint != order.fingerprint:
+            raise IdempotencyConflict(
+                "This Idempotency-Key was used for another order. Use a new key for a new order.",
+                field="Idempotency-Key",
+            )
+        return Placed(current, replayed=True)
+
+    async def _send(self, order: Order) -> None:
+        try:
+            await self.queue.send([order.ref])
+        except Exception as error:  # noqa: BLE001 - the order is accepted; the sweeper sends what was not sent
+            self.observer.noted(order.ref.order_id, "send_failed", type(error).__name__)

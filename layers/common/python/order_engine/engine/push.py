@@ -1,0 +1,190 @@
+"""Bring new events to the sockets that follow them, and count what has ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from order_engine.domain import lifecycle
+from order_engine.domain.order import Event, Order, OrderRef
+from order_engine.engine.execute import Observer
+from order_engine.engine.ports import (
+    Clock,
+    Connection,
+    ConnectionGone,
+    ConnectionStore,
+    OrderStore,
+    Push,
+    StatisticsStore,
+    Tally,
+)
+
+# One slow socket may cost this much of a batch's time, and no more.
+_POST_MS = 2000
+_POST_TRIES = 2
+_FOLLOWED_ORDERS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One record of the stream: the order after a write, and how many events it had before.
+
+    Attributes:
+        record: the record's sequence number, as the stream gives it.
+        sequence: the same, zero-padded so that text order is number order.
+    """
+
+    record: str
+    sequence: str
+    order: Order
+    known_events: int
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        return self.order.events[self.known_events :]
+
+
+type EventFrame = Callable[[Order, Event], bytes]
+type SnapshotFrame = Callable[[Order, int], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class PushEvents:
+    """The use case: one batch of the stream."""
+
+    connections: ConnectionStore
+    push: Push
+    statistics: StatisticsStore
+    frame: EventFrame
+    observer: Observer
+
+    async def __call__(self, changes: Sequence[Change]) -> list[str]:
+        """Push and count a batch.
+
+        Orders go side by side, one order's events one after the other. A socket that is gone or does not answer
+        harms nobody else: its client resumes by sequence number.
+
+        Returns:
+            The records that must come again, as the stream names them.
+        """
+        by_user: dict[str, list[Change]] = {}
+        for change in changes:
+            if change.events:
+                by_user.setdefault(change.order.ref.user_id, []).append(change)
+        results = await asyncio.gather(*(self._user(user, mine) for user, mine in by_user.items()))
+        return [record for failed in results for record in failed]
+
+    async def _user(self, user_id: str, changes: list[Change]) -> list[str]:
+        try:
+            pushed = self._push_all(user_id, changes)
+            counted = self._count(user_id, changes)
+            await asyncio.gather(pushed, counted)
+        except Exception as error:  # noqa: BLE001 - the stream delivers this user's records again
+            self.observer.noted("", "push_failed", f"{type(error).__name__}: {error}")
+            return [change.record for change in changes]
+        return []
+
+    async def _count(self, user_id: str, changes: list[Change]) -> None:
+        tallies = [tally for change in changes if (tally := tally_of(change)) is not None]
+        if tallies:
+            await self.statistics.count(user_id, tallies)
+
+    async def _push_all(self, user_id: str, changes: list[Change]) -> None:
+        sockets = await self.connections.of_user(user_id)
+        if not sockets:
+            return
+        ordered = sorted(changes, key=lambda change: change.order.ref.order_id)
+        await asyncio.gather(
+            *(
+                self._push_order(socket, list(group))
+                for _, batch in groupby(ordered, key=lambda change: change.order.ref.order_id)
+                for group in [list(batch)]
+                for socket in sockets
+                if socket.follows(group[0].order.ref.order_id)
+            )
+        )
+
+    async def _push_order(self, socket: Connection, changes: list[Change]) -> None:
+        for change in changes:
+            for event in change.events:
+                if not await self._post(socket, self.frame(change.order, event)):
+                    return
+        if socket.single and changes[-1].order.status in lifecycle.TERMINAL:
+            await self._quietly(self.push.close(socket.connection_id))
+
+    async def _post(self, socket: Connection, frame: bytes) -> bool:
+        """Whether the socket may have more. After a failure the rest is left to the client's resume."""
+        for _ in range(_POST_TRIES):
+            try:
+                async with asyncio.timeout(_POST_MS / 1000):
+                    await self.push.post(socket.connection_id, frame)
+            except ConnectionGone:
+                await self._quietly(self.connections.remove(socket.user_id, socket.connection_id))
+                return False
+            except Exception as error:  # noqa: BLE001 - one socket's trouble is its own
+                self.observer.noted("", "socket_slow", type(error).__name__)
+                continue
+            return True
+        return False
+
+    async def _quietly(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 - tidying up; the item's time to live does it otherwise
+            self.observer.noted("", "tidy_failed", type(error).__name__)
+
+
+def tally_of(change: Change) -> Tally | None:
+    """What a change adds to the statistics: something only when the order has ended by it."""
+    order = change.order
+    if order.status not in lifecycle.TERMINAL or not change.events:
+        return None
+    routed = order.routed
+    return Tally(
+        sequence=change.sequence,
+        status=order.status,
+        venue=routed.decision.chosen.venue if routed and order.fill else None,
+        latency_ms=order.updated_at - order.created_at,
+        order_type=order.request.type,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """The use case: a socket asks to follow one order, or all of its user's."""
+
+    orders: OrderStore
+    connections: ConnectionStore
+    push: Push
+    snapshot: SnapshotFrame
+    clock: Clock
+
+    async def one(self, connection: Connection, order_id: str, after: int, *, stored: bool) -> bool:
+        """Follow an order and send its events after ``after``.
+
+        The subscription is stored before the order is read, so that every event is in the snapshot or pushed.
+
+        Args:
+            stored: the subscription was already stored when the socket connected.
+
+        Returns:
+            False if this user has no such order.
+        """
+        if not stored:
+            await self.connections.follow(connection.user_id, connection.connection_id, order_id)
+        order = await self.orders.get(OrderRef(connection.user_id, order_id))
+        if order is None:
+            return False
+        await self.push.post(connection.connection_id, self.snapshot(order, after))
+        if connection.single and order.status in lifecycle.TERMINAL:
+            await self.push.close(connection.connection_id)
+        return True
+
+    async def all(self, connection: Connection) -> None:
+        """Follow all of the user's orders and send the newest as they are now."""
+        await self.connections.follow(connection.user_id, connection.connection_id, None)
+        page = await self.orders.page(connection.user_id, limit=_FOLLOWED_ORDERS, after=None, status=None)
+        for order in reversed(page.orders):
+            await self.push.post(connection.connection_id, self.snapshot(order, 0))

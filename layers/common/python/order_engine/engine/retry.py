@@ -1,0 +1,63 @@
+"""When a failed attempt is tried again. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from order_engine.domain import lifecycle
+from order_engine.domain.order import Failure, Order, Status
+
+JITTER = 4  # up to a quarter of the wait is added
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often and how soon.
+
+    Attributes:
+        max_retries: attempts after the first.
+        base_ms: the wait before the first retry; it doubles with each.
+        rest_ms: how long a limit order that missed its limit rests before it may fire again.
+    """
+
+    max_retries: int = 3
+    base_ms: int = 1000
+    rest_ms: int = 10_000
+
+
+def wait_ms(policy: RetryPolicy, order_id: str, attempt: int) -> int:
+    """The wait after a failed attempt: ``base * 2 ** (attempt - 1)``, plus up to a quarter of it.
+
+    The jitter is a function of the order and the attempt, so that every worker computes the same wait and
+    orders that failed together do not come back together.
+
+    Args:
+        attempt: the attempt that failed, counted from 1.
+
+    Returns:
+        Milliseconds, between the nominal wait and 1.25 times it.
+    """
+    nominal = policy.base_ms << (attempt - 1)
+    digest = hashlib.sha256(f"{order_id}/{attempt}".encode()).digest()
+    return nominal + nominal * int.from_bytes(digest[:4]) // (JITTER * 2**32)
+
+
+def after_failure(order: Order, failure: Failure, policy: RetryPolicy, now: int) -> Order:
+    """The order after an attempt that is proved not to have landed: pending again, or failed for good.
+
+    The reason of the last attempt is the reason of the order.
+    """
+    if order.attempts > policy.max_retries:
+        return lifecycle.fail(order, failure, now)
+    return lifecycle.retry(order, failure, now + wait_ms(policy, order.ref.order_id, order.attempts), now)
+
+
+def lost_workers(order: Order) -> int:
+    """How many workers in a row took this attempt and vanished: claims since the attempt began, less one."""
+    claims = 0
+    for event in reversed(order.events):
+        if event.status not in (Status.ROUTING, Status.BUILDING):
+            break
+        claims += event.status is Status.ROUTING
+    return max(0, claims - 1)

@@ -1,0 +1,48 @@
+"""Latency buckets and quantiles. Pure."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Mapping
+from itertools import takewhile
+
+
+def _bounds() -> tuple[int, ...]:
+    """Upper bounds in milliseconds, each at least a tenth above the last, up to a day."""
+    bounds = [1]
+    while bounds[-1] < 86_400_000:
+        bounds.append(max(bounds[-1] + 1, bounds[-1] * 11 // 10))
+    return tuple(bounds)
+
+
+BUCKETS_MS: tuple[int, ...] = _bounds()
+
+
+def bucket(latency_ms: int) -> int:
+    """The index of the smallest bucket bound at or above ``latency_ms``; the last one for anything longer."""
+    return min(bisect_left(BUCKETS_MS, latency_ms), len(BUCKETS_MS) - 1)
+
+
+def quantile(counts: Mapping[int, int], share: int) -> int | None:
+    """The latency in milliseconds that ``share`` percent of the counted orders did not exceed.
+
+    Args:
+        counts: orders per bucket index.
+
+    Returns:
+        The bucket's upper bound, at most a tenth too high; None if nothing was counted.
+    """
+    total = sum(counts.values())
+    if total == 0:
+        return None
+    wanted = -(-total * share // 100)
+    ordered = sorted(counts.items())
+    running = 0
+
+    def below(entry: tuple[int, int]) -> bool:
+        nonlocal running
+        running += entry[1]
+        return running < wanted
+
+    skipped = sum(1 for _ in takewhile(below, ordered))
+    return BUCKETS_MS[ordered[min(skipped, len(ordered) - 1)][0]]

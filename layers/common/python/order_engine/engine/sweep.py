@@ -1,0 +1,173 @@
+"""What time does to orders: stranded ones are sent again, old ones expire, limit orders fire."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from itertools import permutations
+
+from order_engine.domain import lifecycle
+from order_engine.domain.amounts import BY_MINT, TOKENS
+from order_engine.domain.order import Order, OrderRef, Status
+from order_engine.domain.quote import Pool
+from order_engine.engine.execute import Observer
+from order_engine.engine.ports import Clock, Conflict, OrderQueue, OrderStore, Venue
+from order_engine.engine.quoting import gather_pools
+
+# An order that made no step for this long has probably lost its message.
+STRANDED_MS = 25_000
+# A worker's lease ran out this long ago: its message may still come, but not soon.
+LEASE_GRACE_MS = 1_000
+# Messages that were really sent are not lost; sending again and again only feeds a long queue.
+_RESEND_BACKOFF_MS = 60_000
+_RESEND_BACKOFF_MAX_MS = 900_000
+_BATCH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Stranded:
+    """Whether an order needs another message, and why."""
+
+    resend: bool
+    reason: str
+
+
+def stranded(order: Order, now: int) -> Stranded:
+    """Decide whether an active order has lost its way to a worker. Pure."""
+    if order.status in lifecycle.TERMINAL or order.status is Status.OPEN:
+        return Stranded(False, f"{order.status} needs no worker")
+    if order.resent_at is not None:
+        backoff = min(_RESEND_BACKOFF_MAX_MS, _RESEND_BACKOFF_MS << max(0, order.resends - 1))
+        if now < order.resent_at + backoff:
+            return Stranded(False, "sent again a short while ago")
+    if order.lease is not None:
+        if now < order.lease.until + LEASE_GRACE_MS:
+            return Stranded(False, "held by a worker")
+        return Stranded(True, "its worker's lease ran out")
+    since = max(order.updated_at, order.retry_at or 0)
+    if now < since + STRANDED_MS:
+        return Stranded(False, "a message is on its way")
+    return Stranded(True, "no worker has taken it")
+
+
+@dataclass(slots=True)
+class Sweep:
+    """The use case. ``beat`` looks for stranded and expired orders; ``watch`` compares resting ones with the market."""
+
+    orders: OrderStore
+    queue: OrderQueue
+    venues: Sequence[Venue]
+    clock: Clock
+    observer: Observer
+    quote_deadline_ms: int = 1500
+    _resting_pairs: list[tuple[str, str]] = field(default_factory=list)
+
+    async def run(self, deadline: int, *, sweep_every_ms: int, watch_every_ms: int) -> None:
+        """Work in beats until ``deadline`` (milliseconds since the epoch). Zero switches a beat's repetition off."""
+        next_sweep = next_watch = self.clock.now_ms()
+        while True:
+            now = self.clock.now_ms()
+            if now >= next_sweep:
+                await self._survive(self.beat(), "sweep_failed")
+                next_sweep = now + sweep_every_ms if sweep_every_ms else deadline
+                await self._survive(self._find_resting_pairs(), "watch_failed")
+            if now >= next_watch:
+                await self._survive(self.watch(), "watch_failed")
+                next_watch = now + watch_every_ms if watch_every_ms else deadline
+            wake = min(next_sweep, next_watch)
+            if wake >= deadline:
+                return
+            await self.clock.sleep(max(1, wake - self.clock.now_ms()))
+
+    async def _survive(self, work: object, what: str) -> None:
+        """One beat's trouble (a throttle, a poisoned order) must not cost the next beats."""
+        try:
+            await work  # type: ignore[misc]
+        except Exception as error:  # noqa: BLE001
+            self.observer.noted("", what, f"{type(error).__name__}: {error}")
+
+    async def beat(self) -> int:
+        """Send stranded orders again and expire old ones. Returns how many were sent."""
+        now = self.clock.now_ms()
+        await self._expire(now)
+        refs = await self.orders.active(created_before=now - LEASE_GRACE_MS, limit=_BATCH)
+        found = [order for order in await asyncio.gather(*map(self.orders.get, refs)) if order is not None]
+        lost = [(order, verdict) for order in found if (verdict := stranded(order, now)).resend]
+        if not lost:
+            return 0
+        await self.queue.send([order.ref for order, _ in lost])
+        for order, verdict in lost:
+            self.observer.noted(order.ref.order_id, "resent", verdict.reason)
+            try:
+                await self.orders.mark_resent(order, now)
+            except Conflict:
+                # It moved after all: the extra message will find that out and end.
+                continue
+        return len(lost)
+
+    async def _expire(self, now: int) -> None:
+        for ref in await self.orders.expiring(now=now, limit=_BATCH):
+            order = await self.orders.get(ref)
+            if order is None or Status.EXPIRED not in lifecycle.TRANSITIONS[order.status]:
+                continue
+            if order.request.expires_at is None or order.request.expires_at > now:
+                continue
+            await self._change(order, lifecycle.expire(order, now))
+
+    async def _change(self, old: Order, new: Order) -> bool:
+        try:
+            await self.orders.replace(old, new)
+        except Conflict:
+            return False
+        self.observer.changed(new)
+        return True
+
+    async def _find_resting_pairs(self) -> None:
+        """Which pairs have resting orders at all: the others need no price."""
+        ceiling = Decimal(10) ** 20
+        pairs = [(a.mint, b.mint) for a, b in permutations(TOKENS, 2)]
+        some = await asyncio.gather(*(self.orders.crossed(a, b, ceiling, limit=1) for a, b in pairs))
+        self._resting_pairs = [pair for pair, refs in zip(pairs, some, strict=True) if refs]
+
+    async def watch(self) -> int:
+        """Fire the limit orders whose price the market has reached. Returns how many."""
+        fired = await asyncio.gather(*(self._watch_pair(a, b) for a, b in self._resting_pairs))
+        return sum(fired)
+
+    async def _watch_pair(self, mint_in: str, mint_out: str) -> int:
+        pools, _ = await gather_pools(
+            self.venues, mint_in, mint_out, deadline_ms=self.quote_deadline_ms, clock=self.clock
+        )
+        market = best_price(pools, mint_in, mint_out)
+        if market is None:
+            return 0
+        crossed = await self.orders.crossed(mint_in, mint_out, market, limit=_BATCH)
+        fired = [ref for ref in crossed if await self._fire(ref)]
+        if fired:
+            # A send that fails costs time, not the orders: fired ones are active, and the sweeper sends them.
+            await self.queue.send(fired)
+        return len(fired)
+
+    async def _fire(self, ref: OrderRef) -> bool:
+        order = await self.orders.get(ref)
+        now = self.clock.now_ms()
+        if order is None or order.status is not Status.OPEN:
+            return False
+        if order.retry_at is not None and now < order.retry_at:
+            return False
+        return await self._change(order, lifecycle.fire(order, now))
+
+
+def best_price(pools: Sequence[Pool], mint_in: str, mint_out: str) -> Decimal | None:
+    """The best marginal price of the pools that trade the pair directly, whole output per whole input token."""
+    best: Decimal | None = None
+    scale = BY_MINT[mint_in].decimals - BY_MINT[mint_out].decimals
+    for pool in pools:
+        if set(pool.mints) != {mint_in, mint_out}:
+            continue
+        numerator, denominator = pool.spot(mint_in)
+        value = (Decimal(numerator) / Decimal(denominator)).scaleb(scale)
+        best = value if best is None or value > best else best
+    return best

@@ -1,0 +1,186 @@
+"""HTTP requests. Numbers are read exactly: a JSON number never passes through a float."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+
+from order_engine.domain.amounts import limit_min_out, parse_amount, parse_decimal, token
+from order_engine.domain.errors import InvalidAmount, InvalidInput, SameToken
+from order_engine.domain.order import OrderRequest
+from order_engine.wire.times import from_text
+
+DEFAULT_SLIPPAGE_BPS = 50
+MAX_SLIPPAGE_BPS = 5000
+MAX_RESTING_MS = 30 * 24 * 3600 * 1000
+_MAX_NUMBER_TEXT = 64
+_U64_OUT = 2**64
+
+
+class NotJson(InvalidInput):
+    code = "invalid_json"
+
+
+def _reject_constant(name: str) -> object:
+    raise ValueError(f"{name} is not a number in JSON")
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return found
+
+
+def parse_json(body: bytes) -> Any:
+    """Read a JSON body: numbers with a point or exponent as Decimal, no NaN, no name twice.
+
+    Raises:
+        NotJson: it is not that.
+    """
+    try:
+        return json.loads(
+            body.decode("utf-8"),
+            parse_float=Decimal,
+            parse_constant=_reject_constant,
+            object_pairs_hook=_no_duplicates,
+        )
+    except (ValueError, RecursionError, ArithmeticError) as error:
+        raise NotJson("The body is not valid JSON in UTF-8.") from error
+
+
+def _exact(value: object) -> str | int | Decimal:
+    if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
+        raise ValueError('Write the number as a string, such as "1.5".')
+    if len(str(value) if not isinstance(value, int) else "0" * (value.bit_length() // 3)) > _MAX_NUMBER_TEXT:
+        raise ValueError("The number has more digits than any amount can have.")
+    return value
+
+
+def _text(value: object) -> object:
+    if isinstance(value, str) and (not value.isprintable() or not value.isascii()):
+        raise ValueError("Only printable ASCII characters are allowed here.")
+    return value
+
+
+def _number(description: str, example: str) -> WithJsonSchema:
+    return WithJsonSchema(
+        {
+            "anyOf": [{"type": "string", "pattern": r"^[0-9]{1,30}(\.[0-9]{1,30})?$"}, {"type": "number"}],
+            "description": description,
+            "examples": [example],
+        }
+    )
+
+
+type Exact = str | int | Decimal
+
+OrderTypeField = Literal["market", "limit"]
+TokenField = Annotated[
+    str,
+    BeforeValidator(_text),
+    Field(min_length=1, max_length=44, description="A token by symbol or by mint.", examples=["SOL"]),
+]
+
+
+class PlaceOrderBody(BaseModel):
+    """An order as a client posts it."""
+
+    model_config = ConfigDict(extra="forbid", str_max_length=100, title="PlaceOrder")
+
+    type: OrderTypeField | None = Field(None, description='"market" (the default) or "limit".')
+    orderType: OrderTypeField | None = Field(None, description="The same as `type`.")  # noqa: N815
+    tokenIn: TokenField  # noqa: N815
+    tokenOut: TokenField  # noqa: N815
+    amountIn: Annotated[  # noqa: N815
+        Exact,
+        BeforeValidator(_exact),
+        _number("Whole tokens of `tokenIn`, as a decimal string. A JSON number is read exactly.", "1.5"),
+    ]
+    slippageBps: Annotated[int, Field(ge=0, le=MAX_SLIPPAGE_BPS, strict=True)] | None = Field(  # noqa: N815
+        None, description=f"Tolerance against the quote in basis points; {DEFAULT_SLIPPAGE_BPS} if absent."
+    )
+    slippage: Annotated[
+        Exact | None,
+        BeforeValidator(lambda value: value if value is None else _exact(value)),
+        _number("The same tolerance in percent.", "0.5"),
+    ] = None
+    walletAddress: Annotated[  # noqa: N815
+        str | None, Field(pattern=r"^[1-9A-HJ-NP-Za-km-z]{32,44}$", description="Recorded with the order.")
+    ] = None
+    limitPrice: Annotated[  # noqa: N815
+        Exact | None,
+        BeforeValidator(lambda value: value if value is None else _exact(value)),
+        _number("Limit orders: the least whole `tokenOut` per whole `tokenIn` that you accept.", "152.30"),
+    ] = None
+    expiresAt: Annotated[  # noqa: N815
+        str | None,
+        BeforeValidator(_text),
+        Field(description="Limit orders: RFC 3339; at most 30 days ahead.", json_schema_extra={"format": "date-time"}),
+    ] = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.type and self.orderType and self.type != self.orderType:
+            raise ValueError("type and orderType differ; send one of them.")
+        if self.slippageBps is not None and self.slippage is not None:
+            raise ValueError("Send slippageBps or slippage, not both.")
+        return self
+
+    def to_request(self, now: int) -> OrderRequest:
+        """The order request, in base units.
+
+        Args:
+            now: milliseconds since the epoch.
+
+        Raises:
+            InvalidInput: with the field at fault.
+        """
+        token_in = token(self.tokenIn, field="tokenIn")
+        token_out = token(self.tokenOut, field="tokenOut")
+        if token_in is token_out:
+            raise SameToken("tokenIn and tokenOut are the same token.", field="tokenOut")
+        kind = self.type or self.orderType or "market"
+        amount_in = parse_amount(self.amountIn, token_in, field="amountIn")
+        limit_price: Decimal | None = None
+        expires_at: int | None = None
+        if kind == "market":
+            for name in ("limitPrice", "expiresAt"):
+                if getattr(self, name) is not None:
+                    raise InvalidInput(f"{name} belongs to limit orders.", field=name)
+        else:
+            if self.limitPrice is None:
+                raise InvalidInput("A limit order needs a limitPrice.", field="limitPrice")
+            limit_price = parse_decimal(self.limitPrice, field="limitPrice")
+            if not 0 < limit_min_out(amount_in, limit_price, token_in, token_out) < _U64_OUT:
+                raise InvalidAmount("At this price the output is larger than any account can hold.", field="limitPrice")
+            if self.expiresAt is not None:
+                expires_at = from_text(self.expiresAt, field="expiresAt")
+                if not now < expires_at <= now + MAX_RESTING_MS:
+                    raise InvalidInput("expiresAt must lie in the future, at most 30 days ahead.", field="expiresAt")
+        return OrderRequest(
+            type=kind,
+            mint_in=token_in.mint,
+            mint_out=token_out.mint,
+            amount_in=amount_in,
+            slippage_bps=self._slippage(),
+            limit_price=limit_price,
+            expires_at=expires_at,
+            wallet_address=self.walletAddress,
+        )
+
+    def _slippage(self) -> int:
+        if self.slippage is None:
+            return DEFAULT_SLIPPAGE_BPS if self.slippageBps is None else self.slippageBps
+        try:
+            percent = Decimal(self.slippage)
+        except ArithmeticError as error:
+            raise InvalidAmount('Write the tolerance in percent, such as "0.5".', field="slippage") from error
+        if not percent.is_finite() or not 0 <= percent * 100 <= MAX_SLIPPAGE_BPS:
+            raise InvalidAmount(f"slippage lies between 0 and {MAX_SLIPPAGE_BPS // 100} percent.", field="slippage")
+        if percent * 100 != int(percent * 100):
+            raise InvalidAmount("slippage is in percent with at most two decimals.", field="slippage")
+        return int(percent * 100)
