@@ -1,0 +1,59 @@
+"""Access logs of both APIs: who asked for what, when, and how it ended.
+
+Never the query string, since a browser's socket carries its ticket there, and no headers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from aws_cdk import ArnFormat, Stack
+from aws_cdk import aws_apigatewayv2 as apigateway
+
+from infra.config import Config
+from infra.python_function import log_group
+
+_FIELDS = {
+    "requestId": "$context.requestId",
+    "time": "$context.requestTimeEpoch",
+    "ip": "$context.identity.sourceIp",
+    "user": "$context.authorizer.userId",
+    "routeKey": "$context.routeKey",
+    "status": "$context.status",
+    "error": "$context.error.message",
+    "authorizerError": "$context.authorizer.error",
+    "integrationError": "$context.integrationErrorMessage",
+}
+HTTP = {
+    **_FIELDS,
+    "tokenSubject": "$context.authorizer.claims.sub",
+    "method": "$context.httpMethod",
+    "path": "$context.path",
+    "responseLength": "$context.responseLength",
+    "latencyMs": "$context.responseLatency",
+}
+WEBSOCKET = {
+    **_FIELDS,
+    "connectionId": "$context.connectionId",
+    "eventType": "$context.eventType",
+}
+
+
+def write_access_log(
+    stage: apigateway.HttpStage | apigateway.WebSocketStage, config: Config, fields: Mapping[str, str]
+) -> None:
+    """Give a stage a log group of its own, with one JSON object for each request."""
+    group = log_group(stage, "AccessLog", config)
+    arn = Stack.of(stage).format_arn(
+        service="logs",
+        resource="log-group",
+        resource_name=group.log_group_name,
+        arn_format=ArnFormat.COLON_RESOURCE_NAME,
+    )
+    # The stage's own property takes an interface that would call back into this process at synthesis.
+    resource = stage.node.default_child
+    assert isinstance(resource, apigateway.CfnStage)
+    resource.access_log_settings = apigateway.CfnStage.AccessLogSettingsProperty(
+        destination_arn=arn, format=json.dumps(fields)
+    )

@@ -1,0 +1,157 @@
+"""Alarms and the dashboard. docs/runbook.md says for each alarm what it means and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aws_cdk import Duration, Stack
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sns_subscriptions as subscriptions
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from infra.config import Config
+from infra.http_api import HttpApi
+from infra.python_function import PythonFunction
+from infra.queues import PROCESS_TIMEOUT, Queues
+from infra.workers import Workers
+
+_MINUTE, _FIVE_MINUTES = Duration.minutes(1), Duration.minutes(5)
+
+
+class Monitoring(Construct):
+    """Watches the whole stack; tells an e-mail address if there is one."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        config: Config,
+        *,
+        http: HttpApi,
+        queues: Queues,
+        workers: Workers,
+        functions: Sequence[PythonFunction],
+    ) -> None:
+        super().__init__(scope, construct_id)
+        alarms = [alarm for function in functions for alarm in function.alarms]
+        for queue, meaning in (
+            (queues.dead_letters, "orders were given up by the queue and are not resolved yet"),
+            (queues.quarantine, "messages that cannot be read or resolved wait for a person"),
+            (queues.stream_failures, "records of the stream were given up: clients may have missed a status"),
+        ):
+            alarms.append(self._alarm(f"{queue.node.id}Depth", _depth(queue), 1, meaning))
+        alarms += [
+            self._alarm("OldestMessage", _age(queues.orders), 120, "an order has waited for two minutes", minutes=2),
+            self._alarm(
+                "IteratorAge", _iterator_age(workers.notify), 30_000, "statuses are pushed 30 seconds late", minutes=3
+            ),
+            self._alarm(
+                "ProcessDuration",
+                workers.process.function.metric_duration(period=_FIVE_MINUTES, statistic="p99"),
+                int(PROCESS_TIMEOUT.to_milliseconds()) * 0.9,
+                "one execution in a hundred comes close to the timeout",
+            ),
+            self._alarm("HttpServerErrors", http.server_errors(), 5, "the HTTP API answers 5xx"),
+        ]
+        if config.alarm_email is not None:
+            self._tell(config.alarm_email, alarms)
+        self._dashboard(config, http, queues, workers, functions, alarms)
+
+    def _alarm(
+        self, construct_id: str, metric: cloudwatch.Metric, threshold: float, meaning: str, *, minutes: int = 1
+    ) -> cloudwatch.Alarm:
+        """Alarm when the metric reaches the threshold in so many periods in a row."""
+        return cloudwatch.Alarm(
+            self,
+            construct_id,
+            metric=metric,
+            threshold=threshold,
+            evaluation_periods=minutes,
+            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+            alarm_description=f"{Stack.of(self).stack_name}: {meaning}.",
+        )
+
+    def _tell(self, email: str, alarms: Sequence[cloudwatch.Alarm]) -> None:
+        topic = sns.Topic(self, "Alarms", enforce_ssl=True)
+        topic.add_subscription(subscriptions.EmailSubscription(email))
+        for alarm in alarms:
+            alarm.add_alarm_action(actions.SnsAction(topic))
+            alarm.add_ok_action(actions.SnsAction(topic))
+
+    def _dashboard(
+        self,
+        config: Config,
+        http: HttpApi,
+        queues: Queues,
+        workers: Workers,
+        functions: Sequence[PythonFunction],
+        alarms: Sequence[cloudwatch.Alarm],
+    ) -> None:
+        def graph(title: str, metrics: Sequence[cloudwatch.IMetric]) -> cloudwatch.GraphWidget:
+            return cloudwatch.GraphWidget(title=title, left=list(metrics), width=12)
+
+        dashboard = cloudwatch.Dashboard(self, "Dashboard", dashboard_name=config.stack_name)
+        dashboard.add_widgets(cloudwatch.AlarmStatusWidget(title="Alarms", alarms=list(alarms), width=24))
+        dashboard.add_widgets(
+            graph(
+                "HTTP requests",
+                [
+                    http.api.metric_count(period=_MINUTE, statistic="Sum"),
+                    http.api.metric_client_error(period=_MINUTE, statistic="Sum"),
+                    http.api.metric_server_error(period=_MINUTE, statistic="Sum"),
+                ],
+            ),
+            graph(
+                "HTTP latency (ms)",
+                [
+                    http.api.metric_latency(period=_MINUTE, statistic=statistic, label=statistic)
+                    for statistic in ("p50", "p99")
+                ],
+            ),
+        )
+        dashboard.add_widgets(
+            graph("Messages waiting", [_depth(queue) for queue in _all(queues)]),
+            graph(
+                "Oldest order's message (s), stream's delay (ms)", [_age(queues.orders), _iterator_age(workers.notify)]
+            ),
+        )
+        dashboard.add_widgets(
+            graph(
+                "Function errors and throttles",
+                [
+                    metric
+                    for function in functions
+                    for metric in (
+                        function.function.metric_errors(label=f"{function.node.id} errors", period=_MINUTE),
+                        function.function.metric_throttles(label=f"{function.node.id} throttles", period=_MINUTE),
+                    )
+                ],
+            ),
+            graph(
+                "Function duration p99 (ms)",
+                [
+                    function.function.metric_duration(label=function.node.id, statistic="p99", period=_MINUTE)
+                    for function in functions
+                ],
+            ),
+        )
+
+
+def _all(queues: Queues) -> Sequence[sqs.Queue]:
+    return (queues.orders, queues.dead_letters, queues.quarantine, queues.stream_failures)
+
+
+def _depth(queue: sqs.Queue) -> cloudwatch.Metric:
+    return queue.metric_approximate_number_of_messages_visible(period=_MINUTE, statistic="Maximum", label=queue.node.id)
+
+
+def _age(queue: sqs.Queue) -> cloudwatch.Metric:
+    return queue.metric_approximate_age_of_oldest_message(period=_MINUTE, statistic="Maximum")
+
+
+def _iterator_age(function: PythonFunction) -> cloudwatch.Metric:
+    return function.function.metric("IteratorAge", period=_MINUTE, statistic="Maximum")

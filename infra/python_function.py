@@ -1,0 +1,128 @@
+"""The one way a function is made, and the one way it is allowed something."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from aws_cdk import Duration, RemovalPolicy, Stack
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from constructs import Construct
+from order_engine.settings import environment
+
+from infra.config import Config
+from infra.findings import acknowledge
+
+RUNTIME = lambda_.Runtime.PYTHON_3_13
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """What all functions share. ``code`` has one asset for each package under ``functions/``."""
+
+    config: Config
+    layer: lambda_.LayerVersion
+    code: Mapping[str, lambda_.Code]
+
+
+class PythonFunction(Construct):
+    """A function with its own role, its own log group, and alarms on errors and throttles.
+
+    Args:
+        handler: dotted name; its first part names the code asset.
+        settings: environment by settings field name.
+        reserved: reserved concurrency; ignored where the deployment reserves nothing.
+        snap_start: whether published versions start from a snapshot.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        platform: Platform,
+        *,
+        handler: str,
+        description: str,
+        timeout: Duration,
+        memory_mb: int = 256,
+        settings: Mapping[str, str | int | float],
+        reserved: int | None = None,
+        snap_start: bool = False,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        config = platform.config
+        self.log_group = log_group(self, "Logs", config)
+        self.role = iam.Role(
+            self,
+            "Role",
+            assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
+            description=f"{config.stack_name}: {description}",
+        )
+        self.function = lambda_.Function(
+            self,
+            "Function",
+            runtime=RUNTIME,
+            architecture=architecture(config),
+            code=platform.code[handler.partition(".")[0]],
+            handler=handler,
+            description=description,
+            layers=[platform.layer],
+            role=self.role,
+            timeout=timeout,
+            memory_size=memory_mb,
+            environment=environment(stage=config.stage, **settings),
+            reserved_concurrent_executions=reserved if config.reserve else None,
+            snap_start=lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS if snap_start else None,
+            tracing=lambda_.Tracing.ACTIVE,
+            log_group=self.log_group,
+            logging_format=lambda_.LoggingFormat.JSON,
+            application_log_level_v2=lambda_.ApplicationLogLevel.INFO,
+            system_log_level_v2=lambda_.SystemLogLevel.WARN,
+        )
+        # The log group exists already: no permission to create any.
+        self.allow(["logs:CreateLogStream", "logs:PutLogEvents"], [self.log_group.log_group_arn])
+        acknowledge(
+            self.role,
+            "AwsSolutions-IAM5[Resource::*]",
+            "X-Ray (PutTraceSegments, PutTelemetryRecords) has no resources to name.",
+        )
+        self.alarms: Sequence[cloudwatch.Alarm] = (
+            self._alarm("Errors", self.function.metric_errors(period=Duration.minutes(5), statistic="Sum"), "fails"),
+            self._alarm(
+                "Throttles", self.function.metric_throttles(period=Duration.minutes(5), statistic="Sum"), "is throttled"
+            ),
+        )
+
+    def allow(self, actions: Sequence[str], resources: Sequence[str]) -> None:
+        """Let the function do these actions on these resources, and nothing else."""
+        self.role.add_to_policy(iam.PolicyStatement(actions=list(actions), resources=list(resources)))
+
+    def _alarm(self, construct_id: str, metric: cloudwatch.Metric, what: str) -> cloudwatch.Alarm:
+        return cloudwatch.Alarm(
+            self,
+            construct_id,
+            metric=metric,
+            threshold=1,
+            evaluation_periods=1,
+            comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+            alarm_description=f"{Stack.of(self).stack_name}: the function {self.node.id} {what}.",
+        )
+
+
+def architecture(config: Config) -> lambda_.Architecture:
+    return lambda_.Architecture.ARM_64 if config.architecture == "arm64" else lambda_.Architecture.X86_64
+
+
+def log_group(scope: Construct, construct_id: str, config: Config) -> logs.LogGroup:
+    """A log group that keeps its lines as long as the deployment wants, and is kept itself where data are kept."""
+    kept = RemovalPolicy.RETAIN if config.retain else RemovalPolicy.DESTROY
+    group = logs.LogGroup(scope, construct_id, removal_policy=kept)
+    # The construct's own property is an enumeration that names days in words.
+    resource = group.node.default_child
+    assert isinstance(resource, logs.CfnLogGroup)
+    resource.retention_in_days = config.log_retention_days
+    return group

@@ -1,0 +1,88 @@
+"""What is kept: three tables and the key that signs stream tickets."""
+
+from __future__ import annotations
+
+from aws_cdk import CfnOutput, RemovalPolicy
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_secretsmanager as secretsmanager
+from constructs import Construct
+
+from infra.config import Config
+from infra.findings import acknowledge
+
+BY_TIME, WORK, EXPIRY = "by_time", "work", "expiry"
+
+
+class Storage(Construct):
+    """Tables on demand, encrypted, with point-in-time recovery; keys and indexes as the engine's adapters use them."""
+
+    def __init__(self, scope: Construct, construct_id: str, config: Config) -> None:
+        super().__init__(scope, construct_id)
+        self._config = config
+
+        # Ownership is in the key: another user's order cannot even be addressed.
+        self.orders = self._table("Orders", "user_id", "order_id", stream=dynamodb.StreamViewType.NEW_AND_OLD_IMAGES)
+        # KEYS_ONLY: a status change writes no index as long as the order's index keys stay as they are.
+        self._index(self.orders, BY_TIME, "user_id", "by_time")
+        # Sparse: active and resting orders only, for the sweeper and the price watcher.
+        self._index(self.orders, WORK, "work_pk", "work_sk")
+        # Sparse: orders with a time limit of their own.
+        self._index(self.orders, EXPIRY, "expiry_pk", "expiry_sk")
+
+        self.connections = self._table("Connections", "user_id", "connection_id", time_to_live="expires_at")
+        self.accounts = self._table("Accounts", "pk", "sk")
+
+        self.ticket_key = secretsmanager.Secret(
+            self,
+            "TicketKey",
+            description=f"Signs stream tickets of {config.stack_name}",
+            generate_secret_string=secretsmanager.SecretStringGenerator(password_length=64, exclude_punctuation=True),
+            # Tickets live for a minute: nothing is lost with the key, and a name kept back would block a new stack.
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+        acknowledge(
+            self.ticket_key,
+            "AwsSolutions-SMG4",
+            "The key is shared with nobody and signs tickets that live for a minute; docs say how to rotate it.",
+        )
+        name = CfnOutput(self, "AccountsTable", value=self.accounts.table_name, description="Where API keys are kept")
+        name.override_logical_id("AccountsTable")
+
+    def _table(
+        self,
+        construct_id: str,
+        partition_key: str,
+        sort_key: str,
+        *,
+        stream: dynamodb.StreamViewType | None = None,
+        time_to_live: str | None = None,
+    ) -> dynamodb.Table:
+        retain = self._config.retain
+        return dynamodb.Table(
+            self,
+            construct_id,
+            partition_key=_text(partition_key),
+            sort_key=_text(sort_key),
+            billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
+            encryption=dynamodb.TableEncryption.AWS_MANAGED,
+            point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
+                point_in_time_recovery_enabled=True
+            ),
+            stream=stream,
+            time_to_live_attribute=time_to_live,
+            removal_policy=RemovalPolicy.RETAIN if retain else RemovalPolicy.DESTROY,
+            deletion_protection=retain,
+        )
+
+    @staticmethod
+    def _index(table: dynamodb.Table, name: str, partition_key: str, sort_key: str) -> None:
+        table.add_global_secondary_index(
+            index_name=name,
+            partition_key=_text(partition_key),
+            sort_key=_text(sort_key),
+            projection_type=dynamodb.ProjectionType.KEYS_ONLY,
+        )
+
+
+def _text(name: str) -> dynamodb.Attribute:
+    return dynamodb.Attribute(name=name, type=dynamodb.AttributeType.STRING)

@@ -1,0 +1,108 @@
+"""Synthesise without the CDK's command line.
+
+``python -m infra.synth --out DIR [--no-bundle] [-c name=value …]`` writes the cloud assembly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+# Everything that the template depends on, as long as nothing is bundled into it.
+_SOURCES = ("infra/**/*.py", "layers/common/python/order_engine/settings.py", "cdk.json")
+
+
+def synth(outdir: Path, context: Mapping[str, object]) -> Path:
+    """Synthesise with the context of cdk.json overlaid by ``context``.
+
+    Returns:
+        The template's path in the assembly.
+
+    Raises:
+        ConfigError: the context cannot be deployed.
+    """
+    # Slow to import: only here, so that a cached template costs nothing.
+    from infra.app import build
+
+    app, stack = build({**_defaults(), **context}, outdir)
+    app.synth()
+    return outdir / stack.template_file
+
+
+def template(cache_dir: Path) -> dict[str, Any]:
+    """The template of the stage ``local``, whose functions run from the source tree.
+
+    It is kept in ``cache_dir`` under a hash of what it is made from; making it takes some ten seconds.
+
+    Raises:
+        subprocess.CalledProcessError: the synthesis failed; its output has gone to stderr.
+    """
+    cached = cache_dir / f"template-{_fingerprint()}.json"
+    if not cached.exists():
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache_dir) as directory:
+            out = Path(directory)
+            # In a process of its own: the CDK's node process and its memory go with it.
+            command = [sys.executable, "-m", "infra.synth", "--out", str(out), "--no-bundle", "-c", "stage=local"]
+            environment = {name: value for name, value in os.environ.items() if not name.startswith("CDK_")}
+            subprocess.run(command, cwd=ROOT, env=environment, stdout=sys.stderr, check=True)  # noqa: S603
+            made = next(out.glob("*.template.json"))
+            # At once: another process may be looking for the same template.
+            made.replace(cached)
+        for stale in cache_dir.glob("template-*.json"):
+            if stale != cached:
+                stale.unlink(missing_ok=True)
+    parsed: dict[str, Any] = json.loads(cached.read_text())
+    return parsed
+
+
+def _defaults() -> dict[str, object]:
+    context: dict[str, object] = json.loads((ROOT / "cdk.json").read_text())["context"]
+    return context
+
+
+def _fingerprint() -> str:
+    digest = hashlib.sha256(f"{version('aws-cdk-lib')} {sys.version_info[:2]}".encode())
+    for pattern in _SOURCES:
+        for path in sorted(ROOT.glob(pattern)):
+            content = path.read_bytes()
+            digest.update(f"\0{path.relative_to(ROOT)}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()[:16]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m infra.synth", description="Synthesise the cloud assembly.")
+    parser.add_argument("--out", type=Path, required=True, help="directory of the assembly")
+    parser.add_argument("--no-bundle", action="store_true", help="leave third-party packages out of the layer")
+    parser.add_argument("-c", "--context", action="append", default=[], metavar="NAME=VALUE")
+    given = parser.parse_args(arguments)
+    context: dict[str, object] = {}
+    for pair in given.context:
+        name, separator, value = pair.partition("=")
+        if not separator:
+            parser.error(f"context must be NAME=VALUE, not {pair!r}")
+        context[name] = value
+    if given.no_bundle:
+        context["bundle"] = False
+    from infra.config import ConfigError
+
+    try:
+        print(synth(given.out, context))
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

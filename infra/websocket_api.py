@@ -1,0 +1,141 @@
+"""The WebSocket API: clients follow their orders here. Answers go over @connections, like the pushed events."""
+
+from __future__ import annotations
+
+from aws_cdk import CfnOutput, Duration, RemovalPolicy, Stack
+from aws_cdk import aws_apigateway as rest
+from aws_cdk import aws_apigatewayv2 as apigateway
+from aws_cdk import aws_apigatewayv2_authorizers as authorizers
+from aws_cdk import aws_apigatewayv2_integrations as integrations
+from aws_cdk import aws_iam as iam
+from constructs import Construct
+
+from infra.access_log import WEBSOCKET, write_access_log
+from infra.findings import acknowledge
+from infra.python_function import Platform, PythonFunction
+from infra.storage import BY_TIME, Storage
+
+_STAGE = "live"
+
+
+class WebSocketApi(Construct):
+    def __init__(
+        self, scope: Construct, construct_id: str, platform: Platform, *, storage: Storage, authorizer: PythonFunction
+    ) -> None:
+        super().__init__(scope, construct_id)
+        config = platform.config
+        self.api = apigateway.WebSocketApi(
+            self,
+            "Api",
+            api_name=f"{config.stack_name}-websocket",
+            route_selection_expression="$request.body.action",
+        )
+        self.stage = apigateway.WebSocketStage(
+            self,
+            "Stage",
+            web_socket_api=self.api,
+            stage_name=_STAGE,
+            auto_deploy=True,
+            throttle=apigateway.ThrottleSettings(rate_limit=config.api_rate_limit, burst_limit=config.api_burst_limit),
+        )
+        write_access_log(self.stage, config, WEBSOCKET)
+        self.stage.node.add_dependency(_may_write_logs(self))
+
+        self.socket = PythonFunction(
+            self,
+            "Socket",
+            platform,
+            handler="notify.socket.lambda_handler",
+            description="The WebSocket's routes: connect, disconnect, subscribe, ping",
+            timeout=Duration.seconds(10),
+            settings={
+                "orders_table": storage.orders.table_name,
+                "connections_table": storage.connections.table_name,
+                "connections_endpoint": self.endpoint,
+            },
+        )
+        self.socket.allow(
+            ["dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"], [storage.connections.table_arn]
+        )
+        self.socket.allow(["dynamodb:GetItem", "dynamodb:BatchGetItem"], [storage.orders.table_arn])
+        self.socket.allow(["dynamodb:Query"], [f"{storage.orders.table_arn}/index/{BY_TIME}"])
+        self.allow_push(self.socket)
+
+        self._routes(authorizer)
+        url = CfnOutput(self, "Url", value=self.url, description="Where clients follow their orders")
+        url.override_logical_id("WebSocketUrl")
+
+    @property
+    def url(self) -> str:
+        """What clients connect to (wss://…)."""
+        return self.stage.url
+
+    @property
+    def endpoint(self) -> str:
+        """Where functions push to (https://…)."""
+        return self.stage.callback_url
+
+    def allow_push(self, function: PythonFunction) -> None:
+        """Let a function send to the sockets of this stage, and close them."""
+        connections = [
+            Stack.of(self).format_arn(
+                service="execute-api", resource=self.api.api_id, resource_name=f"{_STAGE}/{method}/@connections/*"
+            )
+            for method in ("POST", "DELETE")
+        ]
+        function.allow(["execute-api:ManageConnections"], connections)
+        for method in ("POST", "DELETE"):
+            api = Stack.of(self).get_logical_id(_resource(self.api))
+            acknowledge(
+                function.role,
+                "AwsSolutions-IAM5[Resource::arn:<AWS::Partition>:execute-api:<AWS::Region>:<AWS::AccountId>:"
+                f"<{api}>/{_STAGE}/{method}/@connections/*]",
+                "API Gateway makes a connection's id when a client connects.",
+            )
+
+    def _routes(self, authorizer: PythonFunction) -> None:
+        integration = integrations.WebSocketLambdaIntegration("Socket", self.socket.function)
+        # No identity source: with one, API Gateway answers 401 wherever it is missing, and a program shows its key in
+        # a header while a browser, which cannot set any, shows a ticket in the query string.
+        connect = authorizers.WebSocketLambdaAuthorizer("KeysAndTickets", authorizer.function, identity_source=[])
+        self.api.add_route("$connect", integration=integration, authorizer=connect)
+        for key in ("$disconnect", "$default"):
+            route = self.api.add_route(key, integration=integration)
+            acknowledge(
+                route,
+                "AwsSolutions-APIG4",
+                "A socket is authorised when it connects; API Gateway allows no authorizer on other routes.",
+            )
+
+
+def _resource(api: apigateway.WebSocketApi) -> apigateway.CfnApi:
+    resource = api.node.default_child
+    assert isinstance(resource, apigateway.CfnApi)
+    return resource
+
+
+def _may_write_logs(scope: Construct) -> rest.CfnAccount:
+    """Let API Gateway write logs in this account and region.
+
+    A WebSocket stage cannot write access logs without that. The setting belongs to the account, not to a stack: it
+    stays when the stack goes, since other APIs may use it by then.
+    """
+    role = iam.Role(
+        scope,
+        "AccountLogs",
+        assumed_by=iam.ServicePrincipal("apigateway.amazonaws.com"),
+        managed_policies=[
+            iam.ManagedPolicy.from_aws_managed_policy_name("service-role/AmazonAPIGatewayPushToCloudWatchLogs")
+        ],
+    )
+    acknowledge(
+        role,
+        "AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/"
+        "AmazonAPIGatewayPushToCloudWatchLogs]",
+        "API Gateway accepts a role for its account setting only with these permissions.",
+    )
+    account = rest.CfnAccount(scope, "Account", cloud_watch_role_arn=role.role_arn)
+    role.apply_removal_policy(RemovalPolicy.RETAIN)
+    account.apply_removal_policy(RemovalPolicy.RETAIN)
+    account.node.add_dependency(role)
+    return account

@@ -1,0 +1,185 @@
+"""What works behind the APIs: executes orders, resolves dead letters, sweeps, and pushes statuses."""
+
+from __future__ import annotations
+
+from aws_cdk import Duration
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from infra.python_function import Platform, PythonFunction
+from infra.queues import DEAD_LETTERS_TIMEOUT, PROCESS_TIMEOUT, Queues
+from infra.storage import EXPIRY, WORK, Storage
+from infra.websocket_api import WebSocketApi
+
+_EVERY_MINUTE = Duration.minutes(1)
+
+
+class Workers(Construct):
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        platform: Platform,
+        *,
+        storage: Storage,
+        queues: Queues,
+        websocket: WebSocketApi,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self._platform = platform
+        self._storage = storage
+        self._queues = queues
+        self.process = self._process()
+        self.dead_letters = self._dead_letters()
+        self.sweep = self._sweep()
+        self.notify = self._notify(websocket)
+
+    def _process(self) -> PythonFunction:
+        config, queues = self._platform.config, self._queues
+        function = PythonFunction(
+            self,
+            "Process",
+            self._platform,
+            handler="process.handler.lambda_handler",
+            description="Executes the orders of one batch concurrently",
+            timeout=PROCESS_TIMEOUT,
+            reserved=config.concurrency,
+            settings={
+                "orders_table": self._storage.orders.table_name,
+                "orders_queue_url": queues.orders.queue_url,
+                "quarantine_queue_url": queues.quarantine.queue_url,
+                **config.paper,
+            },
+        )
+        self._consume(function, queues.orders, batch_size=config.batch_size, concurrency=config.concurrency)
+        function.allow(["dynamodb:GetItem", "dynamodb:UpdateItem"], [self._storage.orders.table_arn])
+        function.allow(["sqs:SendMessage"], [queues.quarantine.queue_arn])
+        return function
+
+    def _dead_letters(self) -> PythonFunction:
+        queues = self._queues
+        function = PythonFunction(
+            self,
+            "DeadLetters",
+            self._platform,
+            handler="process.dead_letters.lambda_handler",
+            description="Brings orders to their end that the queue gave up on",
+            timeout=DEAD_LETTERS_TIMEOUT,
+            settings={
+                "orders_table": self._storage.orders.table_name,
+                "dead_letters_queue_url": queues.dead_letters.queue_url,
+                "quarantine_queue_url": queues.quarantine.queue_url,
+                **self._platform.config.paper,
+            },
+        )
+        self._consume(function, queues.dead_letters, batch_size=10, concurrency=2)
+        function.allow(["dynamodb:GetItem", "dynamodb:UpdateItem"], [self._storage.orders.table_arn])
+        function.allow(["sqs:SendMessage"], [queues.quarantine.queue_arn])
+        return function
+
+    @staticmethod
+    def _consume(function: PythonFunction, queue: sqs.Queue, *, batch_size: int, concurrency: int) -> None:
+        """Feed a queue to a function that reports failed messages one by one."""
+        # The source limits itself. With reserved concurrency alone it would receive more than it can deliver, and
+        # each throttled receive counts towards the dead letters.
+        lambda_.EventSourceMapping(
+            function,
+            "Source",
+            target=function.function,
+            event_source_arn=queue.queue_arn,
+            batch_size=batch_size,
+            max_concurrency=concurrency,
+            report_batch_item_failures=True,
+        )
+        # The first three are what the mapping needs; the last hides a message until its order's next attempt.
+        function.allow(
+            ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"],
+            [queue.queue_arn],
+        )
+
+    def _sweep(self) -> PythonFunction:
+        orders = self._storage.orders
+        function = PythonFunction(
+            self,
+            "Sweep",
+            self._platform,
+            handler="process.sweep.lambda_handler",
+            description="Sends stranded orders again, expires and fires resting ones",
+            timeout=_EVERY_MINUTE,
+            reserved=1,
+            settings={
+                "orders_table": orders.table_name,
+                "orders_queue_url": self._queues.orders.queue_url,
+                **self._platform.config.paper,
+            },
+        )
+        function.allow(["dynamodb:GetItem", "dynamodb:UpdateItem"], [orders.table_arn])
+        function.allow(["dynamodb:Query"], [f"{orders.table_arn}/index/{WORK}", f"{orders.table_arn}/index/{EXPIRY}"])
+        function.allow(["sqs:SendMessage"], [self._queues.orders.queue_arn])
+        # The next minute's run does what a failed one left: an old run must neither be repeated nor wait in line.
+        target = targets.LambdaFunction(function.function)
+        function.function.configure_async_invoke(retry_attempts=0, max_event_age=_EVERY_MINUTE)
+        events.Rule(self, "EveryMinute", schedule=events.Schedule.rate(_EVERY_MINUTE), targets=[target])
+        return function
+
+    def _notify(self, websocket: WebSocketApi) -> PythonFunction:
+        storage, failures = self._storage, self._queues.stream_failures
+        function = PythonFunction(
+            self,
+            "Notify",
+            self._platform,
+            handler="notify.handler.lambda_handler",
+            description="Pushes each new event to the sockets that follow its order, and counts statistics",
+            timeout=Duration.seconds(30),
+            settings={
+                "connections_table": storage.connections.table_name,
+                "accounts_table": storage.accounts.table_name,
+                "connections_endpoint": websocket.endpoint,
+                "stream_failures_queue_url": failures.queue_url,
+            },
+        )
+        self._follow_stream(function, storage.orders, failures)
+        function.allow(["dynamodb:Query", "dynamodb:DeleteItem"], [storage.connections.table_arn])
+        function.allow(["dynamodb:UpdateItem"], [storage.accounts.table_arn])
+        function.allow(["sqs:SendMessage"], [failures.queue_arn])
+        websocket.allow_push(function)
+        return function
+
+    @staticmethod
+    def _follow_stream(function: PythonFunction, table: dynamodb.Table, failures: sqs.Queue) -> None:
+        stream = table.table_stream_arn
+        assert stream is not None
+        mapping = lambda_.EventSourceMapping(
+            function,
+            "Source",
+            target=function.function,
+            event_source_arn=stream,
+            # LATEST can miss what is written while the mapping is being made.
+            starting_position=lambda_.StartingPosition.TRIM_HORIZON,
+            batch_size=100,
+            # One invocation per shard at a time. More would keep the order within an item only, while statistics
+            # count a user's finished orders by the stream's order.
+            parallelization_factor=1,
+            report_batch_item_failures=True,
+            bisect_batch_on_error=True,
+            # The defaults try for ever, with everything of the shard waiting behind.
+            retry_attempts=5,
+            max_record_age=Duration.minutes(15),
+            # Deletions tell nothing. Filters cannot compare the images: writes without an event come, and are skipped.
+            filters=[
+                lambda_.FilterCriteria.filter({"eventName": lambda_.FilterRule.or_("INSERT", "MODIFY")}),
+            ],
+        )
+        # The construct's own property would allow the function more than sending to the queue.
+        resource = mapping.node.default_child
+        assert isinstance(resource, lambda_.CfnEventSourceMapping)
+        resource.destination_config = lambda_.CfnEventSourceMapping.DestinationConfigProperty(
+            on_failure=lambda_.CfnEventSourceMapping.OnFailureProperty(destination=failures.queue_arn)
+        )
+        function.allow(["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"], [stream])
+        # The service has no resource for listing streams; the mapping is refused without it.
+        function.allow(["dynamodb:ListStreams"], ["*"])
