@@ -32,6 +32,7 @@ from submit.schemas import (
     OrderView,
     QuoteView,
     StatsView,
+    StreamTicketView,
     problem_answers,
 )
 
@@ -66,9 +67,10 @@ class ExactRoute(APIRoute):
 
 async def _check_body(request: Request) -> None:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if len(await request.body()) > MAX_BODY:
+    body = await request.body()
+    if len(body) > MAX_BODY:
         raise problems.Problem(413, "body_too_large", f"The body is larger than {MAX_BODY} bytes.")
-    if kind != "application/json":
+    if body and kind != "application/json":
         raise problems.Problem(415, "unsupported_media_type", "Send the order as application/json.")
 
 
@@ -136,7 +138,7 @@ async def execute_order(
         "orderId": order.ref.order_id,
         "status": order.events[0].status.value,
         "createdAt": to_text(order.created_at),
-        "wsUrl": await _socket_url(order.ref),
+        "wsUrl": (await _socket_url(order.ref.user_id, order.ref.order_id))[0],
     }
     headers = {"Location": f"/api/orders/{order.ref.order_id}", "RateLimit-Policy": _policy(rate)}
     if placed.replayed:
@@ -162,13 +164,27 @@ def _policy(rate: Rate) -> str:
     return f'"orders";q={rate.per_minute};w=60'
 
 
-async def _socket_url(ref: OrderRef) -> str:
+async def _socket_url(user_id: str, order_id: str | None) -> tuple[str, int]:
+    """A WebSocket address with a ticket for one order (or all), and when the ticket ends in milliseconds."""
     # The ticket's end is rounded up, so that a replayed request within the same minute gets the same answer.
     now = bootstrap.CLOCK.now_ms()
     expires_at = (now // TICKET_MS + 2) * TICKET_MS
     secret = (await bootstrap.ticket_secrets().accepted())[0]
-    ticket = sign_ticket(Ticket(ref.user_id, ref.order_id, expires_at), secret)
-    return f"{bootstrap.settings().websocket_url}?ticket={ticket}"
+    ticket = sign_ticket(Ticket(user_id, order_id, expires_at), secret)
+    return f"{bootstrap.settings().websocket_url}?ticket={ticket}", expires_at
+
+
+@router.post(
+    "/stream-tickets",
+    status_code=201,
+    response_model=StreamTicketView,
+    operation_id="createStreamTicket",
+    summary="Get a WebSocket address on which all your orders can be followed",
+    tags=["orders"],
+)
+async def create_stream_ticket(caller: Reader) -> JSONResponse:
+    url, expires_at = await _socket_url(caller.user_id, None)
+    return JSONResponse({"wsUrl": url, "expiresAt": to_text(expires_at)}, 201, headers={"Cache-Control": "no-store"})
 
 
 @router.get(

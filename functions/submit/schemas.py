@@ -108,6 +108,11 @@ class AcceptedView(View):
     wsUrl: str = Field(description='Connect within a minute; then send {"action":"subscribe","orderId":…}.')
 
 
+class StreamTicketView(View):
+    wsUrl: str = Field(description='Connect before `expiresAt`; then send {"action":"subscribe"} to follow all orders.')
+    expiresAt: str
+
+
 class OrderListView(View):
     orders: list[OrderSummaryView]
     nextCursor: str | None = Field(None, description="Absent on the last page.")
