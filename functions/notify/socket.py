@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any, NotRequired, TypedDict
 
 from order_engine import bootstrap
@@ -35,7 +36,7 @@ OK: Answer = {"statusCode": 200}
 
 
 def _connection(event: SocketEvent) -> Connection:
-    """The caller's socket. A ticket for one order makes it a socket for that order alone."""
+    """The caller's socket, with the order that it may follow where its ticket is for one order alone."""
     context = event["requestContext"]
     authorizer = context.get("authorizer", {})
     order_id = authorizer.get("orderId") or None
@@ -53,14 +54,18 @@ async def handle(event: SocketEvent, context: Context) -> Answer:
     route = event["requestContext"]["routeKey"]
     if route == "$connect":
         expires_at = bootstrap.CLOCK.now_ms() + _KEEP_MS
-        await bootstrap.connections().add(connection, expires_at=expires_at)
+        # It follows nothing until it subscribes: a frame that is sent before the handshake has ended meets no
+        # socket, which would then be taken for gone.
+        await bootstrap.connections().add(replace(connection, order_ids=frozenset()), expires_at=expires_at)
     elif route == "$disconnect":
         await bootstrap.connections().remove(connection.user_id, connection.connection_id)
     else:
         try:
             await _message(connection, event.get("body") or "")
         except ConnectionGone:
+            # Closed already, or forgotten by us: a client that is still there comes back and subscribes anew.
             logger.info("socket was gone before its answer")
+            await bootstrap.push().close(connection.connection_id)
     return OK
 
 
@@ -92,7 +97,7 @@ async def _subscribe(connection: Connection, content: dict[str, Any]) -> None:
         return await _refuse(connection, "invalid_message", "orderId is the id that the order was accepted with.")
     if connection.single and order_id not in connection.order_ids:
         return await _refuse(connection, "forbidden", "This socket was opened for another order.")
-    if not await bootstrap.subscribe().one(connection, order_id, after, stored=connection.single):
+    if not await bootstrap.subscribe().one(connection, order_id, after):
         return await _refuse(connection, "order_not_found", "There is no such order.")
     return None
 

@@ -180,6 +180,6 @@ def push_events() -> PushEvents:
 @cache
 def subscribe() -> Subscribe:
     from order_engine.engine.push import Subscribe
-    from order_engine.wire.views import snapshot_frame
+    from order_engine.wire.views import snapshot_frames
 
-    return Subscribe(orders(), connections(), push(), snapshot_frame, CLOCK)
+    return Subscribe(orders(), connections(), push(), snapshot_frames)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 from order_engine import observability
 
 _local = threading.local()
+# AWS calls that may run beside each other. The default, a few per processor, would let slow ones hold up the rest.
+_THREADS = 32
 # A worker stops beginning new work this long before Lambda would stop it.
 MARGIN_MS = 1000
 
@@ -28,6 +31,7 @@ def event_loop() -> asyncio.AbstractEventLoop:
     loop: asyncio.AbstractEventLoop | None = getattr(_local, "loop", None)
     if loop is None or loop.is_closed():
         loop = asyncio.new_event_loop()
+        loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="aws"))
         asyncio.set_event_loop(loop)
         _local.loop = loop
     return loop

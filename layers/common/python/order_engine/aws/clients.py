@@ -27,6 +27,10 @@ _CONFIG = Config(
 )
 
 
+# A frame is worth little after a second; the client resumes.
+_PUSH_CONFIG = _CONFIG.merge(Config(connect_timeout=1, read_timeout=1, retries={"mode": "standard", "max_attempts": 2}))
+
+
 def _session() -> boto3.session.Session:
     return boto3.session.Session()
 
@@ -49,7 +53,7 @@ def secrets() -> SecretsManagerClient:
 @cache
 def connections(endpoint: str) -> ApiGatewayManagementApiClient:
     """The client that pushes to sockets; ``endpoint`` is the stage's management address."""
-    return _session().client("apigatewaymanagementapi", endpoint_url=endpoint, config=_CONFIG)
+    return _session().client("apigatewaymanagementapi", endpoint_url=endpoint, config=_PUSH_CONFIG)
 
 
 async def call[T](function: Callable[..., T], **arguments: Any) -> T:

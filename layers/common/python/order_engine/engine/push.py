@@ -11,7 +11,6 @@ from order_engine.domain import lifecycle
 from order_engine.domain.order import Event, Order, OrderRef
 from order_engine.engine.execute import Observer
 from order_engine.engine.ports import (
-    Clock,
     Connection,
     ConnectionGone,
     ConnectionStore,
@@ -21,9 +20,8 @@ from order_engine.engine.ports import (
     Tally,
 )
 
-# One slow socket may cost this much of a batch's time, and no more.
-_POST_MS = 2000
-_POST_TRIES = 2
+# A socket that does not take a frame in this time is closed: it may cost one batch this much, and no more.
+_POST_MS = 1000
 _FOLLOWED_ORDERS = 20
 
 
@@ -47,7 +45,7 @@ class Change:
 
 
 type EventFrame = Callable[[Order, Event], bytes]
-type SnapshotFrame = Callable[[Order, int], bytes]
+type SnapshotFrames = Callable[[Order, int], Sequence[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +61,8 @@ class PushEvents:
     async def __call__(self, changes: Sequence[Change]) -> list[str]:
         """Push and count a batch.
 
-        Orders go side by side, one order's events one after the other. A socket that is gone or does not answer
-        harms nobody else: its client resumes by sequence number.
+        Orders go side by side, one order's events one after the other. A socket that is gone is forgotten; one that
+        does not take its frame is closed, so that it delays nobody again and its client resumes by sequence number.
 
         Returns:
             The records that must come again, as the stream names them.
@@ -115,23 +113,25 @@ class PushEvents:
             await self._quietly(self.push.close(socket.connection_id))
 
     async def _post(self, socket: Connection, frame: bytes) -> bool:
-        """Whether the socket may have more. After a failure the rest is left to the client's resume."""
-        for _ in range(_POST_TRIES):
-            try:
-                async with asyncio.timeout(_POST_MS / 1000):
-                    await self.push.post(socket.connection_id, frame)
-            except ConnectionGone:
-                await self._quietly(self.connections.remove(socket.user_id, socket.connection_id))
-                return False
-            except Exception as error:  # noqa: BLE001 - one socket's trouble is its own
-                self.observer.noted("", "socket_slow", type(error).__name__)
-                continue
+        """Whether the socket may have more."""
+        try:
+            async with asyncio.timeout(_POST_MS / 1000):
+                await self.push.post(socket.connection_id, frame)
+        except ConnectionGone:
+            pass
+        except Exception as error:  # noqa: BLE001 - one socket's trouble is its own
+            self.observer.noted("", "socket_slow", type(error).__name__)
+            # Left open, its client would not know that a frame is missing; perhaps the last one.
+            await self._quietly(self.push.close(socket.connection_id))
+        else:
             return True
+        await self._quietly(self.connections.remove(socket.user_id, socket.connection_id))
         return False
 
     async def _quietly(self, work: Awaitable[None]) -> None:
         try:
-            await work
+            async with asyncio.timeout(_POST_MS / 1000):
+                await work
         except Exception as error:  # noqa: BLE001 - tidying up; the item's time to live does it otherwise
             self.observer.noted("", "tidy_failed", type(error).__name__)
 
@@ -158,26 +158,21 @@ class Subscribe:
     orders: OrderStore
     connections: ConnectionStore
     push: Push
-    snapshot: SnapshotFrame
-    clock: Clock
+    snapshot: SnapshotFrames
 
-    async def one(self, connection: Connection, order_id: str, after: int, *, stored: bool) -> bool:
+    async def one(self, connection: Connection, order_id: str, after: int) -> bool:
         """Follow an order and send its events after ``after``.
 
         The subscription is stored before the order is read, so that every event is in the snapshot or pushed.
 
-        Args:
-            stored: the subscription was already stored when the socket connected.
-
         Returns:
             False if this user has no such order.
         """
-        if not stored:
-            await self.connections.follow(connection.user_id, connection.connection_id, order_id)
+        await self.connections.follow(connection.user_id, connection.connection_id, order_id)
         order = await self.orders.get(OrderRef(connection.user_id, order_id))
         if order is None:
             return False
-        await self.push.post(connection.connection_id, self.snapshot(order, after))
+        await self._send(connection, order, after)
         if connection.single and order.status in lifecycle.TERMINAL:
             await self.push.close(connection.connection_id)
         return True
@@ -187,4 +182,8 @@ class Subscribe:
         await self.connections.follow(connection.user_id, connection.connection_id, None)
         page = await self.orders.page(connection.user_id, limit=_FOLLOWED_ORDERS, after=None, status=None)
         for order in reversed(page.orders):
-            await self.push.post(connection.connection_id, self.snapshot(order, 0))
+            await self._send(connection, order, 0)
+
+    async def _send(self, connection: Connection, order: Order, after: int) -> None:
+        for frame in self.snapshot(order, after):
+            await self.push.post(connection.connection_id, frame)

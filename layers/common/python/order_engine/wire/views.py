@@ -13,6 +13,8 @@ from order_engine.wire.times import to_text
 
 type Json = dict[str, Any]
 
+_SNAPSHOT_BYTES = 100_000
+
 
 def leg_view(leg: Leg) -> Json:
     token_in, token_out = BY_MINT[leg.mint_in], BY_MINT[leg.mint_out]
@@ -146,17 +148,26 @@ def event_frame(order: Order, event: Event) -> bytes:
     return _frame({"type": "event", "orderId": order.ref.order_id, **event_view(order.request, event)})
 
 
-def snapshot_frame(order: Order, after: int) -> bytes:
-    """The order's events after ``after``, and where it stands."""
-    return _frame(
-        {
-            "type": "snapshot",
-            "orderId": order.ref.order_id,
-            "seq": order.seq,
-            "status": order.status.value,
-            "events": [event_view(order.request, event) for event in order.events if event.seq > after],
-        }
-    )
+def snapshot_frames(order: Order, after: int) -> list[bytes]:
+    """The order's events after ``after``, and where it stands.
+
+    One frame as a rule. A long history goes in several, each with the next events, since a WebSocket message of
+    API Gateway holds 128 KB.
+    """
+    parts: list[list[Json]] = [[]]
+    size = 0
+    for event in order.events:
+        if event.seq <= after:
+            continue
+        view = event_view(order.request, event)
+        length = len(_frame(view))
+        if parts[-1] and size + length > _SNAPSHOT_BYTES:
+            parts.append([])
+            size = 0
+        parts[-1].append(view)
+        size += length
+    head = {"type": "snapshot", "orderId": order.ref.order_id, "seq": order.seq, "status": order.status.value}
+    return [_frame(head | {"events": part}) for part in parts]
 
 
 def error_frame(code: str, message: str) -> bytes:
