@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import mimetypes
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Header
 from fastapi.responses import Response
+from order_engine import bootstrap
+from starlette.exceptions import HTTPException
 
-_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-        "connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-cache",
-}
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    content: bytes
+    media_type: str
+    etag: str
 
 
 @cache
@@ -27,29 +30,66 @@ def folder() -> Path:
     return next(path for path in (here.parents[1] / "web", here.parents[2] / "web") if path.is_dir())
 
 
+def _read(path: Path) -> _File:
+    content = path.read_bytes()
+    media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    return _File(content, media_type, f'"{hashlib.sha256(content).hexdigest()[:32]}"')
+
+
 @cache
-def _files() -> dict[str, Path]:
+def _files() -> dict[str, _File]:
     """What may be served: read once, so that no request ever names a path of the file system."""
-    return {path.relative_to(folder()).as_posix(): path for path in folder().rglob("*") if path.is_file()}
+    return {path.relative_to(folder()).as_posix(): _read(path) for path in folder().rglob("*") if path.is_file()}
+
+
+@cache
+def _headers() -> dict[str, str]:
+    """The page may load its own files, and talk to its own API and to the one WebSocket."""
+    socket = urlsplit(bootstrap.settings().websocket_url)
+    policy = {
+        "default-src": "'none'",
+        "script-src": "'self'",
+        "style-src": "'self'",
+        "img-src": "'self'",
+        "connect-src": f"'self' {socket.scheme}://{socket.netloc}" if socket.netloc else "'self'",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+        "frame-ancestors": "'none'",
+        # No text can become HTML or script, whatever the page's own code does.
+        "require-trusted-types-for": "'script'",
+        "trusted-types": "'none'",
+    }
+    return {
+        "Content-Security-Policy": "; ".join(f"{name} {value}" for name, value in policy.items()),
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        # Files are asked for every time and sent only when they have changed.
+        "Cache-Control": "no-cache",
+    }
+
+
+type IfNoneMatch = Annotated[str | None, Header()]
 
 
 def install(app: FastAPI) -> None:
     """Serve the page at / and its files under /web/."""
 
     @app.get("/", include_in_schema=False)
-    async def index() -> Response:
-        return _serve("index.html")
+    async def index(if_none_match: IfNoneMatch = None) -> Response:
+        return _serve("index.html", if_none_match)
 
     @app.get("/web/{name:path}", include_in_schema=False)
-    async def file(name: str) -> Response:
-        return _serve(name)
+    async def file(name: str, if_none_match: IfNoneMatch = None) -> Response:
+        return _serve(name, if_none_match)
 
 
-def _serve(name: str) -> Response:
-    from starlette.exceptions import HTTPException
-
-    path = _files().get(name)
-    if path is None:
+def _serve(name: str, known: str | None) -> Response:
+    found = _files().get(name)
+    if found is None:
         raise HTTPException(404)
-    kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-    return Response(path.read_bytes(), media_type=kind, headers=_HEADERS)
+    headers = {**_headers(), "ETag": found.etag}
+    if known is not None and found.etag in known:
+        return Response(status_code=304, headers=headers)
+    return Response(found.content, media_type=found.media_type, headers=headers)
