@@ -6,7 +6,6 @@ import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -15,12 +14,11 @@ from order_engine.settings import Settings, SettingsError
 # What CloudWatch Logs accepts (AWS::Logs::LogGroup RetentionInDays).
 LOG_RETENTION_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288,
                       3653)  # fmt: skip
-# Settings of the paper market that a deployment may change, by their context name.
+# Whole-number settings of the paper market that a deployment may change, by their context name.
 _PAPER = {
     "quoteDelayMs": "quote_delay_ms",
     "landingMinMs": "landing_min_ms",
     "landingMaxMs": "landing_max_ms",
-    "failureRate": "failure_rate",
     "marketSeed": "market_seed",
 }
 _DEFAULT_CONCURRENCY = 10
@@ -86,7 +84,7 @@ class Config:
         issuer, audience = reader.oidc()
         config = cls(
             stage=stage or "dev",
-            region=reader.text("region", r"[a-z]{2}(-[a-z]+){1,2}-\d", "an AWS region such as eu-central-1", None),
+            region=reader.text("region", r"[a-z]{2}(-[a-z]+){1,2}-[0-9]", "an AWS region such as eu-central-1", None),
             reserve=concurrency is not None,
             concurrency=concurrency or _DEFAULT_CONCURRENCY,
             batch_size=reader.whole("batchSize", 1, 10, 10),
@@ -157,7 +155,7 @@ class _Reader:
         value = self._get(name)
         if value is None:
             return default
-        if re.fullmatch(r"\d{1,9}", value) and low <= int(value) <= high:
+        if re.fullmatch(r"[0-9]{1,9}", value) and low <= int(value) <= high:
             return int(value)
         self._problem(name, f"a whole number from {low} to {high}", value)
         return default
@@ -179,7 +177,7 @@ class _Reader:
             return _DEFAULT_CONCURRENCY
         if value in ("0", "none"):
             return None
-        if re.fullmatch(r"\d{1,4}", value) and _MIN_CONCURRENCY <= int(value) <= _MAX_CONCURRENCY:
+        if re.fullmatch(r"[0-9]{1,4}", value) and _MIN_CONCURRENCY <= int(value) <= _MAX_CONCURRENCY:
             return int(value)
         expected = f"a whole number from {_MIN_CONCURRENCY} to {_MAX_CONCURRENCY}, or 0 or none to reserve nothing"
         self._problem(name, expected, value)
@@ -220,19 +218,14 @@ class _Reader:
         """Settings of the paper market that differ from their defaults."""
         values: dict[str, int | float] = {}
         for name, setting in _PAPER.items():
-            text = self._get(name)
-            if text is None:
-                continue
-            try:
-                number = Decimal(text)
-            except InvalidOperation:
-                number = Decimal(-1)
-            highest = 1 if setting == "failure_rate" else 1_000_000_000
-            if not 0 <= number <= highest or (highest != 1 and number != int(number)):
-                expected = "a number from 0 to 1" if highest == 1 else "a whole number of at least 0"
-                self._problem(name, expected, text)
+            if self._get(name) is not None:
+                values[setting] = self.whole(name, 0, 999_999_999, 0)
+        share = self._get("failureRate")
+        if share is not None:
+            if re.fullmatch(r"0|1|[01]\.[0-9]{1,9}", share) and float(share) <= 1:
+                values["failure_rate"] = float(share)
             else:
-                values[setting] = float(number) if highest == 1 else int(number)
+                self._problem("failureRate", "a number from 0 to 1", share)
         try:
             Settings.load({setting.upper(): str(value) for setting, value in values.items()})
         except SettingsError as error:
@@ -244,7 +237,7 @@ class _Reader:
         unknown = [key for key in self._context if re.fullmatch(r"[A-Za-z]+", key) and key not in self._known]
         for name in sorted(unknown):
             close = difflib.get_close_matches(name, self._known, n=1)
-            hint = f" Did you mean {close[0]}?" if close else f" Known are {', '.join(self._known)}."
+            hint = f" Did you mean {close[0]}?" if close else f" Known are {', '.join(dict.fromkeys(self._known))}."
             self._problems.append(f"{name} is not a context value of this app.{hint}")
         if self._problems:
             raise ConfigError("\n".join(self._problems))

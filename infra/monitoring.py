@@ -114,7 +114,7 @@ class Monitoring(Construct):
             ),
         )
         dashboard.add_widgets(
-            graph("Messages waiting", [_depth(queue) for queue in _all(queues)]),
+            graph("Messages waiting", [_depth(queue, label=queue.node.id) for queue in _all(queues)]),
             graph(
                 "Oldest order's message (s), stream's delay (ms)", [_age(queues.orders), _iterator_age(workers.notify)]
             ),
@@ -145,8 +145,8 @@ def _all(queues: Queues) -> Sequence[sqs.Queue]:
     return (queues.orders, queues.dead_letters, queues.quarantine, queues.stream_failures)
 
 
-def _depth(queue: sqs.Queue) -> cloudwatch.Metric:
-    return queue.metric_approximate_number_of_messages_visible(period=_MINUTE, statistic="Maximum", label=queue.node.id)
+def _depth(queue: sqs.Queue, label: str | None = None) -> cloudwatch.Metric:
+    return queue.metric_approximate_number_of_messages_visible(period=_MINUTE, statistic="Maximum", label=label)
 
 
 def _age(queue: sqs.Queue) -> cloudwatch.Metric:

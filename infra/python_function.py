@@ -82,6 +82,11 @@ class PythonFunction(Construct):
             application_log_level_v2=lambda_.ApplicationLogLevel.INFO,
             system_log_level_v2=lambda_.SystemLogLevel.WARN,
         )
+        acknowledge(
+            self.function,
+            "AwsSolutions-L1",
+            "The interpreter that the layer is compiled for and that every test runs on.",
+        )
         # The log group exists already: no permission to create any.
         self.allow(["logs:CreateLogStream", "logs:PutLogEvents"], [self.log_group.log_group_arn])
         acknowledge(

@@ -42,8 +42,9 @@ class Queues(Construct):
             visibility=_visibility(PROCESS_TIMEOUT),
             gives_up_to=self.dead_letters,
         )
-        for queue in (self.quarantine, self.stream_failures):
-            acknowledge(queue, "AwsSolutions-SQS3", "It is the last resort itself; an alarm watches its depth.")
+        acknowledge(
+            self.stream_failures, "AwsSolutions-SQS3", "It is the last resort itself; an alarm watches its depth."
+        )
 
     def _queue(
         self,

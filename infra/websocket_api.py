@@ -137,5 +137,4 @@ def _may_write_logs(scope: Construct) -> rest.CfnAccount:
     account = rest.CfnAccount(scope, "Account", cloud_watch_role_arn=role.role_arn)
     role.apply_removal_policy(RemovalPolicy.RETAIN)
     account.apply_removal_policy(RemovalPolicy.RETAIN)
-    account.node.add_dependency(role)
     return account

@@ -1,0 +1,439 @@
+"""What is deployed: the parts on which exactly-once, safety and cost rest."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from order_engine.settings import Settings
+
+from infra.access_log import HTTP, WEBSOCKET
+from tests.infra.conftest import Synthesise
+from tests.infra.template import Stack, text
+
+HANDLERS = (
+    "submit.handler.lambda_handler",
+    "submit.authorizer.lambda_handler",
+    "process.handler.lambda_handler",
+    "process.dead_letters.lambda_handler",
+    "process.sweep.lambda_handler",
+    "notify.handler.lambda_handler",
+    "notify.socket.lambda_handler",
+)
+PROCESS, DEAD_LETTERS, SWEEP = HANDLERS[2:5]
+SUBMIT, AUTHORIZER = HANDLERS[:2]
+NOTIFY, SOCKET = HANDLERS[5:]
+
+DAY = 86_400
+
+
+# --- data --------------------------------------------------------------------------------------------------------
+
+
+def test_every_table_is_encrypted_recoverable_and_paid_by_use(stack: Stack) -> None:
+    tables = stack.of_type("AWS::DynamoDB::Table")
+    assert len(tables) == 3
+    for table in tables.values():
+        properties = table["Properties"]
+        assert properties["SSESpecification"] == {"SSEEnabled": True}
+        assert properties["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+        assert properties["BillingMode"] == "PAY_PER_REQUEST"
+
+
+def test_orders_have_the_keys_and_indexes_that_the_adapters_use(stack: Stack) -> None:
+    _, orders = stack.target(stack.function(PROCESS)[1]["Environment"]["Variables"]["ORDERS_TABLE"])
+    assert [key["AttributeName"] for key in orders["KeySchema"]] == ["user_id", "order_id"]
+    assert orders["StreamSpecification"] == {"StreamViewType": "NEW_AND_OLD_IMAGES"}
+    indexes = {index["IndexName"]: index for index in orders["GlobalSecondaryIndexes"]}
+    keys = {name: [key["AttributeName"] for key in index["KeySchema"]] for name, index in indexes.items()}
+    assert keys == {
+        "by_time": ["user_id", "by_time"],
+        "work": ["work_pk", "work_sk"],
+        "expiry": ["expiry_pk", "expiry_sk"],
+    }
+    # Anything more in an index would be paid for at every status change.
+    assert all(index["Projection"] == {"ProjectionType": "KEYS_ONLY"} for index in indexes.values())
+    assert {item["AttributeType"] for item in orders["AttributeDefinitions"]} == {"S"}
+
+
+def test_sockets_are_forgotten_by_themselves(stack: Stack) -> None:
+    _, table = stack.target(stack.function(SOCKET)[1]["Environment"]["Variables"]["CONNECTIONS_TABLE"])
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
+
+
+def test_the_data_of_prod_outlive_the_stack_and_those_of_dev_do_not(stack: Stack, prod: Stack) -> None:
+    assert {table["DeletionPolicy"] for table in stack.of_type("AWS::DynamoDB::Table").values()} == {"Delete"}
+    for table in prod.of_type("AWS::DynamoDB::Table").values():
+        assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == ("Retain", "Retain")
+        assert table["Properties"]["DeletionProtectionEnabled"] is True
+
+
+# --- queues ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("handler", [PROCESS, DEAD_LETTERS])
+def test_a_message_stays_hidden_for_six_times_the_timeout_of_its_consumer(stack: Stack, handler: str) -> None:
+    _, queue = stack.target(stack.source_of(handler)["EventSourceArn"])
+    assert queue["VisibilityTimeout"] == 6 * stack.function(handler)[1]["Timeout"]
+
+
+def test_the_process_timeout_is_shorter_than_the_lease(stack: Stack) -> None:
+    assert stack.function(PROCESS)[1]["Timeout"] * 1000 < Settings().lease_ms
+
+
+def test_what_the_order_queue_gives_up_on_is_kept_longer_than_it_could_wait_there(stack: Stack) -> None:
+    orders_id, orders = stack.queue("Orders")
+    dead_id, dead = stack.target(orders["RedrivePolicy"]["deadLetterTargetArn"])
+    assert orders_id.startswith("QueuesOrders")
+    assert dead_id.startswith("QueuesDeadLetters")
+    assert dead["MessageRetentionPeriod"] == 14 * DAY > orders["MessageRetentionPeriod"]
+    # Attempts are counted on the order: one and three retries. The queue must not give up before.
+    assert orders["RedrivePolicy"]["maxReceiveCount"] == 10 > 1 + Settings().max_retries
+
+
+def test_what_nobody_can_resolve_ends_in_quarantine(stack: Stack) -> None:
+    _, dead = stack.queue("DeadLetters")
+    name, quarantine = stack.target(dead["RedrivePolicy"]["deadLetterTargetArn"])
+    assert name.startswith("QueuesQuarantine")
+    assert quarantine["MessageRetentionPeriod"] == 14 * DAY
+    assert "RedrivePolicy" not in quarantine
+
+
+def test_every_queue_is_encrypted_and_refuses_plain_connections(stack: Stack) -> None:
+    queues = stack.of_type("AWS::SQS::Queue")
+    assert len(queues) == 4
+    assert all(queue["Properties"]["SqsManagedSseEnabled"] is True for queue in queues.values())
+    refusing = {
+        policy["Properties"]["Queues"][0]["Ref"]
+        for policy in stack.of_type("AWS::SQS::QueuePolicy").values()
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+        if (statement["Effect"], statement["Action"]) == ("Deny", "sqs:*")
+        and statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    }
+    assert refusing == set(queues)
+
+
+# --- what feeds the functions --------------------------------------------------------------------------------------
+
+
+def test_the_source_delivers_no_more_than_is_reserved(synthesise: Synthesise, stack: Stack) -> None:
+    for deployed, expected in ((stack, 10), (synthesise(reservedConcurrency="25", batchSize="3"), 25)):
+        assert deployed.function(PROCESS)[1]["ReservedConcurrentExecutions"] == expected
+        assert deployed.source_of(PROCESS)["ScalingConfig"] == {"MaximumConcurrency": expected}
+    assert deployed.source_of(PROCESS)["BatchSize"] == 3
+
+
+def test_an_account_with_a_low_limit_reserves_nothing_and_is_limited_all_the_same(prod: Stack) -> None:
+    reserving = [
+        item
+        for item in prod.of_type("AWS::Lambda::Function").values()
+        if "ReservedConcurrentExecutions" in item["Properties"]
+    ]
+    assert reserving == []
+    assert prod.source_of(PROCESS)["ScalingConfig"] == {"MaximumConcurrency": 10}
+
+
+@pytest.mark.parametrize("handler", [PROCESS, DEAD_LETTERS, NOTIFY])
+def test_one_bad_message_does_not_bring_back_its_whole_batch(stack: Stack, handler: str) -> None:
+    assert stack.source_of(handler)["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+
+
+def test_the_stream_is_followed_from_its_beginning_and_never_blocked_for_ever(stack: Stack) -> None:
+    source = stack.source_of(NOTIFY)
+    assert source["StartingPosition"] == "TRIM_HORIZON"
+    assert source["BisectBatchOnFunctionError"] is True
+    assert 0 < source["MaximumRetryAttempts"] < 10_000
+    assert 60 <= source["MaximumRecordAgeInSeconds"] <= 3600
+    assert text(source["EventSourceArn"]).endswith(".StreamArn>")
+    name, _ = stack.target(source["DestinationConfig"]["OnFailure"]["Destination"])
+    assert name == stack.queue("StreamFailures")[0]
+
+
+def test_statistics_see_a_users_orders_in_the_streams_order(stack: Stack) -> None:
+    assert stack.source_of(NOTIFY).get("ParallelizationFactor", 1) == 1
+
+
+def test_deletions_do_not_wake_the_pusher(stack: Stack) -> None:
+    (pattern,) = stack.source_of(NOTIFY)["FilterCriteria"]["Filters"]
+    assert json.loads(pattern["Pattern"]) == {"eventName": ["INSERT", "MODIFY"]}
+
+
+def test_the_sweeper_runs_every_minute_alone_and_is_not_repeated(stack: Stack) -> None:
+    name, function = stack.function(SWEEP)
+    _, rule = stack.one("AWS::Events::Rule")
+    assert rule["ScheduleExpression"] == "rate(1 minute)"
+    assert [stack.target(target["Arn"])[0] for target in rule["Targets"]] == [name]
+    assert (function["Timeout"], function["ReservedConcurrentExecutions"]) == (60, 1)
+    _, retries = stack.one("AWS::Lambda::EventInvokeConfig")
+    assert retries["FunctionName"] == {"Ref": name}
+    assert (retries["MaximumRetryAttempts"], retries["MaximumEventAgeInSeconds"]) == (0, 60)
+
+
+# --- functions ---------------------------------------------------------------------------------------------------
+
+
+def test_every_function_is_made_the_same_way(stack: Stack) -> None:
+    functions = stack.of_type("AWS::Lambda::Function")
+    assert {item["Properties"]["Handler"] for item in functions.values()} == set(HANDLERS)
+    groups = set()
+    for item in functions.values():
+        properties = item["Properties"]
+        assert (properties["Runtime"], properties["Architectures"]) == ("python3.13", ["arm64"])
+        assert properties["TracingConfig"] == {"Mode": "Active"}
+        assert properties["LoggingConfig"]["LogFormat"] == "JSON"
+        name, group = stack.target(properties["LoggingConfig"]["LogGroup"])
+        assert group["RetentionInDays"] == 30
+        groups.add(name)
+    assert len(groups) == len(HANDLERS)
+
+
+def test_environments_hold_settings_only(stack: Stack, prod: Stack) -> None:
+    for deployed in (stack, prod):
+        for item in deployed.of_type("AWS::Lambda::Function").values():
+            variables = item["Properties"]["Environment"]["Variables"]
+            plain = {name: value if isinstance(value, str) else "x" for name, value in variables.items()}
+            assert {name.lower() for name in plain} <= set(Settings.__slots__)
+            Settings.load(plain)
+
+
+def test_functions_agree_on_what_a_setting_is(stack: Stack) -> None:
+    seen: dict[str, str] = {}
+    for item in stack.of_type("AWS::Lambda::Function").values():
+        for name, value in item["Properties"]["Environment"]["Variables"].items():
+            assert seen.setdefault(name, text(value)) == text(value), name
+
+
+def test_settings_of_the_paper_market_reach_all_who_see_it(synthesise: Synthesise) -> None:
+    deployed = synthesise(failureRate="0", marketSeed="7", quoteDelayMs="50")
+    for handler in (SUBMIT, PROCESS, DEAD_LETTERS, SWEEP):
+        settings = Settings.load(
+            {k: v for k, v in deployed.function(handler)[1]["Environment"]["Variables"].items() if isinstance(v, str)}
+        )
+        assert (settings.failure_rate, settings.market_seed, settings.quote_delay_ms) == (0, 7, 50)
+
+
+def test_submit_starts_from_snapshots_of_published_versions(stack: Stack) -> None:
+    name, function = stack.function(SUBMIT)
+    assert function["SnapStart"] == {"ApplyOn": "PublishedVersions"}
+    alias_name, alias = stack.one("AWS::Lambda::Alias", Name="live")
+    assert alias["FunctionName"] == {"Ref": name}
+    _, route = stack.one("AWS::ApiGatewayV2::Route", RouteKey="ANY /api/{proxy+}")
+    integration = text(route["Target"]).removeprefix("integrations/").strip("<>")
+    assert stack.content["Resources"][integration]["Properties"]["IntegrationUri"] == {"Ref": alias_name}
+
+
+def test_changed_settings_publish_another_version(synthesise: Synthesise, stack: Stack) -> None:
+    changed = synthesise(ordersPerMinute="7")
+    (one,), (other,) = (deployed.of_type("AWS::Lambda::Version") for deployed in (stack, changed))
+    assert one != other
+
+
+# --- APIs --------------------------------------------------------------------------------------------------------
+
+
+def test_everything_under_api_asks_the_authorizer_and_the_page_does_not(stack: Stack) -> None:
+    routes = {
+        item["Properties"]["RouteKey"]: item["Properties"]
+        for item in stack.of_type("AWS::ApiGatewayV2::Route").values()
+        if text(item["Properties"]["ApiId"]).startswith("<Http")
+    }
+    assert {key: route["AuthorizationType"] for key, route in routes.items()} == {
+        "ANY /api/{proxy+}": "CUSTOM",
+        "$default": "NONE",
+    }
+    _, authorizer = stack.target({"Ref": text(routes["ANY /api/{proxy+}"]["AuthorizerId"]).strip("<>")})
+    assert authorizer["IdentitySource"] == ["$request.header.Authorization"]
+    assert authorizer["AuthorizerResultTtlInSeconds"] == 60
+    assert authorizer["EnableSimpleResponses"] is True
+    assert authorizer["AuthorizerPayloadFormatVersion"] == "2.0"
+    assert stack.function(AUTHORIZER)[0] in text(authorizer["AuthorizerUri"])
+
+
+def test_a_socket_may_show_a_header_or_a_ticket(stack: Stack) -> None:
+    """With an identity source, API Gateway would answer 401 itself wherever that is missing."""
+    _, connect = stack.one("AWS::ApiGatewayV2::Route", RouteKey="$connect")
+    _, authorizer = stack.target(connect["AuthorizerId"])
+    assert connect["AuthorizationType"] == "CUSTOM"
+    assert authorizer["AuthorizerType"] == "REQUEST"
+    assert authorizer.get("IdentitySource", []) == []
+    assert stack.function(AUTHORIZER)[0] in text(authorizer["AuthorizerUri"])
+
+
+def test_a_configured_issuer_adds_routes_behind_the_native_authorizer(stack: Stack, prod: Stack) -> None:
+    _, route = prod.one("AWS::ApiGatewayV2::Route", RouteKey="ANY /oidc/api/{proxy+}")
+    _, authorizer = prod.target(route["AuthorizerId"])
+    assert route["AuthorizationType"] == "JWT"
+    assert authorizer["JwtConfiguration"] == {"Audience": ["order-engine"], "Issuer": "https://id.example.com/"}
+    assert prod.function(SUBMIT)[1]["Environment"]["Variables"]["OIDC_ISSUER"] == "https://id.example.com/"
+    keys = [item["Properties"]["RouteKey"] for item in stack.of_type("AWS::ApiGatewayV2::Route").values()]
+    assert not any("oidc" in key for key in keys)
+
+
+def test_both_stages_are_throttled_and_logged_without_secrets(stack: Stack) -> None:
+    stages = stack.of_type("AWS::ApiGatewayV2::Stage")
+    assert {item["Properties"]["StageName"] for item in stages.values()} == {"$default", "live"}
+    for item in stages.values():
+        assert item["Properties"]["DefaultRouteSettings"] == {"ThrottlingBurstLimit": 1000, "ThrottlingRateLimit": 500}
+        assert "requestId" in json.loads(item["Properties"]["AccessLogSettings"]["Format"])
+    for field in [*HTTP.values(), *WEBSOCKET.values()]:
+        # A ticket is in the query string, a key in a header.
+        assert not any(word in field.lower() for word in ("query", "header", "authorization"))
+
+
+def test_a_websocket_stage_waits_until_it_may_write_logs(stack: Stack) -> None:
+    (account,) = stack.of_type("AWS::ApiGateway::Account")
+    (stage,) = [
+        item for item in stack.of_type("AWS::ApiGatewayV2::Stage").values() if item["Properties"]["StageName"] == "live"
+    ]
+    assert account in stage["DependsOn"]
+
+
+def test_browsers_of_other_origins_are_refused_unless_configured(stack: Stack, prod: Stack) -> None:
+    assert "CorsConfiguration" not in stack.one("AWS::ApiGatewayV2::Api", ProtocolType="HTTP")[1]
+    _, api = prod.one("AWS::ApiGatewayV2::Api", ProtocolType="HTTP")
+    assert api["CorsConfiguration"]["AllowOrigins"] == ["https://desk.example.com"]
+
+
+def test_outputs_tell_where_everything_is(stack: Stack) -> None:
+    outputs = {name: text(output["Value"]) for name, output in stack.content["Outputs"].items()}
+    assert set(outputs) == {"HttpUrl", "WebSocketUrl", "AccountsTable"}
+    assert outputs["WebSocketUrl"].startswith("wss://")
+    assert outputs["WebSocketUrl"].endswith("/live")
+
+
+# --- who may do what ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("handler", HANDLERS)
+def test_a_function_may_do_nothing_by_wildcard(stack: Stack, handler: str) -> None:
+    no_resource = {"xray:PutTraceSegments", "xray:PutTelemetryRecords", "dynamodb:ListStreams"}
+    for statement in stack.statements(handler):
+        assert statement.effect == "Allow"
+        assert not any("*" in action for action in statement.actions)
+        if "*" in statement.resources:
+            assert set(statement.actions) <= no_resource
+        for resource in statement.resources:
+            # A connection's id is made when a client connects.
+            assert "*" not in resource.removesuffix("/@connections/*") or resource == "*"
+
+
+def test_every_function_has_a_role_of_its_own_without_managed_policies(stack: Stack) -> None:
+    roles = [stack.target(stack.function(handler)[1]["Role"]) for handler in HANDLERS]
+    assert len({name for name, _ in roles}) == len(HANDLERS)
+    for _, role in roles:
+        assert "ManagedPolicyArns" not in role
+        (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
+        assert statement["Principal"] == {"Service": "lambda.amazonaws.com"}
+
+
+ALLOWED = {
+    SUBMIT: {
+        "orders": {"PutItem", "GetItem", "BatchGetItem", "UpdateItem"},
+        "orders/index/by_time": {"Query"},
+        "accounts": {"GetItem", "UpdateItem"},
+        "queue orders": {"SendMessage", "GetQueueAttributes"},
+        "queue dead letters": {"GetQueueAttributes"},
+        "secret": {"GetSecretValue"},
+    },
+    AUTHORIZER: {"accounts": {"GetItem"}, "secret": {"GetSecretValue"}},
+    PROCESS: {
+        "orders": {"GetItem", "UpdateItem"},
+        "queue orders": {"ReceiveMessage", "DeleteMessage", "GetQueueAttributes", "ChangeMessageVisibility"},
+        "queue quarantine": {"SendMessage"},
+    },
+    DEAD_LETTERS: {
+        "orders": {"GetItem", "UpdateItem"},
+        "queue dead letters": {"ReceiveMessage", "DeleteMessage", "GetQueueAttributes", "ChangeMessageVisibility"},
+        "queue quarantine": {"SendMessage"},
+    },
+    SWEEP: {
+        "orders": {"GetItem", "UpdateItem"},
+        "orders/index/work": {"Query"},
+        "orders/index/expiry": {"Query"},
+        "queue orders": {"SendMessage"},
+    },
+    NOTIFY: {
+        "orders stream": {"DescribeStream", "GetRecords", "GetShardIterator"},
+        "*": {"ListStreams"},
+        "connections": {"Query", "DeleteItem"},
+        "accounts": {"UpdateItem"},
+        "queue stream failures": {"SendMessage"},
+        "sockets POST": {"ManageConnections"},
+        "sockets DELETE": {"ManageConnections"},
+    },
+    SOCKET: {
+        "orders": {"GetItem", "BatchGetItem"},
+        "orders/index/by_time": {"Query"},
+        "connections": {"PutItem", "UpdateItem", "DeleteItem"},
+        "sockets POST": {"ManageConnections"},
+        "sockets DELETE": {"ManageConnections"},
+    },
+}
+
+
+@pytest.mark.parametrize("handler", HANDLERS)
+def test_a_function_may_do_what_it_does_and_nothing_else(stack: Stack, handler: str) -> None:
+    allowed: dict[str, set[str]] = {}
+    for statement in stack.statements(handler):
+        actions = {action for action in statement.actions if action.partition(":")[0] not in ("logs", "xray")}
+        for resource in statement.resources if actions else ():
+            allowed.setdefault(_spoken(stack, resource), set()).update(action.partition(":")[2] for action in actions)
+    assert allowed == ALLOWED[handler]
+
+
+def _spoken(stack: Stack, resource: str) -> str:
+    """A resource as the list above calls it."""
+    names = {
+        f"<{name}.Arn>": spoken
+        for beginning, spoken in {
+            "StorageOrders": "orders",
+            "StorageConnections": "connections",
+            "StorageAccounts": "accounts",
+            "QueuesOrders": "queue orders",
+            "QueuesDeadLetters": "queue dead letters",
+            "QueuesQuarantine": "queue quarantine",
+            "QueuesStreamFailures": "queue stream failures",
+        }.items()
+        for name in stack.content["Resources"]
+        if name.startswith(beginning)
+        and stack.content["Resources"][name]["Type"] in ("AWS::DynamoDB::Table", "AWS::SQS::Queue")
+    }
+    for arn, spoken in names.items():
+        if resource.startswith(arn):
+            return spoken + resource.removeprefix(arn)
+        if resource == arn.replace(".Arn>", ".StreamArn>"):
+            return f"{spoken} stream"
+    if resource.startswith("<StorageTicketKey"):
+        return "secret"
+    for method in ("POST", "DELETE"):
+        if resource.endswith(f">/live/{method}/@connections/*"):
+            return f"sockets {method}"
+    return resource
+
+
+# --- monitoring --------------------------------------------------------------------------------------------------
+
+
+def test_every_function_has_alarms_on_errors_and_throttles(stack: Stack) -> None:
+    watched = {
+        (item["Properties"]["MetricName"], text(dimension["Value"]).strip("<>"))
+        for item in stack.of_type("AWS::CloudWatch::Alarm").values()
+        for dimension in item["Properties"].get("Dimensions", ())
+    }
+    for handler in HANDLERS:
+        name, _ = stack.function(handler)
+        assert {("Errors", name), ("Throttles", name)} <= watched
+    for queue in ("DeadLetters", "Quarantine", "StreamFailures"):
+        assert ("ApproximateNumberOfMessagesVisible", f"{stack.queue(queue)[0]}.QueueName") in watched
+    assert ("ApproximateAgeOfOldestMessage", f"{stack.queue('Orders')[0]}.QueueName") in watched
+    assert ("IteratorAge", stack.function(NOTIFY)[0]) in watched
+    assert ("Duration", stack.function(PROCESS)[0]) in watched
+
+
+def test_alarms_reach_a_person_only_where_one_is_named(stack: Stack, prod: Stack) -> None:
+    assert stack.of_type("AWS::SNS::Topic") == {}
+    topic, _ = prod.one("AWS::SNS::Topic")
+    _, subscription = prod.one("AWS::SNS::Subscription")
+    assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", "ops@example.com")
+    for item in prod.of_type("AWS::CloudWatch::Alarm").values():
+        assert item["Properties"]["AlarmActions"] == [{"Ref": topic}]
