@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol, Self
+
+from order_engine.domain.quote import Pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +51,14 @@ class Swap[P]:
     amount_out: int
     fees: Fees
     pool: P
+
+
+class SwapPool(Pool, Protocol):
+    """A pool that also says what a swap does to it."""
+
+    def swap(self, mint_in: str, amount_in: int) -> Swap[Self]:
+        """Swap an exact input; amounts in base units.
+
+        Raises:
+            QuoteRefused: the pool cannot fill the amount.
+        """
