@@ -1,0 +1,153 @@
+"""``python -m local``: the whole engine on this machine, from the template that deploys."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import IO
+
+_BUILD = Path(__file__).resolve().parent.parent / "build"
+_LOG = _BUILD / "local.log"
+_ORDER = '{"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "1.5"}'
+
+
+def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
+    environment = os.environ
+    parser = argparse.ArgumentParser(
+        prog="python -m local",
+        description="Runs the functions that deploy to AWS on this machine, by interpreting the synthesised template.",
+        epilog="Settings of the engine are taken from the environment, for example QUOTE_DELAY_MS, LANDING_MIN_MS, "
+        "LANDING_MAX_MS, FAILURE_RATE, MARKET_SEED, MAX_RETRIES, RETRY_BASE_MS.",
+    )
+    port = environment.get("PORT", "8000")
+    parser.add_argument("--port", type=int, default=port, help="HTTP API, or PORT; 0 for a free one (default: 8000)")
+    port = environment.get("WS_PORT", "8001")
+    parser.add_argument("--ws-port", type=int, default=port, help="WebSocket, or WS_PORT; 0 for a free one (8001)")
+    port = environment.get("AWS_PORT", "0")
+    parser.add_argument("--aws-port", type=int, default=port, help="simulated AWS services, or AWS_PORT (a free one)")
+    parser.add_argument(
+        "--isolate",
+        action="store_true",
+        default=environment.get("ISOLATE", "") not in ("", "0"),
+        help="run every function in worker processes of its own, as Lambda does; or ISOLATE=1",
+    )
+    parser.add_argument(
+        "--aws-endpoint", metavar="URL", help="use services started with python -m local.aws, and what they hold"
+    )
+    parser.add_argument(
+        "--verbose", action="store_true", help=f"show the functions' logs here instead of in build/{_LOG.name}"
+    )
+    return parser.parse_args(given)
+
+
+def _settings() -> dict[str, str]:
+    """The engine's settings that the caller's environment has."""
+    from order_engine.settings import Settings
+
+    names = (item.name.upper() for item in fields(Settings))
+    return {name: os.environ[name] for name in names if os.environ.get(name)}
+
+
+def _curl(url: str, key: str | None) -> str:
+    headers = ["Content-Type: application/json", *([f"Authorization: Bearer {key}"] if key else [])]
+    words = ["curl", "-X", "POST", f"{url}/api/orders/execute"]
+    for header in headers:
+        words += ["-H", header]
+    return shlex.join([*words, "-d", _ORDER])
+
+
+async def _run(given: argparse.Namespace, template: Mapping[str, object], out: IO[str], log: IO[str]) -> int:
+    from local.console import Steps
+    from local.functions import HandlerMissing
+    from local.stack import PortTaken, Stack, Unreachable
+    from local.template import TemplateError
+    from local.threads import in_thread
+
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stack = Stack(
+        template,
+        _settings(),
+        http_port=given.port,
+        ws_port=given.ws_port,
+        aws_port=given.aws_port,
+        isolate=given.isolate,
+        aws_endpoint=given.aws_endpoint,
+        output=log,
+        observe=Steps(out).observe,
+    )
+    try:
+        starting = asyncio.create_task(stack.__aenter__())
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            starting.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await starting
+            return 0
+        await starting
+    except (PortTaken, Unreachable, TemplateError, HandlerMissing) as error:
+        print(error, file=sys.__stderr__)
+        return 1
+    try:
+        table = next((own["ACCOUNTS_TABLE"] for own in stack.environments.values() if "ACCOUNTS_TABLE" in own), None)
+        key = None
+        if table is not None:
+            from local.demo import add_demo_key
+
+            key = await in_thread(add_demo_key, stack.session, table)
+        where = "" if given.verbose else f" The functions' logs are in build/{_LOG.name}."
+        print(f"Ready: {stack.http_url} and {stack.ws_url}, AWS services at {stack.aws_url}", file=out)
+        print(f"Try:   {_curl(stack.http_url, key)}", file=out)
+        print(f"Ctrl-C stops it.{where}", file=out, flush=True)
+        await stop.wait()
+    finally:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.8):
+                await stack.__aexit__()
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run until interrupted; the exit code."""
+    given = _arguments(arguments)
+    out = sys.stdout
+    # Until the event loop has its own handlers: an interrupt is no accident worth a traceback.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with contextlib.suppress(KeyboardInterrupt):
+        try:
+            from infra.synth import template
+
+            document = template(_BUILD)
+        except subprocess.CalledProcessError as error:
+            print(f"The template cannot be synthesised (exit code {error.returncode}).", file=sys.stderr)
+            return 1
+        _BUILD.mkdir(exist_ok=True)
+        with _LOG.open("a", buffering=1, encoding="utf-8") as log:
+            target = out if given.verbose else log
+            # The functions' loggers write to whatever standard output is when they are imported.
+            sys.stdout = target
+            logging.basicConfig(stream=target, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+            for quiet in ("botocore", "asyncio", "aiohttp", "urllib3"):
+                logging.getLogger(quiet).setLevel(logging.WARNING)
+            code = asyncio.run(_run(given, document, out, target))
+            # Handlers that still run are not worth waiting for, and the interpreter would.
+            out.flush()
+            target.flush()
+            os._exit(code)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,416 @@
+"""DynamoDB, SQS and Secrets Manager on this machine: moto, with its departures from AWS put right.
+
+The services live in one process. Code in that process reaches them without a socket (``Services.attach``); other
+processes reach them over HTTP (``serve``), with ``AWS_ENDPOINT_URL``. To keep tables and queues while the runner
+is restarted, run them alone: ``python -m local.aws --port 4566``.
+
+What differs from bare moto:
+
+* one lock around every call, since moto's state is not safe between threads;
+* a long poll waits without the lock and ends the moment a message becomes visible;
+* a stream has no record for a write that changed nothing, and one record, not two, for an update that created
+  its item;
+* ``changes`` lets a reader sleep until a stream has grown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+from aiohttp import web
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.compat import HTTPHeaders
+from botocore.handlers import BUILTIN_HANDLERS
+from moto.core.base_backend import BackendDict
+from moto.core.botocore_stubber import MockRawResponse
+from moto.core.request import Request as MotoRequest
+from moto.dynamodb.models import dynamodb_backends
+from moto.dynamodb.models.table import StreamRecord, StreamShard
+from moto.dynamodb.responses import DynamoHandler
+from moto.dynamodbstreams.models import dynamodbstreams_backends
+from moto.dynamodbstreams.responses import DynamoDBStreamsHandler
+from moto.secretsmanager.responses import SecretsManagerResponse
+from moto.sqs.models import Queue, sqs_backends
+from moto.sqs.responses import SQSResponse
+from werkzeug.exceptions import HTTPException
+
+from local.threads import in_thread
+
+ACCOUNT = "123456789012"
+REGION = "us-east-1"
+
+# What every process that talks to the simulated services needs in its environment.
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "local",
+    "AWS_SECRET_ACCESS_KEY": "local",
+    "AWS_SESSION_TOKEN": "local",
+    "AWS_REGION": REGION,
+    "AWS_DEFAULT_REGION": REGION,
+    "AWS_ACCOUNT_ID_ENDPOINT_MODE": "disabled",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+
+_HANDLERS: Mapping[str, tuple[str, Callable[..., Any]]] = {
+    "DynamoDB_20120810": ("dynamodb", DynamoHandler.dispatch),
+    "DynamoDBStreams_20120810": ("streams.dynamodb", DynamoDBStreamsHandler.dispatch),
+    "AmazonSQS": ("sqs", SQSResponse.dispatch),
+    "secretsmanager": ("secretsmanager", SecretsManagerResponse.dispatch),
+}
+_WRITES = frozenset(
+    {
+        "PutItem",
+        "UpdateItem",
+        "DeleteItem",
+        "BatchWriteItem",
+        "TransactWriteItems",
+        "ExecuteStatement",
+        "BatchExecuteStatement",
+        "ExecuteTransaction",
+    }
+)
+_MAX_WAIT_S = 20.0
+_MAX_BODY = 32 * 1024 * 1024
+_KEPT_ITERATORS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP response of a simulated service."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def _never() -> bool:
+    return False
+
+
+class Services:
+    """The simulated services of this process. moto keeps its state in globals, so there is one at a time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._stream_version = 0
+        self._closed = False
+        with self._lock:
+            BackendDict.reset()
+
+    def close(self) -> None:
+        """End every wait at once; later long polls answer empty."""
+        with self._lock:
+            self._closed = True
+            self._changed.notify_all()
+
+    def attach(self) -> None:
+        """Answer the boto3 calls of this process, of clients whose session is made from now on."""
+        global _attached
+        _attached = self
+        # A default session from before has a copy of the hooks without ours.
+        boto3.DEFAULT_SESSION = None
+
+    def detach(self) -> None:
+        global _attached
+        if _attached is self:
+            _attached = None
+
+    def answer(
+        self, target: str, headers: Mapping[str, str], body: bytes, abandoned: Callable[[], bool] = _never
+    ) -> Answer:
+        """Answer one call of the JSON protocol. Blocks for as long as a long poll asks.
+
+        Args:
+            target: the X-Amz-Target header, e.g. ``AmazonSQS.ReceiveMessage``.
+            abandoned: whether the caller has gone, so that a long poll must not take messages any more.
+        """
+        service, _, operation = target.partition(".")
+        known = _HANDLERS.get(service)
+        if known is None:
+            message = f"{target or 'a call without X-Amz-Target'} is not simulated"
+            return Answer(501, {}, json.dumps({"__type": "NotSimulated", "message": message}).encode())
+        if target == "AmazonSQS.ReceiveMessage":
+            return self._receive(known, headers, body, abandoned)
+        with self._lock:
+            lengths = _stream_lengths() if operation in _WRITES else {}
+            answer = _call(known, target, headers, body)
+            if operation in _WRITES and _tidy_streams(lengths):
+                self._stream_version += 1
+            if operation in _WRITES or service == "AmazonSQS":
+                self._changed.notify_all()
+            if operation == "GetRecords":
+                _forget_iterators()
+        return answer
+
+    def changes(self, after: int, wait_s: float, abandoned: Callable[[], bool] = _never) -> int:
+        """How often the streams have grown; waits until it is more than ``after``, ``wait_s`` seconds at most."""
+        with self._lock:
+            self._changed.wait_for(
+                lambda: self._stream_version != after or self._closed or abandoned(), timeout=min(wait_s, _MAX_WAIT_S)
+            )
+            return self._stream_version
+
+    def release_waiters(self) -> None:
+        """Let every wait look again whether its caller has gone."""
+        with self._lock:
+            self._changed.notify_all()
+
+    def _receive(
+        self,
+        handler: tuple[str, Callable[..., Any]],
+        headers: Mapping[str, str],
+        body: bytes,
+        abandoned: Callable[[], bool],
+    ) -> Answer:
+        request: dict[str, Any] = json.loads(body)
+        name = str(request.get("QueueUrl", "")).rpartition("/")[2]
+        with self._lock:
+            queue = _queue(name)
+            default = int(queue.receive_message_wait_time_seconds or 0) if queue else 0  # type: ignore[attr-defined]
+            wait_s = min(float(request.get("WaitTimeSeconds", default)), _MAX_WAIT_S)
+            deadline = time.monotonic() + wait_s
+            # moto would sleep inside its own loop, holding the lock.
+            request["WaitTimeSeconds"] = 0
+            once = json.dumps(request).encode()
+            while True:
+                dead = _dead_letter_count(queue)
+                answer = _call(handler, "AmazonSQS.ReceiveMessage", headers, once)
+                if _dead_letter_count(queue) != dead:
+                    self._changed.notify_all()
+                remaining = deadline - time.monotonic()
+                if answer.status != 200 or b'"Messages"' in answer.body or remaining <= 0 or self._closed:
+                    return answer
+                self._changed.wait(min(remaining, _until_visible(_queue(name))))
+                if abandoned():
+                    return answer
+
+
+_attached: Services | None = None
+
+
+def _intercept(request: AWSPreparedRequest, **_: object) -> AWSResponse | None:
+    """botocore's hook before a request is sent: an answer here means that nothing is sent."""
+    services = _attached
+    if services is None or not (urlsplit(request.url).hostname or "").endswith(".amazonaws.com"):
+        return None
+    headers = {str(name): _text(value) for name, value in request.headers.items()}
+    body = request.body if isinstance(request.body, bytes) else str(request.body or "").encode()
+    answer = services.answer(headers.get("X-Amz-Target", ""), headers, body)
+    headers_back = HTTPHeaders()
+    for name, value in answer.headers.items():
+        headers_back[name] = value
+    return AWSResponse(request.url, answer.status, headers_back, MockRawResponse(answer.body))
+
+
+# Sessions copy this list when they are made; without attached services the hook does nothing.
+BUILTIN_HANDLERS.append(("before-send", _intercept))
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _call(handler: tuple[str, Callable[..., Any]], target: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    host, dispatch = handler
+    # The address is AWS's whoever asks, so that queue URLs are the same for every process.
+    address = f"https://{host}.{REGION}.amazonaws.com/"
+    kept = {name: value for name, value in headers.items() if name.lower() in _KEPT_HEADERS} | {"X-Amz-Target": target}
+    request = MotoRequest.from_primitives("POST", address, kept, body)
+    try:
+        status, response_headers, content = dispatch(request, address, request.headers)
+    except HTTPException as error:
+        status, response_headers, content = error.code or 400, error.get_headers(), error.get_body()
+    plain = {str(name): str(value) for name, value in dict(response_headers).items()}
+    return Answer(int(status), plain, content.encode() if isinstance(content, str) else bytes(content))
+
+
+_KEPT_HEADERS = frozenset({"content-type", "authorization", "user-agent"})
+
+
+def _queue(name: str) -> Queue | None:
+    return sqs_backends[ACCOUNT][REGION].queues.get(name)
+
+
+def _dead_letter_count(queue: Queue | None) -> int:
+    target = queue.dead_letter_queue if queue else None
+    return len(target._messages) if target else 0  # noqa: SLF001 - moto has no public count
+
+
+def _until_visible(queue: Queue | None) -> float:
+    """Seconds until the next hidden message of a queue can be received."""
+    now = time.time() * 1000
+    waits = [
+        due - now
+        for message in (queue._messages if queue else [])  # noqa: SLF001 - the public list omits hidden ones
+        if (due := max(message.visible_at, message.delayed_until)) > now
+    ]
+    # moto compares with whole milliseconds and strictly.
+    return min(waits, default=_MAX_WAIT_S * 1000) / 1000 + 0.002
+
+
+def _shards() -> dict[str, StreamShard]:
+    tables = dynamodb_backends[ACCOUNT][REGION].tables
+    return {name: table.stream_shard for name, table in tables.items() if table.stream_shard is not None}
+
+
+def _stream_lengths() -> dict[str, int]:
+    return {name: len(shard.items) for name, shard in _shards().items()}
+
+
+def _tidy_streams(lengths: Mapping[str, int]) -> bool:
+    """Make the records of one call what AWS would have written; whether any stream has grown."""
+    grown = False
+    for name, shard in _shards().items():
+        start = lengths.get(name, 0)
+        if len(shard.items) > start:
+            _tidy(shard, start)
+            grown = grown or len(shard.items) > start
+    return grown
+
+
+def _tidy(shard: StreamShard, start: int) -> None:
+    """Join the records of one call per item, from its first image to its last, and drop what changed nothing."""
+    fresh = shard.items[start:]
+    del shard.items[start:]
+    joined: dict[str, StreamRecord] = {}
+    for record in fresh:
+        key = json.dumps(record.record["dynamodb"]["Keys"], sort_keys=True)
+        first = joined.get(key)
+        if first is not None:
+            before = first.record["dynamodb"].get("OldImage")
+            record.record["dynamodb"].pop("OldImage", None)
+            if before is not None:
+                record.record["dynamodb"]["OldImage"] = before
+        joined[key] = record
+    for record in joined.values():
+        change = record.record["dynamodb"]
+        old, new = change.get("OldImage"), change.get("NewImage")
+        if old == new:
+            continue
+        record.record["eventName"] = "INSERT" if old is None else "REMOVE" if new is None else "MODIFY"
+        change["SequenceNumber"] = str(shard.starting_sequence_number + len(shard.items))
+        shard.items.append(record)
+
+
+def _forget_iterators() -> None:
+    """moto keeps every shard iterator for ever; AWS's live five minutes."""
+    iterators = dynamodbstreams_backends[ACCOUNT][REGION].shard_iterators
+    while len(iterators) > _KEPT_ITERATORS:
+        del iterators[next(iter(iterators))]
+
+
+def application(services: Services, reports: Mapping[str, Callable[[], object]]) -> web.Application:
+    """The services over HTTP: POST / as AWS's endpoints, GET /changes for readers of streams, and JSON reports."""
+
+    async def call(request: web.Request) -> web.Response:
+        body = await request.read()
+        headers = dict(request.headers)
+        answer = await _abandonable(
+            services, lambda gone: services.answer(request.headers.get("X-Amz-Target", ""), headers, body, gone)
+        )
+        return web.Response(status=answer.status, headers=_forwarded(answer.headers), body=answer.body)
+
+    async def changes(request: web.Request) -> web.Response:
+        after, wait_s = int(request.query.get("after", "-1")), float(request.query.get("wait", "0"))
+        version = await _abandonable(services, lambda gone: services.changes(after, wait_s, gone))
+        return web.json_response({"version": version})
+
+    app = web.Application(client_max_size=_MAX_BODY)
+    app.router.add_get("/changes", changes)
+    for path, report in reports.items():
+        app.router.add_get(path, _reporting(report))
+    app.router.add_post("/{path:.*}", call)
+    return app
+
+
+def _reporting(report: Callable[[], object]) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response(report())
+
+    return answer
+
+
+async def _abandonable[T](services: Services, work: Callable[[Callable[[], bool]], T]) -> T:
+    """Run a call that may wait; if its client goes away meanwhile, the wait ends and takes nothing."""
+    gone = threading.Event()
+    try:
+        return await in_thread(work, gone.is_set)
+    except asyncio.CancelledError:
+        gone.set()
+        services.release_waiters()
+        raise
+
+
+def _forwarded(headers: Mapping[str, str]) -> dict[str, str]:
+    own = {"content-length", "transfer-encoding", "date", "server"}
+    return {name: value for name, value in headers.items() if name.lower() not in own}
+
+
+async def serve(
+    services: Services, port: int, reports: Mapping[str, Callable[[], object]] | None = None
+) -> tuple[web.AppRunner, str]:
+    """Serve the services on 127.0.0.1; returns the runner to clean up and the address.
+
+    Args:
+        reports: what GET answers besides, by path.
+
+    Raises:
+        OSError: the port is taken.
+    """
+    app = application(services, reports or {})
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", port)
+    try:
+        await site.start()
+    except OSError:
+        await runner.cleanup()
+        raise
+    return runner, f"http://127.0.0.1:{runner.addresses[0][1]}"
+
+
+async def _main(port: int) -> int:
+    services = Services()
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    try:
+        runner, address = await serve(services, port)
+    except OSError as error:
+        sys.stderr.write(f"Cannot listen on 127.0.0.1:{port}: {os.strerror(error.errno or 0)}.\n")
+        return 1
+    sys.stdout.write(f"Ready: {address}\n")
+    sys.stdout.flush()
+    await stop.wait()
+    services.close()
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(runner.cleanup(), 0.5)
+    return 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m local.aws", description="Simulated AWS services on 127.0.0.1.")
+    parser.add_argument("--port", type=int, default=4566, help="0 for a free one (default: %(default)s)")
+    arguments = parser.parse_args()
+    os.environ.update(CREDENTIALS)
+    code = asyncio.run(_main(arguments.port))
+    # Threads of callers that still wait are daemons; nothing is worth waiting for.
+    sys.stdout.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,305 @@
+"""Invoking handlers: concurrency, timeouts, errors and the lines that Lambda logs around an invocation.
+
+Where a handler runs is the business of a ``Host``: ``InProcess`` here, ``local.isolated`` in worker processes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import json
+import logging
+import os
+import queue
+import threading
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from local.template import Function, Json, TemplateError
+from local.threads import in_thread
+
+logger = logging.getLogger("local")
+
+# An account's default concurrency would be 1000; this machine is smaller.
+UNRESERVED_CONCURRENCY = 50
+
+
+class InvocationError(Exception):
+    """An invocation that failed. ``payload`` is what Lambda reports of it."""
+
+    def __init__(self, kind: str, message: str, trace: list[str] | None = None) -> None:
+        super().__init__(message)
+        self.payload: dict[str, Json] = {"errorType": kind, "errorMessage": message, "stackTrace": trace or []}
+
+    @property
+    def kind(self) -> str:
+        return str(self.payload["errorType"])
+
+
+class HandlerMissing(Exception):
+    """A handler cannot be imported; says which and why."""
+
+
+class Throttled(Exception):
+    """The function's reserved concurrency is used up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """One event for one function. ``deadline`` is in seconds of ``time.time()``."""
+
+    function: Function
+    event: Json
+    request_id: str
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The context object of a handler."""
+
+    function_name: str
+    invoked_function_arn: str
+    memory_limit_in_mb: int
+    aws_request_id: str
+    log_group_name: str
+    log_stream_name: str
+    deadline: float
+    function_version: str = "$LATEST"
+    client_context: None = None
+    identity: None = None
+
+    def get_remaining_time_in_millis(self) -> int:
+        return max(0, int((self.deadline - time.time()) * 1000))
+
+
+def context_of(invocation: Invocation) -> Context:
+    function = invocation.function
+    return Context(
+        function_name=function.name,
+        invoked_function_arn=function.arn,
+        memory_limit_in_mb=function.memory_mb,
+        aws_request_id=invocation.request_id,
+        log_group_name=f"/aws/lambda/{function.name}",
+        log_stream_name="local",
+        deadline=invocation.deadline,
+    )
+
+
+def handler_of(dotted: str) -> Callable[[Json, Context], Json]:
+    """Import a handler by its dotted name. Whatever the module raises, this raises."""
+    module, _, name = dotted.rpartition(".")
+    handler: Callable[[Json, Context], Json] = getattr(importlib.import_module(module.replace("/", ".")), name)
+    return handler
+
+
+def run_handler(handler: Callable[[Json, Context], Json], event: Json, context: Context) -> Json:
+    """Call a handler as Lambda's runtime does: what it returns must be JSON.
+
+    Raises:
+        InvocationError: the handler raised, or its result is not JSON.
+    """
+    try:
+        result = handler(event, context)
+    except BaseException as error:
+        trace = traceback.format_exception(error)
+        raise InvocationError(type(error).__name__, str(error), trace) from error
+    try:
+        return json.loads(json.dumps(result))
+    except (TypeError, ValueError) as error:
+        raise InvocationError("Runtime.MarshalError", f"Unable to marshal response: {error}") from error
+
+
+class Host(Protocol):
+    """Where handlers run."""
+
+    async def start(self) -> None:
+        """Get ready; raises whatever keeps handlers from running."""
+
+    async def run(self, invocation: Invocation) -> Json:
+        """Run one invocation to its end.
+
+        Raises:
+            InvocationError: it failed.
+            TimeoutError: it was not done by its deadline.
+        """
+
+    async def stop(self) -> None: ...
+
+
+class _Environment:
+    """A thread that runs one invocation at a time, as an execution environment does. It is used again, since
+    handlers may keep an event loop or connections per thread."""
+
+    def __init__(self) -> None:
+        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        threading.Thread(target=self._work, daemon=True, name="environment").start()
+
+    def submit(self, job: Callable[[], None]) -> None:
+        self._jobs.put(job)
+
+    def _work(self) -> None:
+        while True:
+            self._jobs.get()()
+
+
+class InProcess:
+    """Handlers in threads of this process. A handler that exceeds its timeout cannot be killed: it is ignored, and
+    its thread is used again once it has returned."""
+
+    def __init__(self, functions: Mapping[str, Function]) -> None:
+        self._functions = functions
+        self._handlers: dict[str, Callable[[Json, Context], Json]] = {}
+        self._idle: dict[str, list[_Environment]] = {name: [] for name in functions}
+
+    async def start(self) -> None:
+        await in_thread(self._import_all)
+
+    def _import_all(self) -> None:
+        for function in self._functions.values():
+            try:
+                self._handlers[function.name] = handler_of(function.handler)
+            except Exception as error:
+                logger.exception("cannot import %s", function.handler)
+                raise HandlerMissing(f"{function.handler} cannot be imported: {error!r}.") from error
+
+    async def run(self, invocation: Invocation) -> Json:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Json] = loop.create_future()
+        idle = self._idle[invocation.function.name]
+        environment = idle.pop() if idle else _Environment()
+
+        def settle(result: Json, error: Exception | None) -> None:
+            idle.append(environment)
+            if future.done():
+                return
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+
+        def job() -> None:
+            result, error = None, None
+            try:
+                handler = self._handlers[invocation.function.name]
+                result = run_handler(handler, invocation.event, context_of(invocation))
+            except InvocationError as failure:
+                error = failure
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(settle, result, error)
+
+        environment.submit(job)
+        async with asyncio.timeout(invocation.deadline - time.time()):
+            return await future
+
+    async def stop(self) -> None:
+        return None
+
+
+class Functions:
+    """The functions by name, and how many of each may run at once."""
+
+    def __init__(self, functions: Mapping[str, Function], host: Host) -> None:
+        self._functions = functions
+        self._host = host
+        self._slots = {
+            name: asyncio.BoundedSemaphore(max(0, function.reserved or 0) or UNRESERVED_CONCURRENCY)
+            for name, function in functions.items()
+        }
+        self._running: set[asyncio.Task[Json]] = set()
+
+    def __getitem__(self, name: str) -> Function:
+        return self._functions[name]
+
+    async def start(self) -> None:
+        await self._host.start()
+
+    async def stop(self, grace_s: float) -> None:
+        """Wait a little for what runs, then abandon it."""
+        if self._running and grace_s > 0:
+            await asyncio.wait(self._running, timeout=grace_s)
+        for task in self._running:
+            task.cancel()
+        await self._host.stop()
+
+    async def invoke(self, name: str, event: Json, *, wait: bool = True) -> Json:
+        """Invoke a function with an event and return what it returned.
+
+        Args:
+            wait: wait for a free slot (as a poller does), or be throttled (as a synchronous caller is).
+
+        Raises:
+            InvocationError: it raised, was killed, or was not done within its timeout.
+            Throttled: all its reserved concurrency is in use, or it has none.
+        """
+        function, slots = self._functions[name], self._slots[name]
+        if function.reserved == 0 or (slots.locked() and not wait):
+            raise Throttled(name)
+        async with slots:
+            task = asyncio.create_task(self._run(function, event))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+            return await task
+
+    async def _run(self, function: Function, event: Json) -> Json:
+        request_id = str(uuid.uuid4())
+        started = time.time()
+        # An event that is not JSON would never reach a function; a handler must not share it with its caller.
+        copied = json.loads(json.dumps(event))
+        invocation = Invocation(function, copied, request_id, started + function.timeout_s)
+        logger.info("START %s RequestId: %s", function.name, request_id)
+        try:
+            return await self._host.run(invocation)
+        except TimeoutError:
+            error = InvocationError("Sandbox.Timedout", f"Task timed out after {function.timeout_s:.2f} seconds")
+            logger.error("%s %s RequestId: %s", function.name, error, request_id)
+            raise error from None
+        except InvocationError as error:
+            trace = "".join(error.payload["stackTrace"])
+            logger.error("%s failed: %s: %s RequestId: %s\n%s", function.name, error.kind, error, request_id, trace)
+            raise
+        finally:
+            logger.info(
+                "END %s RequestId: %s Duration: %.0f ms", function.name, request_id, 1000 * (time.time() - started)
+            )
+
+
+def common_environment(functions: Mapping[str, Function]) -> dict[str, str]:
+    """All functions' variables in one, for handlers that share a process.
+
+    Raises:
+        TemplateError: two functions give a name different values. POWERTOOLS_* may differ: the first one counts.
+    """
+    merged: dict[str, str] = {}
+    for function in functions.values():
+        for name, value in function.environment.items():
+            if merged.setdefault(name, value) != value and not name.startswith("POWERTOOLS_"):
+                raise TemplateError(
+                    f"{name} differs between functions ({merged[name]!r}, and {value!r} in {function.name}): "
+                    "run them apart with --isolate."
+                )
+    return merged
+
+
+@contextlib.contextmanager
+def process_environment(variables: Mapping[str, str | None]) -> Iterator[None]:
+    """Set variables of this process, or unset those that are None; put the former ones back at the end."""
+    former = {name: os.environ.get(name) for name in variables}
+    _apply(variables)
+    try:
+        yield
+    finally:
+        _apply(former)
+
+
+def _apply(variables: Mapping[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value

@@ -1,0 +1,174 @@
+"""Handlers in worker processes, one invocation at a time each, started on demand and used again.
+
+Killing a worker kills its invocation and nothing else, as the loss of an execution environment does on Lambda. A
+handler that exceeds its timeout is killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import itertools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from local.functions import Invocation, InvocationError, context_of
+from local.template import Function, Json
+
+_START_S = 20.0
+_LINE_LIMIT = 64 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class Worker:
+    """One worker process, connected. ``request_id`` is what it works on, or None."""
+
+    function: str
+    pid: int
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    request_id: str | None = None
+
+
+class Isolated:
+    """A ``Host`` of worker processes.
+
+    Args:
+        functions: by name.
+        shared: environment of every worker besides its function's own: credentials and the services' address.
+        log: where the workers' output goes.
+    """
+
+    def __init__(self, functions: Mapping[str, Function], shared: Mapping[str, str], log: IO[str] | None) -> None:
+        self._functions = functions
+        self._shared = dict(shared)
+        self._log = log
+        self._idle: dict[str, list[Worker]] = {name: [] for name in functions}
+        self._workers: dict[int, Worker] = {}
+        self._awaited: dict[int, asyncio.Future[tuple[int, asyncio.StreamReader, asyncio.StreamWriter]]] = {}
+        self._ids = itertools.count(1)
+        self._directory = ""
+        self._parent: asyncio.subprocess.Process | None = None
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        self._directory = tempfile.mkdtemp(prefix="local-")
+        address = str(Path(self._directory) / "workers")
+        self._server = await asyncio.start_unix_server(self._connected, address, limit=_LINE_LIMIT)
+        own = {name for function in self._functions.values() for name in function.environment}
+        environment = {name: value for name, value in os.environ.items() if name not in own} | self._shared
+        self._parent = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "local.worker",
+            address,
+            stdin=subprocess.PIPE,
+            stdout=self._log,
+            stderr=self._log,
+            env=environment,
+            # Ctrl-C is for the runner alone; it stops its workers itself.
+            start_new_session=True,
+        )
+
+    async def run(self, invocation: Invocation) -> Json:
+        name = invocation.function.name
+        async with asyncio.timeout(_START_S):
+            worker = await self._take(invocation.function)
+        worker.request_id = invocation.request_id
+        # Starting an environment is not part of the time that a handler may take.
+        limit = time.time() + invocation.function.timeout_s
+        context = dataclasses.asdict(context_of(dataclasses.replace(invocation, deadline=limit)))
+        try:
+            async with asyncio.timeout(invocation.function.timeout_s):
+                worker.writer.write(json.dumps({"event": invocation.event, "context": context}).encode() + b"\n")
+                await worker.writer.drain()
+                line = await worker.reader.readline()
+        except ConnectionError:
+            line = b""
+        except BaseException:
+            self._kill(worker)
+            raise
+        if not line.endswith(b"\n"):
+            self._drop(worker)
+            raise InvocationError("Runtime.ExitError", f"{name}: the worker {worker.pid} ended without an answer")
+        worker.request_id = None
+        self._idle[name].append(worker)
+        answer = json.loads(line)
+        if "error" in answer:
+            error = answer["error"]
+            raise InvocationError(error["errorType"], error["errorMessage"], error["stackTrace"])
+        return answer["result"]
+
+    def workers(self) -> list[dict[str, Json]]:
+        """The worker processes there are: function, process id, and the request that each works on."""
+        return [
+            {"function": worker.function, "pid": worker.pid, "requestId": worker.request_id}
+            for worker in self._workers.values()
+        ]
+
+    async def _take(self, function: Function) -> Worker:
+        idle = self._idle[function.name]
+        while idle:
+            worker = idle.pop()
+            # A worker that was killed while idle has closed its end.
+            if not worker.reader.at_eof():
+                return worker
+            self._drop(worker)
+        number = next(self._ids)
+        future: asyncio.Future[tuple[int, asyncio.StreamReader, asyncio.StreamWriter]]
+        future = asyncio.get_running_loop().create_future()
+        self._awaited[number] = future
+        if self._parent is None or self._parent.stdin is None:
+            raise InvocationError("Runtime.Unavailable", "the workers' parent is not running")
+        order = {"id": number, "handler": function.handler, "environment": dict(function.environment)}
+        self._parent.stdin.write(json.dumps(order).encode() + b"\n")
+        await self._parent.stdin.drain()
+        try:
+            pid, reader, writer = await future
+        finally:
+            del self._awaited[number]
+        worker = Worker(function.name, pid, reader, writer)
+        self._workers[pid] = worker
+        return worker
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ValueError):
+            hello = json.loads(await reader.readline())
+            future = self._awaited.get(hello["id"])
+            if future is not None and not future.done():
+                future.set_result((hello["pid"], reader, writer))
+                return
+        writer.close()
+
+    def _kill(self, worker: Worker) -> None:
+        # At the end of its stream the process is gone, and its number may be another's.
+        if not worker.reader.at_eof():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker.pid, signal.SIGKILL)
+        self._drop(worker)
+
+    def _drop(self, worker: Worker) -> None:
+        self._workers.pop(worker.pid, None)
+        worker.writer.close()
+
+    async def stop(self) -> None:
+        for worker in list(self._workers.values()):
+            self._kill(worker)
+        if self._parent is not None and self._parent.returncode is None:
+            self._parent.kill()
+            await self._parent.wait()
+        if self._server is not None:
+            self._server.close()
+        if self._directory:
+            shutil.rmtree(self._directory, ignore_errors=True)

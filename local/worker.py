@@ -1,0 +1,82 @@
+"""The process in which isolated handlers run: a parent that has imported the heavy libraries and forks workers.
+
+A worker is to a function what an execution environment is on Lambda: it imports the handler with the function's
+own environment and takes one event at a time. It ends when the runner closes its connection. Forking makes a new
+one available in milliseconds; the parent has no threads, so that it is safe.
+
+Started by ``local.isolated``: ``python -m local.worker SOCKET``. Standard input brings one JSON line per worker to
+start, ``{"id", "handler", "environment"}``; each worker connects to SOCKET and says ``{"id", "pid"}``, then reads
+events and writes results, one JSON line each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+from typing import Any
+
+from local.functions import Context, InvocationError, handler_of, run_handler
+
+# What the layer brings; importing it is most of a cold start.
+_LIBRARIES = ("boto3", "botocore.session", "pydantic", "aws_lambda_powertools", "fastapi", "mangum")
+
+
+def main() -> None:
+    for library in _LIBRARIES:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(library)
+    # The kernel reaps the workers.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    address = sys.argv[1]
+    for line in sys.stdin:
+        order = json.loads(line)
+        if os.fork() == 0:
+            code = 1
+            try:
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                _work(address, order)
+                code = 0
+            except (ConnectionError, FileNotFoundError):
+                code = 0  # the runner has gone
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+
+
+def _work(address: str, order: dict[str, Any]) -> None:
+    os.environ.update(order["environment"])
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(address)
+        with connection.makefile("rw", encoding="utf-8") as wire:
+            _say(wire, {"id": order["id"], "pid": os.getpid()})
+            handler, broken = None, None
+            try:
+                handler = handler_of(order["handler"])
+            except Exception as error:  # noqa: BLE001 - an import may raise anything; every event is answered with it
+                broken = {"errorType": "Runtime.ImportModuleError", "errorMessage": f"{error}", "stackTrace": []}
+            for line in wire:
+                request = json.loads(line)
+                if handler is None:
+                    _say(wire, {"error": broken})
+                    continue
+                try:
+                    answer = {"result": run_handler(handler, request["event"], Context(**request["context"]))}
+                except InvocationError as error:
+                    answer = {"error": error.payload}
+                sys.stdout.flush()
+                _say(wire, answer)
+
+
+def _say(wire: Any, message: object) -> None:
+    wire.write(json.dumps(message) + "\n")
+    wire.flush()
+
+
+if __name__ == "__main__":
+    main()

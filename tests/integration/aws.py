@@ -1,0 +1,126 @@
+"""The deployment's tables, queues and secret in moto, for tests of adapters and handlers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+from moto import mock_aws
+from order_engine import bootstrap
+from order_engine.aws import clients
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """Names and addresses of what was made."""
+
+    orders_table: str
+    connections_table: str
+    accounts_table: str
+    orders_queue_url: str
+    dead_letters_queue_url: str
+    quarantine_queue_url: str
+    stream_failures_queue_url: str
+    ticket_secret_arn: str
+
+
+def reset_process() -> None:
+    """Forget all cached clients and use cases, as a new Lambda environment would."""
+    for module in (bootstrap, clients):
+        for value in vars(module).values():
+            clear = getattr(value, "cache_clear", None)
+            if clear is not None:
+                clear()
+
+
+def _table(name: str, hash_key: str, range_key: str, **more: Any) -> None:
+    names = {hash_key, range_key}
+    for index in more.get("GlobalSecondaryIndexes", ()):
+        names |= {key["AttributeName"] for key in index["KeySchema"]}
+    boto3.client("dynamodb").create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in sorted(names)],
+        KeySchema=[
+            {"AttributeName": hash_key, "KeyType": "HASH"},
+            {"AttributeName": range_key, "KeyType": "RANGE"},
+        ],
+        **more,
+    )
+
+
+def _index(name: str, hash_key: str, range_key: str) -> dict[str, Any]:
+    return {
+        "IndexName": name,
+        "KeySchema": [
+            {"AttributeName": hash_key, "KeyType": "HASH"},
+            {"AttributeName": range_key, "KeyType": "RANGE"},
+        ],
+        "Projection": {"ProjectionType": "KEYS_ONLY"},
+    }
+
+
+@contextmanager
+def deployed(**settings: str) -> Iterator[Resources]:
+    """The resources, with the process's environment pointing at them. ``settings`` by environment name."""
+    environment = {
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_ACCOUNT_ID_ENDPOINT_MODE": "disabled",
+        "POWERTOOLS_DEV": "false",
+        "QUOTE_DELAY_MS": "0",
+        "LANDING_MIN_MS": "0",
+        "LANDING_MAX_MS": "0",
+        "LANDING_POLL_MS": "1",
+        "FAILURE_RATE": "0",
+        **settings,
+    }
+    before = dict(os.environ)
+    os.environ.update(environment)
+    reset_process()
+    try:
+        with mock_aws():
+            made = _make()
+            for name in Resources.__dataclass_fields__:
+                os.environ[name.upper()] = getattr(made, name)
+            os.environ["WEBSOCKET_URL"] = "wss://socket.example/live"
+            os.environ["CONNECTIONS_ENDPOINT"] = "https://socket.example/live"
+            yield made
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        reset_process()
+
+
+def _make() -> Resources:
+    _table(
+        "orders",
+        "user_id",
+        "order_id",
+        GlobalSecondaryIndexes=[
+            _index("by_time", "user_id", "by_time"),
+            _index("work", "work_pk", "work_sk"),
+            _index("expiry", "expiry_pk", "expiry_sk"),
+        ],
+        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
+    )
+    _table("connections", "user_id", "connection_id")
+    _table("accounts", "pk", "sk")
+    sqs = boto3.client("sqs")
+    urls = {name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in ("orders", "dead", "quarantine", "stream")}
+    secret = boto3.client("secretsmanager").create_secret(Name="tickets", SecretString="a secret of this test")
+    return Resources(
+        "orders",
+        "connections",
+        "accounts",
+        urls["orders"],
+        urls["dead"],
+        urls["quarantine"],
+        urls["stream"],
+        secret["ARN"],
+    )
