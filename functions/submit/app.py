@@ -58,9 +58,10 @@ class ExactRoute(APIRoute):
         handler = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
+            exact = ExactRequest(request.scope, request.receive)
             if request.method == "POST":
-                await _check_body(request)
-            return await handler(ExactRequest(request.scope, request.receive))
+                await _check_body(exact)
+            return await handler(exact)
 
         return handle
 
