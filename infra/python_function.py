@@ -87,6 +87,12 @@ class PythonFunction(Construct):
             "AwsSolutions-L1",
             "The interpreter that the layer is compiled for and that every test runs on.",
         )
+        if snap_start:
+            acknowledge(
+                self.function,
+                "Annotation::@aws-cdk/aws-lambda:snapStartRequirePublish",
+                "Whoever asks for snapshots publishes versions.",
+            )
         # The log group exists already: no permission to create any.
         self.allow(["logs:CreateLogStream", "logs:PutLogEvents"], [self.log_group.log_group_arn])
         acknowledge(

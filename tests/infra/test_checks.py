@@ -56,7 +56,8 @@ def test_every_explanation_answers_a_finding(tmp_path: Path, monkeypatch: pytest
 
     def note(construct: IConstruct, rule: str, reason: str) -> None:
         assert len(reason) > 20
-        explained.add((construct.node.path, rule))
+        if rule.startswith("AwsSolutions-"):
+            explained.add((construct.node.path, rule))
 
     for module in (http_api, python_function, queues, storage, websocket_api):
         monkeypatch.setattr(module, "acknowledge", note)

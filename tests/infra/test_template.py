@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from order_engine.settings import Settings
 
+from infra import bundle
 from infra.access_log import HTTP, WEBSOCKET
+from infra.synth import synth
 from tests.infra.conftest import Synthesise
 from tests.infra.template import Stack, text
 
@@ -226,6 +230,17 @@ def test_changed_settings_publish_another_version(synthesise: Synthesise, stack:
     changed = synthesise(ordersPerMinute="7")
     (one,), (other,) = (deployed.of_type("AWS::Lambda::Version") for deployed in (stack, changed))
     assert one != other
+
+
+def test_changed_code_in_the_layer_publishes_another_version(
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer, packages = bundle.sources()
+    monkeypatch.setattr(bundle, "sources", lambda: (replace(layer, hash="changed"), packages))
+    changed = json.loads(synth(tmp_path, {"bundle": False}).read_text())["Resources"]
+    versions = {name for name, item in changed.items() if item["Type"] == "AWS::Lambda::Version"}
+    assert len(versions) == 1
+    assert versions.isdisjoint(stack.of_type("AWS::Lambda::Version"))
 
 
 # --- APIs --------------------------------------------------------------------------------------------------------
