@@ -61,6 +61,13 @@ class Running:
             found: list[dict[str, Any]] = json.load(answer)
         return found
 
+    def lines_with(self, text: str, seconds: float) -> list[str]:
+        """The lines that contain a text, once there are any; none if that takes too long."""
+        deadline = time.monotonic() + seconds
+        while not (found := [line for line in self.lines if text in line]) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return found
+
     def stop(self, timeout_s: float = 5.0) -> int:
         """Ask it to end and return its exit code; kill it if it does not."""
         if self.process.poll() is None:
@@ -109,7 +116,8 @@ def running(
     started = Running(process)
     ready = threading.Event()
     # Read to the end, so that the runner never waits for a full pipe.
-    threading.Thread(target=_follow, args=(started, ready), daemon=True).start()
+    reader = threading.Thread(target=_follow, args=(started, ready), daemon=True)
+    reader.start()
     try:
         deadline = time.monotonic() + timeout_s
         while not ready.wait(0.05):
@@ -118,6 +126,10 @@ def running(
         yield started
     finally:
         started.stop()
+        # A worker that outlives a killed runner may hold the pipe a little longer.
+        reader.join(2)
+        if not reader.is_alive() and process.stdout is not None:
+            process.stdout.close()
 
 
 def _follow(started: Running, ready: threading.Event) -> None:

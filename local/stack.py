@@ -125,7 +125,7 @@ class Stack:
 
     def client(self, service: str) -> Any:
         """A boto3 client of the simulated services."""
-        return self.session.client(service)  # type: ignore[call-overload]
+        return self.session.client(service, endpoint_url=self._endpoint)  # type: ignore[call-overload]
 
     async def _start(self) -> None:
         closing = self._closing

@@ -1,0 +1,105 @@
+"""The runner as a process: how it starts, what it says, how it ends; and services that outlive it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from local import process
+from local.aws import CREDENTIALS
+from local.process import NotStarted, running
+from local.stack import Stack, Unreachable
+from tests.integration.sample import template as sample
+from tests.integration.sample.results import Results
+from tests.integration.test_local_sources import left_in, put, send
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_stops_at_once_and_cleanly(number: signal.Signals) -> None:
+    with running() as runner:
+        started = time.monotonic()
+        runner.process.send_signal(number)
+        assert runner.process.wait(5) == 0
+        assert time.monotonic() - started < 1
+        assert "Traceback" not in "".join(runner.lines)
+
+
+def test_a_taken_port_is_one_clear_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(NotStarted) as failure, running("--port", str(port)):
+            pass
+    text = str(failure.value)
+    assert f"Cannot serve HTTP on 127.0.0.1:{port}" in text
+    assert "Traceback" not in text
+
+
+def test_an_absent_endpoint_is_one_clear_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"http://127.0.0.1:{free.getsockname()[1]}"
+    with pytest.raises(NotStarted) as failure, running("--aws-endpoint", address):
+        pass
+    assert f"No simulated services answer at {address}" in str(failure.value)
+    assert "Traceback" not in str(failure.value)
+
+
+def test_help_is_quick() -> None:
+    started = time.monotonic()
+    shown = subprocess.run([sys.executable, "-m", "local", "--help"], capture_output=True, text=True, check=True)
+    assert "--isolate" in shown.stdout
+    assert time.monotonic() - started < 2
+
+
+async def test_services_elsewhere_keep_what_they_hold() -> None:
+    resources = sample.template(sample.streams(), sample.queues())
+    with running(module="local.aws") as services:
+        async with Stack(resources, aws_endpoint=services.http_url) as stack:
+            put(stack, 1)
+            results = Results(stack)
+            await results.of("stream", 1)
+            await results.after(0.3)
+        # Nobody works now.
+        put(stack, 2)
+        send(stack, "later")
+        assert left_in(stack, "Work") == 1
+        async with Stack(resources, aws_endpoint=services.http_url) as stack:
+            # It goes on where the first one was: the first change does not come again.
+            [note] = await Results(stack).of("stream", 1)
+            assert note["stream"] == ["2"]
+        assert services.stop() == 0
+
+
+def test_a_reader_that_was_killed_takes_no_message_with_it() -> None:
+    with running(module="local.aws") as services:
+        url = services.client("sqs").create_queue(QueueName="q")["QueueUrl"]
+        code = f"import boto3; boto3.client('sqs').receive_message(QueueUrl={url!r}, WaitTimeSeconds=20)"
+        environment = {**os.environ, **CREDENTIALS, "AWS_ENDPOINT_URL": services.http_url}
+        reading = subprocess.Popen([sys.executable, "-c", code], env=environment)
+        time.sleep(2)
+        assert reading.poll() is None
+        reading.kill()
+        reading.wait()
+        time.sleep(0.3)
+        client = services.client("sqs")
+        client.send_message(QueueUrl=url, MessageBody="hello")
+        time.sleep(0.3)
+        assert [message["Body"] for message in client.receive_message(QueueUrl=url)["Messages"]] == ["hello"]
+
+
+async def test_services_that_are_not_there_are_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"http://127.0.0.1:{free.getsockname()[1]}"
+    with pytest.raises(Unreachable, match=address):
+        async with Stack(sample.template(), aws_endpoint=address):
+            pass
+
+
+def test_a_runner_that_fails_says_what_it_wrote() -> None:
+    with pytest.raises(NotStarted, match="unrecognized arguments: --nonsense"), process.running("--nonsense"):
+        pass
