@@ -187,7 +187,7 @@ def measure() -> list[Measured]:
             Measured(
                 name,
                 median_us(lambda: pool.quote(MINTS[0], amount)),
-                # A copy has no tables yet, so this is what the first quote of a fresh snapshot costs.
+                # A copy has no table yet, so this is what the first quote of a fresh snapshot costs.
                 median_us(lambda: replace(pool).quote(MINTS[0], amount)),
                 median_us(lambda: naive(pool, amount)),
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal, localcontext
 from fractions import Fraction
 
@@ -102,6 +103,14 @@ def test_a_ticks_price_is_a_power_of_1_0001(tick: int) -> None:
         assert abs((Decimal(sqrt_price_at(tick)) / Q64) ** 2 / exact - 1) < Decimal("1e-9")
 
 
+@pytest.mark.parametrize("bit", range(19))
+def test_each_bit_of_a_tick_has_its_own_factor(bit: int) -> None:
+    with localcontext(prec=60):
+        exact = 2**64 / (Decimal(10_001) / 10_000) ** (Decimal(2**bit) / 2)
+        # The program's factors come from squaring one of about 55 bits, which doubles its error each time.
+        assert abs(sqrt_price_at(-(2**bit)) / exact - 1) < Decimal("2e-16") + Decimal("2e-17") * 2**bit
+
+
 def test_a_step_that_stops_short_leaves_its_dust_as_fee() -> None:
     step = swap_step(Q64, sqrt_price_at(-10), 10**9, 1_000, 2_500, zero_for_one=True)
     # 997 after the fee; s' = ceil(10^9 s / (10^9 + 997)) of token 1 pays floor(10^9 * 997 / (10^9 + 997)) = 996.
@@ -138,7 +147,8 @@ def test_a_swap_that_ends_on_a_tick_crosses_it_once() -> None:
     down = pool.swap(X, whole)
     assert down.pool.sqrt_price == sqrt_price_at(-10)
     assert (down.pool.tick, down.pool.liquidity) == (-11, 10**12)
-    # Too little to move the price: the tick and its liquidity stay as they are.
+    # One unit more is all fee and moves no price: the tick stays crossed.
+    assert pool.swap(X, whole + 1).pool == down.pool
     assert down.pool.quote(X, 100_000) == down.pool.swap(X, 100_000).amount_out
     assert down.pool.swap(Y, 10**6).pool.liquidity == 2 * 10**12
 
@@ -236,3 +246,9 @@ def test_a_round_trip_never_profits(pool: ClmmPool, mint_in: str, amount: int) -
     except QuoteRefused:
         assume(False)
     assert quote_or_zero(there.pool, there.mint_out, there.amount_out) <= amount
+
+
+@given(pools(), st.lists(st.tuples(st.sampled_from([X, Y]), AMOUNTS), min_size=2, max_size=6))
+def test_earlier_quotes_do_not_change_later_ones(pool: ClmmPool, asked: list[tuple[str, int]]) -> None:
+    for mint_in, amount in asked:
+        assert quote_or_zero(pool, mint_in, amount) == quote_or_zero(replace(pool), mint_in, amount)

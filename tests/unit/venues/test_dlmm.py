@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -160,6 +162,13 @@ def test_more_than_the_known_bins_hold_is_refused_not_partly_filled() -> None:
             attempt(X, 10_011 + 10_118)
 
 
+def test_the_table_grows_to_whatever_is_asked() -> None:
+    pool = two_bins()
+    for amount in [5, *range(10_005, 10_020), 15_000, 5]:
+        fresh = two_bins()
+        assert pool.quote(X, amount) == fresh.quote(X, amount) == fresh.swap(X, amount).amount_out
+
+
 @pytest.mark.parametrize("amount", [0, -5, U64_MAX + 1])
 def test_an_amount_that_is_no_u64_is_refused(amount: int) -> None:
     with pytest.raises(QuoteRefused):
@@ -263,3 +272,9 @@ def test_more_in_never_gives_less_out(pool: DlmmPool, mint_in: str, one: int, ot
     except QuoteRefused:
         assume(False)
     assert quote_or_zero(pool, mint_in, less) <= upper
+
+
+@given(pools(), st.lists(st.tuples(st.sampled_from([X, Y]), AMOUNTS), min_size=2, max_size=6))
+def test_earlier_quotes_do_not_change_later_ones(pool: DlmmPool, asked: list[tuple[str, int]]) -> None:
+    for mint_in, amount in asked:
+        assert quote_or_zero(pool, mint_in, amount) == quote_or_zero(replace(pool), mint_in, amount)

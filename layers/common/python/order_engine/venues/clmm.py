@@ -6,12 +6,14 @@ parts per million. The fee is the static one of the pool's configuration; limit 
 newest program are not part of this.
 
 A swap steps from one initialised tick to the next. A step that reaches its tick takes and gives the same for every
-larger swap, so whole steps are summed once per direction into a table, and a quote is one bisection and one step.
+larger swap, so whole steps are summed once per direction into a table that grows as far as quotes reach, and a quote
+is one bisection and one step. The tables are not made for several threads at once.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import ClassVar, NamedTuple
@@ -167,14 +169,21 @@ class _Range(NamedTuple):
     tick: Tick
 
 
-class _Table(NamedTuple):
-    """One direction of a pool: ``ends[k]`` is the total input that passes the ranges 0 to k; ``inputs[k]`` and
-    ``outputs[k]`` are what the ranges before k take and give."""
+@dataclass(slots=True)
+class _Table:
+    """One direction of a pool, as far as quotes have reached.
 
-    ranges: list[_Range]
-    ends: list[int]
-    inputs: list[int]
-    outputs: list[int]
+    ``ends[k]`` is the total input that passes the ranges 0 to k; ``inputs[k]`` and ``outputs[k]`` are what the ranges
+    before k take and give, the totals what all ranges so far do.
+    """
+
+    ahead: Iterator[_Range]
+    ranges: list[_Range] = field(default_factory=list)
+    ends: list[int] = field(default_factory=list)
+    inputs: list[int] = field(default_factory=list)
+    outputs: list[int] = field(default_factory=list)
+    total_in: int = 0
+    total_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +222,7 @@ class ClmmPool:
         """
         check_amount(amount_in)
         side = side_of(self.mints, mint_in)
-        table = self._tables.get(side) or self._table(side)
+        table = self._table(side, amount_in)
         passed = bisect_left(table.ends, amount_in)
         if passed == len(table.ranges):
             raise QuoteRefused("The pool's known ticks hold too little for this amount.")
@@ -288,25 +297,28 @@ class ClmmPool:
             tick = self.tick if sqrt_price == stretch.start else tick_at(sqrt_price)
         return replace(self, sqrt_price=sqrt_price, tick=tick, liquidity=liquidity)
 
-    def _ranges(self, side: int) -> list[_Range]:
+    def _ranges(self, side: int) -> Iterator[_Range]:
         """The stretches of constant liquidity that a swap passes, in order."""
         zero_for_one = side == 0
         # Downwards the current tick itself is still to be crossed, upwards it is not.
         split = bisect_right(self.ticks, self.tick, key=lambda t: t.index)
-        ahead = reversed(self.ticks[:split]) if zero_for_one else self.ticks[split:]
-        found: list[_Range] = []
         price, liquidity = self.sqrt_price, self.liquidity
-        for tick in ahead:
+        for tick in reversed(self.ticks[:split]) if zero_for_one else self.ticks[split:]:
             target = min(max(sqrt_price_at(tick.index), MIN_SQRT_PRICE + 1), MAX_SQRT_PRICE - 1)
-            found.append(_Range(price, target, liquidity, tick))
+            yield _Range(price, target, liquidity, tick)
             price, liquidity = target, _cross(liquidity, tick, zero_for_one=zero_for_one)
-        return found
 
-    def _table(self, side: int) -> _Table:
-        zero_for_one = side == 0
-        table = _Table([], [], [], [])
-        total_in = total_out = 0
-        for stretch in self._ranges(side):
+    def _table(self, side: int, amount_in: int) -> _Table:
+        """The table of a direction, grown until the amount does not pass its last range, or the ticks end."""
+        table = self._tables.get(side)
+        if table is None:
+            table = self._tables[side] = _Table(self._ranges(side))
+        if not table.ends or table.ends[-1] < amount_in:
+            self._grow(table, amount_in, zero_for_one=side == 0)
+        return table
+
+    def _grow(self, table: _Table, amount_in: int, *, zero_for_one: bool) -> None:
+        for stretch in table.ahead:
             step = swap_step(
                 stretch.start,
                 stretch.target,
@@ -317,15 +329,13 @@ class ClmmPool:
                 zero_for_one=zero_for_one,
             )
             table.ranges.append(stretch)
-            table.inputs.append(total_in)
-            table.outputs.append(total_out)
-            total_in += step.amount_in + step.fee
-            total_out += step.amount_out
-            table.ends.append(total_in)
-            if total_in > U64_MAX:
-                break
-        self._tables[side] = table
-        return table
+            table.inputs.append(table.total_in)
+            table.outputs.append(table.total_out)
+            table.total_in += step.amount_in + step.fee
+            table.total_out += step.amount_out
+            table.ends.append(table.total_in)
+            if table.total_in >= amount_in:
+                return
 
 
 def _cross(liquidity: int, tick: Tick, *, zero_for_one: bool) -> int:

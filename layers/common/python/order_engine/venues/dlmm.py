@@ -5,7 +5,8 @@ the program, and the program's own results (tests/vectors).
 
 A swap drains bin after bin. As long as a bin is drained, what it takes and gives does not depend on the size of the
 swap, and the volatility, hence the fee rate, depends on the bin's index only. So both are summed once per direction
-into a table, and a quote is one bisection and one partly filled bin: exact, not an approximation.
+into a table that grows as far as quotes reach, and a quote is one bisection and one partly filled bin: exact, not an
+approximation. The tables are not made for several threads at once.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from enum import IntEnum
 from functools import lru_cache
 from typing import ClassVar, NamedTuple
 
-from order_engine.domain.amounts import BPS, U64_MAX
+from order_engine.domain.amounts import BPS
 from order_engine.domain.errors import QuoteRefused
 from order_engine.domain.quote import METEORA
 from order_engine.venues.integer import Q64, U128_MAX, ceil_div, check_amount, side_of
@@ -153,19 +154,23 @@ class _Filled(NamedTuple):
     open_out: int
 
 
-class _Table(NamedTuple):
-    """One direction of a pool: its bins in the order in which a swap meets them.
+@dataclass(slots=True)
+class _Table:
+    """One direction of a pool: its bins in the order in which a swap meets them, as far as quotes have reached.
 
     ``drained_from[k]`` is the least total input that drains the bins 0 to k; ``inputs[k]`` and ``outputs[k]`` are
-    what the bins before k take and give when drained.
+    what the bins before k take and give when drained, the totals what all bins so far do.
     """
 
-    bins: list[Bin]
-    prices: list[int]
-    rates: list[int]
-    drained_from: list[int]
-    inputs: list[int]
-    outputs: list[int]
+    ahead: Iterator[tuple[Bin, int]]
+    bins: list[Bin] = field(default_factory=list)
+    prices: list[int] = field(default_factory=list)
+    rates: list[int] = field(default_factory=list)
+    drained_from: list[int] = field(default_factory=list)
+    inputs: list[int] = field(default_factory=list)
+    outputs: list[int] = field(default_factory=list)
+    total_in: int = 0
+    total_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +208,7 @@ class DlmmPool:
         """
         check_amount(amount_in)
         side = side_of(self.mints, mint_in)
-        table = self._tables.get(side) or self._table(side)
+        table = self._table(side, amount_in)
         drained = bisect_right(table.drained_from, amount_in)
         if drained == len(table.bins):
             raise QuoteRefused("The pool's bins hold too little for this amount.")
@@ -222,7 +227,7 @@ class DlmmPool:
     def spot(self, mint_in: str) -> tuple[int, int]:
         """The marginal price before fees, that of the first bin with liquidity: Q64.64 over 2^64, or its inverse."""
         side = side_of(self.mints, mint_in)
-        table = self._tables.get(side) or self._table(side)
+        table = self._table(side, 0)
         price = table.prices[0] if table.prices else price_of_bin(self.active_id, self.bin_step)
         return (price, Q64) if side == 0 else (Q64, price)
 
@@ -303,13 +308,19 @@ class DlmmPool:
             if ahead and any(self._layers(met, for_y)):
                 yield met, met.price or price_of_bin(met.bin_id, self.bin_step)
 
-    def _table(self, side: int) -> _Table:
-        for_y = side == 0
+    def _table(self, side: int, amount_in: int) -> _Table:
+        """The table of a direction, grown until its last bin is not drained by the amount, or the bins end."""
+        table = self._tables.get(side)
+        if table is None:
+            table = self._tables[side] = _Table(self._walk(side))
+        if not table.drained_from or table.drained_from[-1] <= amount_in:
+            self._grow(table, amount_in, for_y=side == 0)
+        return table
+
+    def _grow(self, table: _Table, amount_in: int, *, for_y: bool) -> None:
         fee_on_input = self._fee_on_input(for_y)
         start = self._decayed()
-        table = _Table([], [], [], [], [], [])
-        total_in = total_out = 0
-        for met, price in self._walk(side):
+        for met, price in table.ahead:
             rate = self.parameters.fee_rate(self._accumulator(start, met.bin_id), self.bin_step)
             drain = self._fill(met, price, rate, None, for_y=for_y)
             net = drain.consumed - drain.fee if fee_on_input else drain.consumed
@@ -318,15 +329,13 @@ class DlmmPool:
             table.bins.append(met)
             table.prices.append(price)
             table.rates.append(rate)
-            table.drained_from.append(total_in + beyond)
-            table.inputs.append(total_in)
-            table.outputs.append(total_out)
-            total_in += drain.consumed
-            total_out += drain.out
-            if total_in > U64_MAX:
-                break
-        self._tables[side] = table
-        return table
+            table.inputs.append(table.total_in)
+            table.outputs.append(table.total_out)
+            table.drained_from.append(table.total_in + beyond)
+            table.total_in += drain.consumed
+            table.total_out += drain.out
+            if table.drained_from[-1] > amount_in:
+                return
 
     def _fill(self, of: Bin, price: int, rate: int, left: int | None, *, for_y: bool) -> _Filled:
         """Swap in one bin (Bin::swap).
