@@ -48,6 +48,7 @@ class Config:
         retain: whether tables and their data outlive the stack.
         cors_origins: web origins that may call the API from a browser; the page at / needs none.
         architecture: the functions' processor.
+        emulator_url: an emulator of AWS that the deployment is tried on; functions find their sockets there.
         bundle: False leaves third-party packages out of the layer, for running the handlers from the source tree.
         paper: settings of the paper market that differ from their defaults, by settings name.
     """
@@ -68,6 +69,7 @@ class Config:
     retain: bool
     cors_origins: tuple[str, ...]
     architecture: Literal["arm64", "x86_64"]
+    emulator_url: str | None
     bundle: bool
     paper: Mapping[str, int | float]
 
@@ -99,6 +101,7 @@ class Config:
             retain=reader.retain(stage or "dev"),
             cors_origins=reader.urls("corsOrigins"),
             architecture="x86_64" if reader.choice("architecture", ("arm64", "x86_64")) == "x86_64" else "arm64",
+            emulator_url=reader.emulator(),
             bundle=reader.choice("bundle", ("true", "false")) == "true",
             paper=reader.paper(),
         )
@@ -203,6 +206,12 @@ class _Reader:
             if not _is_url(value, ("https", "http")) or urlsplit(value).path:
                 self._problem(name, "web origins such as https://desk.example.com, separated by commas", value)
         return values
+
+    def emulator(self) -> str | None:
+        value = self._get("emulatorUrl")
+        if value is not None and (not _is_url(value, ("http",)) or urlsplit(value).path):
+            self._problem("emulatorUrl", "an address such as http://127.0.0.1:4566", value)
+        return value
 
     def oidc(self) -> tuple[str | None, tuple[str, ...]]:
         issuer, audience = self._get("oidcIssuer"), self._listed("oidcAudience")

@@ -24,6 +24,7 @@ class WebSocketApi(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         config = platform.config
+        self._emulator_url = config.emulator_url
         self.api = apigateway.WebSocketApi(
             self,
             "Api",
@@ -68,11 +69,15 @@ class WebSocketApi(Construct):
     @property
     def url(self) -> str:
         """What clients connect to (wss://…)."""
+        if self._emulator_url is not None:
+            return self.endpoint.replace("http://", "ws://", 1)
         return self.stage.url
 
     @property
     def endpoint(self) -> str:
         """Where functions push to (https://…)."""
+        if self._emulator_url is not None:
+            return f"{self._emulator_url}/_aws/execute-api/{self.api.api_id}/{_STAGE}"
         return self.stage.callback_url
 
     def allow_push(self, function: PythonFunction) -> None:

@@ -65,6 +65,8 @@ def test_reserving_nothing_still_limits_the_source(value: object) -> None:
         ({"corsOrigins": "desk.example.com"}, "corsOrigins must be web origins"),
         ({"corsOrigins": "https://desk.example.com/path"}, "corsOrigins must be web origins"),
         ({"corsOrigins": "*"}, "corsOrigins must be web origins"),
+        ({"emulatorUrl": "https://127.0.0.1:4566"}, "emulatorUrl must be an address such as http://127.0.0.1:4566"),
+        ({"emulatorUrl": "http://127.0.0.1:4566/"}, "emulatorUrl must be"),
         ({"architecture": "arm"}, "architecture must be arm64 or x86_64, not 'arm'."),
         ({"bundle": "no"}, "bundle must be true or false, not 'no'."),
         ({"failureRate": "1.5"}, "failureRate must be a number from 0 to 1, not '1.5'."),

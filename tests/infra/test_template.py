@@ -284,6 +284,14 @@ def test_a_configured_issuer_adds_routes_behind_the_native_authorizer(stack: Sta
     assert not any("oidc" in key for key in keys)
 
 
+def test_on_an_emulator_sockets_are_found_there(synthesise: Synthesise) -> None:
+    deployed = synthesise(emulatorUrl="http://127.0.0.1:4566")
+    push, submit = (deployed.function(handler)[1]["Environment"]["Variables"] for handler in (SOCKET, SUBMIT))
+    endpoint = text(push["CONNECTIONS_ENDPOINT"])
+    assert endpoint.startswith("http://127.0.0.1:4566/_aws/execute-api/<WebSocketApi")
+    assert text(submit["WEBSOCKET_URL"]) == endpoint.replace("http:", "ws:")
+
+
 def test_both_stages_are_throttled_and_logged_without_secrets(stack: Stack) -> None:
     stages = stack.of_type("AWS::ApiGatewayV2::Stage")
     assert {item["Properties"]["StageName"] for item in stages.values()} == {"$default", "live"}
