@@ -1,0 +1,76 @@
+// The HTTP API. The key lives in this tab's session storage and nowhere else.
+
+const KEY = "order-engine.key";
+const TIMEOUT_MS = 12_000;
+
+/** What the API refused, as its problem details say; `status` 0 means that it could not be reached. */
+export class ApiError extends Error {
+  constructor(status, problem, retryAfterMs = null) {
+    super(problem.detail ?? "The service gave an answer that this page does not understand.");
+    this.status = status;
+    this.code = problem.code ?? "unknown";
+    this.field = problem.field ?? null;
+    this.retryAfterMs = retryAfterMs;
+  }
+
+  get unauthorized() {
+    return this.status === 401 || (this.status === 403 && this.code !== "insufficient_scope");
+  }
+}
+
+export const key = {
+  get: () => sessionStorage.getItem(KEY),
+  set: (value) => sessionStorage.setItem(KEY, value),
+  forget: () => sessionStorage.removeItem(KEY),
+};
+
+async function call(method, path, { query, body, headers = {}, signal } = {}) {
+  const url = new URL(path, document.baseURI);
+  for (const [name, value] of Object.entries(query ?? {})) if (value !== null) url.searchParams.set(name, value);
+  const limit = AbortSignal.timeout(TIMEOUT_MS);
+  let response;
+  let content;
+  try {
+    response = await fetch(url, {
+      method,
+      headers: {
+        ...(key.get() ? { authorization: `Bearer ${key.get()}` } : {}),
+        ...(body ? { "content-type": "application/json" } : {}),
+        ...headers,
+      },
+      body: body ? JSON.stringify(body) : undefined,
+      signal: signal ? AbortSignal.any([signal, limit]) : limit,
+      credentials: "omit",
+    });
+    content = await response.json().catch(() => ({}));
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new ApiError(0, { code: "unreachable", detail: "The engine cannot be reached." });
+  }
+  if (response.ok) return content;
+  if (response.status === 401 || (response.status === 403 && !content.code)) {
+    throw new ApiError(response.status, { code: "unauthorized", detail: "This key is unknown, expired or revoked." });
+  }
+  const wait = Number(response.headers.get("retry-after"));
+  throw new ApiError(response.status, content, wait > 0 ? wait * 1000 : null);
+}
+
+const order = (id) => `api/orders/${encodeURIComponent(id)}`;
+
+export const api = {
+  health: () => call("GET", "health"),
+  /** Place an order. The same `attempt` never makes a second order, so that it may be sent again. */
+  place: (body, attempt) => call("POST", "api/orders/execute", { body, headers: { "idempotency-key": attempt } }),
+  read: (id) => call("GET", order(id)),
+  cancel: (id) => call("DELETE", order(id)),
+  list: (cursor = null, limit = 50) => call("GET", "api/orders", { query: { cursor, limit } }),
+  quote: (tokenIn, tokenOut, amountIn, signal) => call("GET", "api/quote", { query: { tokenIn, tokenOut, amountIn }, signal }),
+  stats: () => call("GET", "api/stats"),
+  streamTicket: () => call("POST", "api/stream-tickets"),
+};
+
+/** A fresh name for one attempt to place an order. */
+export function attemptName() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

@@ -1,0 +1,207 @@
+// The expanded order: its timeline with the time spent in each step, the routing decision, and the execution.
+
+import { facts, stretches } from "./book.js";
+import { h } from "./dom.js";
+import { amount, basisPoints, bps, duration, moment, shortened, timeOfDay, venueClass, venueName } from "./format.js";
+import { routeDiagram, routeKind } from "./route.js";
+
+const LABELS = {
+  open: "Resting",
+  pending: "Pending",
+  routing: "Routing",
+  building: "Building",
+  submitted: "Submitted",
+  confirmed: "Confirmed",
+  failed: "Failed",
+  cancelled: "Cancelled",
+  expired: "Expired",
+};
+
+export const statusLabel = (status) => LABELS[status] ?? String(status);
+
+/** What happened in a step, as a sentence; the texts of the server are used as they are. */
+function story(event, before, order) {
+  switch (event.status) {
+    case "open":
+      return event.error ? event.error.message : `Rests until 1 ${order.tokenIn} gives at least ${amount(order.limitPrice)} ${order.tokenOut}`;
+    case "pending":
+      if (event.error) return event.error.message;
+      return before?.status === "open" ? "The market reached the limit; queued" : "Accepted and queued";
+    case "routing":
+      return before?.status === "pending" ? "Claimed by a worker, which asks all venues for quotes" : "Taken over by another worker";
+    case "building":
+      return event.reason ?? "Route chosen";
+    case "submitted":
+      return "Signed, stored, then broadcast";
+    case "confirmed":
+      return `Landed${event.slot ? ` in slot ${event.slot}` : ""}: ${amount(event.amountOut)} ${order.tokenOut} at ${amount(event.executedPrice)}`;
+    case "failed":
+      return event.failureReason ?? "Given up";
+    case "cancelled":
+      return "Withdrawn before a worker had claimed it";
+    case "expired":
+      return "Its time limit passed";
+    default:
+      return "";
+  }
+}
+
+function timeline(entry, order, now) {
+  const rows = stretches(entry, now);
+  const total = rows.reduce((sum, { ms }) => sum + ms, 0);
+  const bar = h("div", { class: "gantt", "aria-hidden": "true" });
+  for (const { status, ms, attempt } of rows) {
+    const piece = h("span", { class: `s-${status}`, title: `${statusLabel(status)}, attempt ${attempt}: ${duration(ms)}` });
+    piece.style.flexGrow = String(Math.max(ms, total * 0.006, 1));
+    bar.append(piece);
+  }
+  const attempts = Math.max(0, ...entry.events.map(({ attempt }) => attempt));
+  const list = h("ol", { class: "steps" });
+  entry.events.forEach((event, at) => {
+    const stretch = rows.find((row) => row.event === event);
+    const spent = h("span", { class: "spent" }, stretch ? duration(stretch.ms) : "");
+    if (stretch?.open) spent.dataset.since = String(stretch.from);
+    list.append(
+      h(
+        "li",
+        { class: `step s-${event.status}${event.error ? " has-error" : ""}`, "data-seq": event.seq },
+        h(
+          "div",
+          { class: "step-head" },
+          h("strong", {}, event.error && event.status === "pending" ? "Will be tried again" : statusLabel(event.status)),
+          attempts > 1 && event.attempt > 0 ? h("span", { class: "tag" }, `attempt ${event.attempt}`) : null,
+          event.error ? h("code", { class: "tag code" }, event.error.code) : null,
+          spent,
+        ),
+        h("p", {}, story(event, entry.events[at - 1], order)),
+        event.retryAt ? h("p", { class: "soft" }, `Next try ${duration(Date.parse(event.retryAt) - Date.parse(event.at))} later`) : null,
+        h("time", { datetime: event.at }, timeOfDay(Date.parse(event.at), { millis: true })),
+      ),
+    );
+  });
+  return h("section", { class: "block timeline" }, h("h3", {}, "Timeline", h("span", { class: "soft" }, duration(total))), bar, list);
+}
+
+/** The candidates as a table, the chosen one marked, and the venues that were left out with their reasons. */
+export function quotesTable(decision, tokenOut) {
+  const best = decision.route;
+  const same = (quote) => quote.venue === best.venue && quote.kind === best.kind && quote.netOut === best.netOut;
+  const chosen = decision.quotes.find(same);
+  const body = h("tbody");
+  for (const quote of decision.quotes) {
+    const difference = quote === chosen ? null : basisPoints(quote.netOut, best.netOut);
+    body.append(
+      h(
+        "tr",
+        { class: quote === chosen ? "chosen" : null },
+        h(
+          "th",
+          { scope: "row" },
+          h("span", { class: `venue ${venueClass(quote.venue)}` }, venueName(quote.venue)),
+          h("span", { class: "soft" }, routeKind(quote)),
+        ),
+        h("td", { title: `${quote.netOut} ${tokenOut}` }, amount(quote.netOut)),
+        h("td", { class: "soft" }, `${Number(quote.priceImpactBps).toFixed(1)}`),
+        h("td", {}, quote === chosen ? h("span", { class: "best" }, "best") : h("span", { class: "worse" }, bps(difference))),
+      ),
+    );
+  }
+  for (const left of decision.leftOut ?? []) {
+    body.append(
+      h(
+        "tr",
+        { class: "left-out" },
+        h("th", { scope: "row" }, h("span", { class: `venue ${venueClass(left.venue)}` }, venueName(left.venue))),
+        h("td", { colspan: 3 }, left.reason),
+      ),
+    );
+  }
+  return h(
+    "table",
+    { class: "quotes" },
+    h(
+      "thead",
+      {},
+      h(
+        "tr",
+        {},
+        h("th", { scope: "col" }, "Venue"),
+        h("th", { scope: "col", title: "After the pools' fees and the network fee" }, `Net ${tokenOut}`),
+        h("th", { scope: "col", title: "Price impact in basis points" }, "Impact"),
+        h("th", { scope: "col" }, "Against best"),
+      ),
+    ),
+    body,
+  );
+}
+
+const fact = (name, ...value) => h("div", { class: "fact" }, h("dt", {}, name), h("dd", {}, ...value));
+
+function copyable(text) {
+  const button = h("button", { type: "button", class: "copy", title: "Copy the whole text", "aria-label": `Copy ${text}` }, shortened(text, 10, 8));
+  button.addEventListener("click", async (event) => {
+    event.stopPropagation();
+    try {
+      await navigator.clipboard.writeText(text);
+      button.classList.add("copied");
+      setTimeout(() => button.classList.remove("copied"), 1200);
+    } catch {
+      // Without leave to use the clipboard the whole text is shown, to be selected.
+      button.replaceWith(h("code", { class: "whole" }, text));
+    }
+  });
+  return button;
+}
+
+function decision(order, width) {
+  if (!order.route) return null;
+  const other = order.improvementOverOtherBps;
+  return h(
+    "section",
+    { class: "block decision" },
+    h("h3", {}, "Routing decision", other === null ? null : h("span", { class: "soft" }, `${bps(other)} over the other venue`)),
+    h("p", { class: "reason" }, order.reason),
+    routeDiagram(order.route, width),
+    quotesTable(order, order.tokenOut),
+  );
+}
+
+function execution(order) {
+  const against = order.amountOut && order.route ? basisPoints(order.amountOut, order.route.amountOut) : null;
+  const price = `${order.tokenOut} per ${order.tokenIn}`;
+  return h(
+    "section",
+    { class: "block execution" },
+    h("h3", {}, "Execution"),
+    h(
+      "dl",
+      { class: "facts" },
+      fact("Order", copyable(order.id)),
+      fact("Placed", moment(order.createdAt)),
+      order.limitPrice ? fact("Limit", `${amount(order.limitPrice)} ${price}`) : null,
+      order.expiresAt ? fact("Good until", moment(Date.parse(order.expiresAt))) : null,
+      fact("Slippage", `${(order.slippageBps ?? 0) / 100} %`),
+      order.route ? fact("Quoted", `${amount(order.route.amountOut)} ${order.tokenOut}`) : null,
+      order.minOut ? fact("Minimum", `${amount(order.minOut)} ${order.tokenOut}`) : null,
+      order.amountOut ? fact("Received", h("strong", {}, `${amount(order.amountOut)} ${order.tokenOut}`)) : null,
+      order.executedPrice ? fact("Price", `${amount(order.executedPrice)} ${price}`) : null,
+      against === null ? null : fact("Against quote", h("span", { class: against < 0 ? "bad" : "ok" }, bps(against))),
+      order.networkFeeLamports ? fact("Network fee", `${order.networkFeeLamports.toLocaleString("en-US")} lamports`) : null,
+      order.attempt > 0 ? fact("Attempts", String(order.attempt)) : null,
+      order.txHash ? fact("Signature", copyable(order.txHash)) : null,
+    ),
+    order.error && order.terminal ? h("p", { class: "failure" }, h("code", { class: "tag code" }, order.error.code), " ", order.error.message) : null,
+  );
+}
+
+/** The whole panel. `width` is the room for the drawing of the route, in pixels. */
+export function detail(entry, now, width) {
+  const order = facts(entry);
+  if (entry.events.length === 0) return h("div", { class: "panel-detail loading" }, "Reading the order's events…");
+  return h("div", { class: "panel-detail" }, timeline(entry, order, now), h("div", { class: "column" }, decision(order, width), execution(order)));
+}
+
+/** Let the running step's time go on. */
+export function tickDetail(panel, now) {
+  for (const node of panel.querySelectorAll("[data-since]")) node.textContent = duration(now - Number(node.dataset.since));
+}

@@ -1,0 +1,243 @@
+// The table of orders: a row for each, moving through its stages, which opens into the order's details.
+
+import { CANCELLABLE, facts, timePerStatus } from "./book.js";
+import { detail, statusLabel, tickDetail } from "./detail.js";
+import { h, setAttribute, setText } from "./dom.js";
+import { amount, basisPoints, bps, duration, moment, shortened, venueClass, venueName } from "./format.js";
+import { routeKind } from "./route.js";
+
+const STAGES = ["pending", "routing", "building", "submitted"];
+const ROWS_AT_MOST = 400;
+
+export const FILTERS = {
+  all: () => true,
+  active: (status) => ["pending", "routing", "building", "submitted"].includes(status),
+  open: (status) => status === "open",
+  confirmed: (status) => status === "confirmed",
+  failed: (status) => status === "failed",
+  withdrawn: (status) => status === "cancelled" || status === "expired",
+};
+
+class Row {
+  constructor(entry, table) {
+    this.entry = entry;
+    this.table = table;
+    this.open = false;
+    this.panelId = `detail-${entry.id}`;
+    this.title = h("span", { class: "pair" });
+    this.kind = h("span", { class: "soft" });
+    this.badge = h("span", { class: "badge" });
+    this.note = h("span", { class: "soft note" });
+    this.segments = STAGES.map((stage) => ({ stage, bar: h("i"), time: h("span") }));
+    this.end = { bar: h("i"), time: h("span") };
+    this.venue = h("span", { class: "venue" });
+    this.way = h("span", { class: "soft" });
+    this.got = h("span", { class: "got" });
+    this.price = h("span", { class: "soft" });
+    this.against = h("span");
+    this.total = h("span", { class: "total" });
+    this.cancel = h("button", { type: "button", class: "quiet cancel" }, "Cancel");
+    this.toggle = h("button", { type: "button", class: "chevron", "aria-expanded": "false", "aria-controls": this.panelId });
+    this.track = h(
+      "div",
+      { class: "track", role: "img" },
+      ...[...this.segments, this.end].map(({ bar, time }) => h("span", { class: "segment" }, bar, time)),
+    );
+    const cell = (name, ...children) => h("td", { role: "cell", class: name }, ...children);
+    this.line = h(
+      "tr",
+      { role: "row", class: "order-line" },
+      cell("c-order", this.title, this.kind),
+      cell("c-status", this.badge, this.note),
+      cell("c-track", this.track),
+      cell("c-venue", this.venue, this.way),
+      cell("c-got", this.got, h("span", { class: "soft price-line" }, this.price, this.against)),
+      cell("c-time", this.total),
+      cell("c-act", this.cancel, this.toggle),
+    );
+    this.panel = h("td", { role: "cell", colspan: 7, id: this.panelId });
+    this.body = h(
+      "tbody",
+      { role: "rowgroup", class: "order", "data-order": entry.id },
+      this.line,
+      h("tr", { role: "row", class: "order-detail", hidden: true }, this.panel),
+    );
+    this.cancel.addEventListener("click", (event) => {
+      event.stopPropagation();
+      this.cancel.disabled = true;
+      table.onCancel(entry.id).finally(() => (this.cancel.disabled = false));
+    });
+    this.line.addEventListener("click", (event) => {
+      // A click that ends a selection of text, or lands on a button, is not a wish to open the row.
+      if (event.target.closest("button") && event.target !== this.toggle) return;
+      if (!String(getSelection())) this.setOpen(!this.open);
+    });
+  }
+
+  setOpen(open) {
+    this.open = open;
+    this.body.classList.toggle("is-open", open);
+    setAttribute(this.toggle, "aria-expanded", String(open));
+    this.panel.parentElement.hidden = !open;
+    if (open) {
+      this.drawPanel(Date.now());
+      if (this.entry.events.length === 0) this.table.onRead(this.entry.id);
+    } else this.panel.replaceChildren();
+  }
+
+  drawPanel(now) {
+    const outer = this.table.element.clientWidth;
+    const room = outer > 760 ? outer / 2 - 60 : outer - 48;
+    this.panel.replaceChildren(detail(this.entry, now, Math.max(220, Math.min(room, 520))));
+  }
+
+  /** Show the order as it is now; the details too if they are open. */
+  draw(now) {
+    const order = (this.facts = facts(this.entry));
+    const short = shortened(order.id, 4, 4);
+    setText(this.title, `${amount(order.amountIn)} ${order.tokenIn} → ${order.tokenOut}`);
+    setText(this.kind, `${order.type === "limit" ? `limit ${amount(order.limitPrice)}` : "market"} · ${moment(order.createdAt, now)} · ${short}`);
+    setAttribute(this.body, "data-status", order.status);
+    setText(this.badge, order.retryAt && order.status === "pending" ? `Retry ${order.attempt}` : statusLabel(order.status));
+    setAttribute(this.badge, "class", `badge s-${order.status}${order.retryAt ? " is-retry" : ""}`);
+    setText(this.venue, order.venue ? venueName(order.venue) : "–");
+    setAttribute(this.venue, "class", order.venue ? `venue ${venueClass(order.venue)}` : "soft");
+    setText(this.way, order.route ? routeKind(order.route) : "");
+    const against = order.amountOut && order.route ? basisPoints(order.amountOut, order.route.amountOut) : null;
+    const quoted = order.route && !order.terminal;
+    setText(this.got, order.amountOut ? `${amount(order.amountOut)} ${order.tokenOut}` : quoted ? `≈ ${amount(order.route.amountOut)} ${order.tokenOut}` : "–");
+    setAttribute(this.got, "class", order.amountOut ? "got" : "got soft");
+    setText(this.price, order.executedPrice ? `@ ${amount(order.executedPrice)}` : "");
+    setText(this.against, against === null ? "" : bps(against));
+    setAttribute(this.against, "title", against === null ? null : "Received against quoted");
+    setAttribute(this.against, "class", against === null ? null : against < 0 ? "bad" : "ok");
+    setAttribute(this.line, "title", null);
+    this.cancel.hidden = !CANCELLABLE.has(order.status);
+    setAttribute(this.cancel, "aria-label", `Cancel ${order.tokenIn} to ${order.tokenOut}, order ${short}`);
+    setAttribute(this.toggle, "aria-label", `Details of ${order.tokenIn} to ${order.tokenOut}, order ${short}`);
+    this.tick(now);
+    if (this.open) this.drawPanel(now);
+  }
+
+  /** Let time go on. */
+  tick(now) {
+    const order = this.facts;
+    const spent = timePerStatus(this.entry, now);
+    const total = (order.terminal ? order.updatedAt : Math.max(now, order.createdAt)) - order.createdAt;
+    setText(this.total, order.status === "open" ? "" : duration(total));
+    const failedAt = order.status === "failed" || order.status === "cancelled" || order.status === "expired" ? this.#reached() : null;
+    for (const { stage, bar, time } of this.segments) {
+      const resting = stage === "pending" && order.status === "open";
+      const ms = (spent.get(stage) ?? 0) + (stage === "pending" ? (spent.get("open") ?? 0) : 0);
+      const seen = spent.has(stage) || resting || (stage === "pending" && spent.has("open"));
+      const kind = order.status === stage || resting ? (resting ? "resting" : order.retryAt ? "retry" : "active") : failedAt === stage ? order.status : seen || order.status === "confirmed" ? "done" : "idle";
+      setAttribute(bar, "class", kind);
+      setText(time, seen ? duration(ms) : "");
+    }
+    setAttribute(this.end.bar, "class", order.status === "confirmed" ? "confirmed" : "idle");
+    setText(this.end.time, "");
+    const wait = order.retryAt && order.status === "pending" ? order.retryAt - now : 0;
+    setText(this.note, wait > 0 ? `in ${duration(wait)}` : order.attempt > 1 && order.terminal ? `${order.attempt} attempts` : order.attempt > 1 ? `attempt ${order.attempt}` : "");
+    setAttribute(this.track, "aria-label", `${statusLabel(order.status)}${order.terminal ? ` after ${duration(total)}` : ""}`);
+    if (this.open && !order.terminal) tickDetail(this.panel, now);
+  }
+
+  /** The last stage before the end. */
+  #reached() {
+    const before = this.entry.events.at(-2)?.status;
+    return before === "open" || !before ? "pending" : before;
+  }
+}
+
+export class OrdersTable {
+  #rows = new Map();
+  #sorted = [];
+  #filter = "all";
+
+  /**
+   * @param element the table
+   * @param onCancel resolves when the order is cancelled or the refusal was shown
+   * @param onRead asks for an order's events
+   * @param onDropped told the ids of the oldest ended orders when there are too many rows
+   */
+  constructor({ element, onCancel, onRead, onDropped }) {
+    Object.assign(this, { element, onCancel, onRead, onDropped });
+  }
+
+  get counts() {
+    const counts = Object.fromEntries(Object.keys(FILTERS).map((name) => [name, 0]));
+    for (const { facts: order } of this.#sorted) {
+      for (const [name, matches] of Object.entries(FILTERS)) if (matches(order.status)) counts[name] += 1;
+    }
+    return counts;
+  }
+
+  get visible() {
+    return this.counts[this.#filter];
+  }
+
+  setFilter(name) {
+    this.#filter = name;
+    for (const row of this.#sorted) this.#applyFilter(row);
+  }
+
+  #applyFilter(row) {
+    // An opened row stays until it is closed: nothing disappears under the reader's eyes.
+    row.body.hidden = !FILTERS[this.#filter](row.facts.status) && !row.open;
+  }
+
+  /** Show an order; a new one takes its place by the time it was placed. */
+  update(entry, { fresh = false } = {}) {
+    if (!entry.summary) return;
+    const now = Date.now();
+    let row = this.#rows.get(entry.id);
+    if (!row) {
+      row = new Row(entry, this);
+      row.draw(now);
+      this.#rows.set(entry.id, row);
+      let place = this.#sorted.findIndex((other) => other.facts.createdAt < row.facts.createdAt);
+      if (place < 0) place = this.#sorted.length;
+      this.element.insertBefore(row.body, this.#sorted[place]?.body ?? null);
+      this.#sorted.splice(place, 0, row);
+      if (fresh) row.body.classList.add("is-new");
+      this.#trim();
+    } else row.draw(now);
+    this.#applyFilter(row);
+  }
+
+  #trim() {
+    if (this.#sorted.length <= ROWS_AT_MOST) return;
+    const place = this.#sorted.findLastIndex((row) => row.facts.terminal && !row.open);
+    if (place < 0) return;
+    const [row] = this.#sorted.splice(place, 1);
+    row.body.remove();
+    this.#rows.delete(row.entry.id);
+    this.onDropped(row.entry.id);
+  }
+
+  /** Let the running orders' clocks go on. */
+  tick(now) {
+    for (const row of this.#sorted) if (!row.facts.terminal && !row.body.hidden) row.tick(now);
+  }
+
+  /** Open an order's row and bring it into view. */
+  reveal(id) {
+    const row = this.#rows.get(id);
+    if (!row) return;
+    row.setOpen(true);
+    row.body.hidden = false;
+    row.body.scrollIntoView({ block: "nearest" });
+    row.toggle.focus({ preventScroll: true });
+  }
+
+  /** Draw the open panels again, for another width. */
+  resized() {
+    for (const row of this.#sorted) if (row.open) row.drawPanel(Date.now());
+  }
+
+  clear() {
+    for (const { body } of this.#sorted) body.remove();
+    this.#rows.clear();
+    this.#sorted = [];
+  }
+}
