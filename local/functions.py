@@ -137,15 +137,19 @@ class _Environment:
     handlers may keep an event loop or connections per thread."""
 
     def __init__(self) -> None:
-        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         threading.Thread(target=self._work, daemon=True, name="environment").start()
 
     def submit(self, job: Callable[[], None]) -> None:
         self._jobs.put(job)
 
+    def end(self) -> None:
+        """Let the thread end after what it works on."""
+        self._jobs.put(None)
+
     def _work(self) -> None:
-        while True:
-            self._jobs.get()()
+        while (job := self._jobs.get()) is not None:
+            job()
 
 
 class InProcess:
@@ -198,7 +202,9 @@ class InProcess:
             return await future
 
     async def stop(self) -> None:
-        return None
+        for idle in self._idle.values():
+            while idle:
+                idle.pop().end()
 
 
 class Functions:
@@ -219,10 +225,8 @@ class Functions:
     async def start(self) -> None:
         await self._host.start()
 
-    async def stop(self, grace_s: float) -> None:
-        """Wait a little for what runs, then abandon it."""
-        if self._running and grace_s > 0:
-            await asyncio.wait(self._running, timeout=grace_s)
+    async def stop(self) -> None:
+        """Abandon what runs."""
         for task in self._running:
             task.cancel()
         await self._host.stop()
@@ -240,11 +244,19 @@ class Functions:
         function, slots = self._functions[name], self._slots[name]
         if function.reserved == 0 or (slots.locked() and not wait):
             raise Throttled(name)
-        async with slots:
-            task = asyncio.create_task(self._run(function, event))
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
-            return await task
+        await slots.acquire()
+        task = asyncio.create_task(self._run(function, event))
+        self._running.add(task)
+
+        def ended(task: asyncio.Task[Json]) -> None:
+            self._running.discard(task)
+            slots.release()
+            if not task.cancelled():
+                task.exception()  # the caller may be gone; what went wrong is in the log
+
+        task.add_done_callback(ended)
+        # A caller that no longer waits does not end the function.
+        return await asyncio.shield(task)
 
     async def _run(self, function: Function, event: Json) -> Json:
         request_id = str(uuid.uuid4())

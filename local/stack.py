@@ -56,7 +56,8 @@ class Unreachable(Exception):
 class Stack:
     """Runs a synthesised template until the block ends: ``async with Stack(template) as stack: …``.
 
-    One stack at a time per process: handlers read the process's environment, and moto's state is global.
+    One stack at a time per process: handlers read the process's environment, and moto's state is global. Handlers
+    that keep what they read then see the first stack's only: use ``isolate``, or ``local.running``.
 
     Args:
         template: as CloudFormation JSON.
@@ -144,7 +145,7 @@ class Stack:
         self.environments = {function.name: function.environment for function in found.values()}
         self._host = await self._start_host(found)
         running = Functions(found, self._host)
-        closing.push_async_callback(running.stop, 0)
+        closing.push_async_callback(running.stop)
 
         gatekeeper = Gatekeeper(running)
         if http is not None:
