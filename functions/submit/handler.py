@@ -11,7 +11,13 @@ from order_engine.runtime import Context, event_loop
 from submit.app import create_app
 
 event_loop()
-_http = Mangum(create_app(), lifespan="off", text_mime_types=["text/", "application/", "image/svg+xml"])
+_http = Mangum(
+    create_app(),
+    lifespan="off",
+    # Where an OIDC issuer is configured, the API is served under this prefix too, behind the native JWT authorizer.
+    api_gateway_base_path="/oidc",
+    text_mime_types=["text/", "application/", "image/svg+xml"],
+)
 
 
 def lambda_handler(event: dict[str, Any], context: Context) -> dict[str, Any]:

@@ -1,0 +1,108 @@
+"""What the functions run from."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from infra import bundle
+from infra.synth import ROOT
+
+# Installs wheels: minutes on a machine that has none of them, seconds afterwards.
+pytestmark = pytest.mark.slow
+
+# Run where only the bundle can be imported from, as on Lambda.
+ISOLATED = """
+import importlib, os, sys
+module = importlib.import_module(sys.argv[1])
+assert callable(module.lambda_handler)
+from order_engine.aws import clients
+for make in (clients.dynamodb, clients.sqs, clients.secrets):
+    make()
+clients.connections("http://127.0.0.1:1")
+files = [getattr(m, "__file__", None) or "" for m in list(sys.modules.values())]
+assert not any("site-packages" in file for file in files), files
+compiled = [getattr(m, "__cached__", None) or "" for m in list(sys.modules.values())]
+missing = [file for file in compiled if file.startswith(tuple(sys.argv[2:])) and not os.path.exists(file)]
+assert not missing, missing
+print(module.__file__)
+"""
+
+
+@pytest.fixture(scope="module")
+def layer() -> bundle.Built:
+    """The layer for this machine, so that it can run here."""
+    return bundle.layer("arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64")
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        "submit.authorizer",
+        "submit.handler",
+        "process.handler",
+        "process.dead_letters",
+        "process.sweep",
+        "notify.handler",
+        "notify.socket",
+    ],
+)
+def test_a_handler_runs_from_its_bundle_alone(layer: bundle.Built, handler: str) -> None:
+    package = bundle.function(handler.partition(".")[0])
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": f"{package.directory}{os.pathsep}{layer.directory / 'python'}",
+        "AWS_DEFAULT_REGION": "eu-central-1",
+        "ORDERS_TABLE": "orders",
+    }
+    done = subprocess.run(
+        [sys.executable, "-S", "-B", "-c", ISOLATED, handler, str(package.directory), str(layer.directory)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(str(package.directory))
+
+
+def test_the_layer_is_small_enough_zipped(tmp_path: Path) -> None:
+    directory = bundle.layer("arm64").directory
+    archive = tmp_path / "layer.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        for path in directory.rglob("*"):
+            file.write(path, path.relative_to(directory))
+    assert archive.stat().st_size < 20_000_000
+
+
+def test_the_layer_holds_lambdas_processor_and_the_services_in_use_only() -> None:
+    python = bundle.layer("arm64").directory / "python"
+    (compiled,) = (python / "pydantic_core").glob("*.so")
+    assert "cpython-313-aarch64" in compiled.name
+    services = {path.name for path in (python / "botocore" / "data").iterdir() if path.is_dir()}
+    assert services == {"apigatewaymanagementapi", "dynamodb", "secretsmanager", "sqs", "sts"}
+    assert not list(python.glob("*.dist-info"))
+
+
+def test_modules_are_compiled_without_a_check_of_their_sources(layer: bundle.Built) -> None:
+    compiled = next((layer.directory / "python" / "order_engine").glob("__pycache__/settings.cpython-313.pyc"))
+    # PEP 552: bit 0 says that a hash is used, bit 1 that the source is checked against it.
+    assert int.from_bytes(compiled.read_bytes()[4:8], "little") == 0b01
+
+
+def test_paths_of_this_machine_are_not_deployed(layer: bundle.Built) -> None:
+    needle = str(ROOT).encode()
+    for directory in (layer.directory / "python" / "order_engine", bundle.function("process").directory):
+        assert [path for path in directory.rglob("*.pyc") if needle in path.read_bytes()] == []
+
+
+def test_the_same_sources_are_the_same_asset(layer: bundle.Built) -> None:
+    again = bundle.layer("arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64")
+    assert again == layer
+    assert again.directory.stat().st_mtime_ns == layer.directory.stat().st_mtime_ns
