@@ -48,7 +48,8 @@ class GuardedVenue:
         self._policy = policy or BreakerPolicy()
         self._failures = 0
         self._open_until: int | None = None
-        self._probing = False
+        # A probe whose worker vanished without a word must not keep the venue out for ever.
+        self._probing_until = 0
         # Raised whenever the circuit opens or closes: the result of a call begun before that is old news.
         self._era = 0
 
@@ -85,18 +86,19 @@ class GuardedVenue:
             return found
         finally:
             if probe and era == self._era:
-                self._probing = False
+                self._probing_until = 0
 
     def _admit(self) -> bool:
         """Let a call through; True if it is the probe."""
         if self._open_until is None:
             return False
-        wait = self._open_until - self._clock.now_ms()
+        now = self._clock.now_ms()
+        wait = self._open_until - now
         if wait > 0:
             raise VenueError(f"Left alone for another {wait} ms after {self._policy.failures} failures in a row.")
-        if self._probing:
+        if now < self._probing_until:
             raise VenueError("Left alone until the probe that is under way has an answer.")
-        self._probing = True
+        self._probing_until = now + self._policy.rest_ms
         return True
 
     def _failed(self, era: int) -> None:
@@ -118,4 +120,4 @@ class GuardedVenue:
     def _turn(self) -> None:
         self._era += 1
         self._failures = 0
-        self._probing = False
+        self._probing_until = 0
