@@ -117,9 +117,11 @@ def market() -> PaperMarket:
 @cache
 def venues() -> Sequence[Venue]:
     from order_engine.domain.quote import VENUES
+    from order_engine.engine.breaker import GuardedVenue
     from order_engine.venues.paper import PaperVenue
 
-    return tuple(PaperVenue(name, market(), CLOCK, settings().quote_delay_ms) for name in VENUES)
+    delay = settings().quote_delay_ms
+    return tuple(GuardedVenue(PaperVenue(name, market(), CLOCK, delay), CLOCK) for name in VENUES)
 
 
 @cache
