@@ -123,8 +123,14 @@ def _build(name: str, inputs: Iterable[Path], make: Callable[[Path], None], pref
             make(target)
             _compile(target, prefix)
             for stale in BUILD.glob(f"{name}-*"):
-                shutil.rmtree(stale)
-            target.rename(directory)
+                if stale != directory:
+                    shutil.rmtree(stale, ignore_errors=True)
+            try:
+                target.rename(directory)
+            except OSError:
+                # Another process made the same meanwhile.
+                if not directory.exists():
+                    raise
     return Built(directory, key)
 
 
