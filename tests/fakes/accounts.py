@@ -1,0 +1,63 @@
+"""API keys and rate limits."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from order_engine.domain.errors import InvalidInput
+from order_engine.engine.accounts import ApiKey, Rate, RateLimited
+
+from tests.fakes.wire import Direct, Wire
+
+_MINUTE_MS = 60_000
+
+
+class FakeAccounts:
+    """``KeyStore`` and ``RateLimiter`` in memory."""
+
+    def __init__(self, wire: Wire | None = None) -> None:
+        self._wire = wire or Direct()
+        self.keys: dict[str, ApiKey] = {}
+        self._arrival: dict[str, float] = {}
+
+    async def find_key(self, key_hash: str) -> ApiKey | None:
+        return await self._wire.call("accounts.find_key", lambda: self.keys.get(key_hash))
+
+    async def add_key(self, key: ApiKey) -> None:
+        await self._wire.call("accounts.add_key", lambda: self._add(key))
+
+    def _add(self, key: ApiKey) -> None:
+        if key.key_hash in self.keys:
+            raise InvalidInput("This key exists already.", field="key")
+        self.keys[key.key_hash] = key
+
+    async def list_keys(self, user_id: str | None) -> Sequence[ApiKey]:
+        def listed() -> list[ApiKey]:
+            found = [key for key in self.keys.values() if user_id in (None, key.user_id)]
+            return sorted(found, key=lambda key: (key.user_id, key.created_at))
+
+        return await self._wire.call("accounts.list_keys", listed)
+
+    async def revoke_key(self, key_id: str, now: int) -> ApiKey | None:
+        return await self._wire.call("accounts.revoke_key", lambda: self._revoke(key_id, now))
+
+    def _revoke(self, key_id: str, now: int) -> ApiKey | None:
+        for key in self.keys.values():
+            if key.key_id == key_id:
+                at = now if key.revoked_at is None else key.revoked_at
+                self.keys[key.key_hash] = dataclasses.replace(key, revoked_at=at)
+                return self.keys[key.key_hash]
+        return None
+
+    async def admit(self, user_id: str, rate: Rate, now: int) -> None:
+        await self._wire.call("accounts.admit", lambda: self._admit(user_id, rate, now))
+
+    def _admit(self, user_id: str, rate: Rate, now: int) -> None:
+        """The virtual scheduling form of the generic cell rate algorithm (ATM Forum TM 4.0)."""
+        interval = _MINUTE_MS / rate.per_minute
+        arrival = max(self._arrival.get(user_id, 0), now)
+        latest = now + interval * (rate.burst - 1)
+        if arrival > latest:
+            raise RateLimited("Too many orders in a short time.", round(arrival - latest))
+        self._arrival[user_id] = arrival + interval

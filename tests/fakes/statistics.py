@@ -1,0 +1,49 @@
+"""Statistics of finished orders."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from order_engine.engine.ports import Statistics, Tally
+from order_engine.engine.stats import bucket
+
+from tests.fakes.wire import Direct, Wire
+
+
+@dataclass(slots=True)
+class Totals:
+    counted: str = ""
+    by_status: Counter[str] = field(default_factory=Counter)
+    by_venue: Counter[str] = field(default_factory=Counter)
+    latency: Counter[int] = field(default_factory=Counter)
+
+
+class FakeStatistics:
+    """``StatisticsStore`` in memory: counts what comes after the last sequence that it counted."""
+
+    def __init__(self, wire: Wire | None = None) -> None:
+        self._wire = wire or Direct()
+        self.totals: dict[str, Totals] = {}
+
+    async def count(self, user_id: str, tallies: Sequence[Tally]) -> None:
+        await self._wire.call("statistics.count", lambda: self._count(user_id, tallies), again=True)
+
+    def _count(self, user_id: str, tallies: Sequence[Tally]) -> None:
+        totals = self.totals.setdefault(user_id, Totals())
+        for tally in sorted(tallies, key=lambda tally: tally.sequence):
+            if not self.is_new(totals, tally):
+                continue
+            totals.counted = tally.sequence
+            totals.by_status[tally.status.value] += 1
+            totals.latency[bucket(tally.latency_ms)] += 1
+            if tally.venue:
+                totals.by_venue[tally.venue] += 1
+
+    def is_new(self, totals: Totals, tally: Tally) -> bool:
+        return tally.sequence > totals.counted
+
+    async def of_user(self, user_id: str) -> Statistics:
+        totals = await self._wire.call("statistics.of_user", lambda: self.totals.get(user_id, Totals()))
+        return Statistics(dict(totals.by_status), dict(totals.by_venue), dict(totals.latency))

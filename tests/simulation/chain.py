@@ -1,0 +1,147 @@
+"""The chain: a ledger that alone says what was swapped, behind nodes that lose, delay, deny and forget."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from order_engine.domain.order import Order, OrderRef, SignedTransaction
+from order_engine.engine.ports import TransactionStatus
+
+from tests.simulation.market import SwingMarket
+from tests.simulation.world import EPOCH_MS, World
+
+BLOCK_MS = 400
+
+
+@dataclass(slots=True)
+class Landing:
+    """What the ledger holds for one signature. ``amount_out`` in base units; None if it landed with an error."""
+
+    at: int
+    slot: int
+    amount_out: int | None
+    error: str | None
+
+
+@dataclass(slots=True)
+class Transaction:
+    """A signed transaction as the chain sees it. Amounts in base units."""
+
+    signature: str
+    ref: OrderRef
+    venue: str
+    mint_in: str
+    amount_in: int
+    min_out: int
+    last_valid: int
+    fate: str | None = None
+    lands_at: int | None = None
+    landing: Landing | None = None
+
+
+@dataclass(slots=True)
+class SimChain:
+    """``Chain`` and its ledger.
+
+    Args:
+        validity: for how many blocks a transaction may land.
+        confirm_ms: how long after landing a transaction is seen by look-ups; the height answered lags as much.
+        on_broadcast, on_landing: told of each, for the checks.
+        script: what becomes of the n-th transaction signed (from 1), whatever the dice say: lost or rejected.
+    """
+
+    world: World
+    market: SwingMarket
+    validity: int
+    confirm_ms: int
+    on_broadcast: Callable[[Transaction], None]
+    on_landing: Callable[[Transaction], None]
+    script: dict[int, str] = field(default_factory=dict)
+    signed: dict[str, Transaction] = field(default_factory=dict)
+
+    def height(self) -> int:
+        """The true block height."""
+        return (self.world.now - EPOCH_MS) // BLOCK_MS
+
+    def can_still_land(self, signature: str) -> bool:
+        known = self.signed[signature]
+        return known.landing is None and self.height() <= known.last_valid
+
+    # --- the port ------------------------------------------------------------------------------------------------
+
+    async def build(self, order: Order, *, min_out: int) -> SignedTransaction:
+        return await self.world.call("chain.build", lambda: self._build(order, min_out))
+
+    def _build(self, order: Order, min_out: int) -> SignedTransaction:
+        assert order.routed is not None
+        chosen = order.routed.decision.chosen
+        number = len(self.signed) + 1
+        signature = f"{order.ref.order_id}-s{number}"
+        last_valid = self.height() + self.validity
+        self.signed[signature] = Transaction(
+            signature,
+            order.ref,
+            chosen.venue,
+            order.request.mint_in,
+            order.request.amount_in,
+            min_out,
+            last_valid,
+            self.script.get(number),
+        )
+        return SignedTransaction(signature, json.dumps([signature, min_out]), last_valid)
+
+    async def broadcast(self, tx: SignedTransaction) -> None:
+        await self.world.call("chain.broadcast", lambda: self._broadcast(tx))
+
+    def _broadcast(self, tx: SignedTransaction) -> None:
+        world, rng = self.world, self.world.rng
+        known = self.signed[tx.signature]
+        self.on_broadcast(known)
+        if known.landing is not None or known.lands_at is not None:
+            return
+        if self.height() > known.last_valid:
+            raise ValueError("BlockhashNotFound")
+        if known.fate == "lost" or world.happens("lost"):
+            return
+        delay = rng.randint(300, 2500)
+        if world.happens("late"):
+            # Around the last block in which it is valid, from where everything is a race.
+            end = (known.last_valid + 1) * BLOCK_MS + EPOCH_MS
+            delay = max(0, end - world.now - rng.randint(-400, 1500))
+        lands_at = world.now + delay
+        if (lands_at - EPOCH_MS) // BLOCK_MS > known.last_valid:
+            return
+        known.lands_at = lands_at
+        world.loop.call_later(delay / 1000, self._land, known)
+
+    def _land(self, known: Transaction) -> None:
+        out = self.market.pool(known.venue, self.world.now).quote(known.mint_in, known.amount_in)
+        landing = Landing(self.world.now, self.height(), out, None)
+        if out < known.min_out:
+            landing.amount_out, landing.error = None, "slippage: The price moved too far."
+        elif known.fate == "rejected" or self.world.happens("rejected"):
+            landing.amount_out, landing.error = None, "rejected: The program refused."
+        known.landing = landing
+        self.world.note("ledger", f"{known.signature} lands, {landing.error or 'swapped'}")
+        self.on_landing(known)
+
+    async def status(self, tx: SignedTransaction, *, search_history: bool) -> TransactionStatus | None:
+        return await self.world.call("chain.status", lambda: self._status(tx, search_history))
+
+    def _status(self, tx: SignedTransaction, search_history: bool) -> TransactionStatus | None:
+        known = self.signed[tx.signature]
+        landing = known.landing
+        if landing is None or self.world.now < landing.at + self.confirm_ms:
+            return None
+        settled = search_history and self._seen_height() > known.last_valid
+        if not settled and self.world.happens("silent"):
+            return None
+        return TransactionStatus(landing.slot, landing.amount_out, landing.error)
+
+    async def block_height(self) -> int:
+        return await self.world.call("chain.block_height", lambda: self._seen_height() - self.world.rng.randint(0, 2))
+
+    def _seen_height(self) -> int:
+        return (self.world.now - self.confirm_ms - EPOCH_MS) // BLOCK_MS

@@ -1,0 +1,606 @@
+"""One run: a seed's plan, the real handlers wired to the simulated services, and the checks at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import random
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Any
+from unittest.mock import patch
+
+import notify.handler
+import notify.socket
+import process.batch
+import process.dead_letters
+import process.handler
+import process.sweep
+from order_engine import bootstrap
+from order_engine.domain.amounts import SOL, USDC
+from order_engine.domain.errors import IdempotencyConflict, TooLateToCancel
+from order_engine.domain.lifecycle import place
+from order_engine.domain.order import Order, OrderRef, OrderRequest, Status
+from order_engine.domain.quote import VENUES
+from order_engine.engine import execute, sweep
+from order_engine.engine.cancel import Cancel
+from order_engine.engine.dead_letters import ResolveDeadLetter
+from order_engine.engine.execute import Execute, ExecutionPolicy
+from order_engine.engine.place import Place, order_id_for
+from order_engine.engine.push import PushEvents, Subscribe
+from order_engine.engine.retry import RetryPolicy
+from order_engine.engine.sweep import Sweep
+from order_engine.settings import Settings
+from order_engine.wire import messages, views
+
+from tests.fakes.connections import FakeConnections
+from tests.fakes.orders import FakeOrders
+from tests.fakes.queue import FakeQueue, body_of
+from tests.fakes.statistics import FakeStatistics
+from tests.simulation import market
+from tests.simulation.chain import SimChain
+from tests.simulation.loop import Deadlock, VirtualLoop, run
+from tests.simulation.sockets import Client, Gateway
+from tests.simulation.sources import QueueSource, Schedule, Shard, StreamSource
+from tests.simulation.truth import Truth
+from tests.simulation.world import EPOCH_MS, Faults, Invocation, Line, Violation, World, draw_faults
+
+# After the faults have stopped, everything must be over within this time.
+SETTLE_MS = 15 * 60_000
+LIST_LAG_MS = 2_000
+_PROCESS_MS, _DEAD_LETTERS_MS, _SUBMIT_MS = 15_000, 30_000, 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """An order that a client will post at ``at_ms`` (from the beginning), and perhaps cancel."""
+
+    at_ms: int
+    user_id: str
+    request: OrderRequest
+    key: str | None = None
+    cancel_at_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Follower:
+    """A client that follows the n-th planned order, or all of its user's orders."""
+
+    at_ms: int
+    order: int
+    all: bool = False
+    ticket: bool = True
+
+
+@dataclass(slots=True)
+class Plan:
+    """Everything about a run that is not left to the dice of the moment.
+
+    Attributes:
+        bad_ms: how long the faults last.
+        validity: blocks within which a transaction may land.
+        garbage: times at which something unreadable reaches the order queue.
+        duplicates: times at which a spare message for an order appears.
+        poison: times at which an unreadable record reaches the stream.
+        corrupt: an item of the orders table can no longer be read.
+    """
+
+    orders: list[Planned]
+    followers: list[Follower] = field(default_factory=list)
+    faults: Faults = field(default_factory=Faults)
+    bad_ms: int = 60_000
+    period_ms: int = 120_000
+    swing_ppm: int = 20_000
+    validity: int = 75
+    confirm_ms: int = 400
+    sweep_offset_ms: int = 0
+    garbage: list[int] = field(default_factory=list)
+    duplicates: list[tuple[int, int]] = field(default_factory=list)
+    poison: list[int] = field(default_factory=list)
+    corrupt: bool = False
+    script: dict[int, str] = field(default_factory=dict)
+
+
+def market_order(amount_in: int, slippage_bps: int = 50, *, buy: bool = False) -> OrderRequest:
+    """Sell SOL for USDC, or buy SOL with USDC; ``amount_in`` in base units."""
+    tokens = (USDC.mint, SOL.mint) if buy else (SOL.mint, USDC.mint)
+    return OrderRequest("market", *tokens, amount_in, slippage_bps)
+
+
+def limit_order(amount_in: int, limit_price: Decimal, expires_at: int, slippage_bps: int = 50) -> OrderRequest:
+    """Sell SOL for USDC at ``limit_price`` or better, until ``expires_at`` (milliseconds since the epoch)."""
+    return OrderRequest("limit", SOL.mint, USDC.mint, amount_in, slippage_bps, limit_price, expires_at)
+
+
+def plan_of(seed: int) -> Plan:
+    """The random plan of a seed."""
+    rng = random.Random(f"plan {seed}")
+    bad_ms = rng.randint(30_000, 90_000)
+    orders = [_planned(rng, bad_ms) for _ in range(rng.choice((1, 2, 2, 3, 4)))]
+    followers = [
+        Follower(
+            max(0, orders[n].at_ms + rng.randint(-50, 4000)),
+            n,
+            all=rng.random() < 0.3,
+            ticket=rng.random() < 0.6,
+        )
+        for n in range(len(orders))
+        for _ in range(rng.choice((0, 1, 1, 2)))
+    ]
+
+    def sometimes(share: float) -> list[int]:
+        return [rng.randint(0, bad_ms) for _ in range(rng.randint(1, 2))] if rng.random() < share else []
+
+    return Plan(
+        orders=orders,
+        followers=followers,
+        faults=draw_faults(rng),
+        bad_ms=bad_ms,
+        period_ms=rng.choice((20_000, 60_000, 120_000, 400_000)),
+        swing_ppm=rng.choice((1_000, 10_000, 30_000)),
+        validity=rng.choice((20, 40, 75, 150)),
+        confirm_ms=rng.randint(0, 1200),
+        sweep_offset_ms=rng.randint(0, 59_000),
+        garbage=sometimes(0.15),
+        duplicates=[(at, rng.randrange(len(orders))) for at in sometimes(0.3)],
+        poison=sometimes(0.15),
+        corrupt=rng.random() < 0.1,
+    )
+
+
+def _planned(rng: random.Random, bad_ms: int) -> Planned:
+    at_ms = rng.randint(0, bad_ms // 2)
+    user = f"user{rng.randint(1, 2)}"
+    amount = rng.randint(1, 20 * SOL.unit)
+    slippage = rng.choice((0, 10, 50, 100, 10_000))
+    if rng.random() < 0.35:
+        # Around the market's mean: some are met at once, some later, some never.
+        price = Decimal(150) * (Decimal(1_000_000 + rng.randint(-25_000, 25_000)) / 1_000_000)
+        request = limit_order(amount, price.quantize(Decimal("0.0001")), EPOCH_MS + at_ms + rng.randint(2_000, 90_000))
+        request = replace(request, slippage_bps=slippage)
+    else:
+        request = market_order(amount, slippage, buy=rng.random() < 0.3)
+    key = f"key{rng.randint(1, 1000)}" if rng.random() < 0.4 else None
+    cancel = at_ms + int(rng.expovariate(1 / 1500)) if rng.random() < 0.35 else None
+    return Planned(at_ms, user, request, key, cancel)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a run ended.
+
+    Attributes:
+        violation: the first promise that was broken, or None.
+        points: the calls of the run, if they were recorded.
+    """
+
+    seed: int
+    violation: str | None
+    faults: dict[str, int]
+    calls: int
+    invocations: int
+    simulated_ms: int
+    statuses: dict[str, int]
+    points: list[str]
+    trace: list[Line]
+
+
+@dataclass(slots=True)
+class Context:
+    """Lambda's context object in virtual time."""
+
+    world: World
+    ends_at: int
+    aws_request_id: str = "request"
+    function_name: str = "function"
+
+    def get_remaining_time_in_millis(self) -> int:
+        return max(0, self.ends_at - self.world.now)
+
+
+class _Names:
+    """Stands in for ``secrets``: names that are new every time, and the same in every run of a seed."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def token_hex(self, size: int) -> str:
+        self._count += 1
+        return f"worker{self._count}"
+
+
+class _Watcher:
+    """An observer that writes the trace."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def changed(self, order: Order) -> None:
+        """The store has said it already."""
+
+    def noted(self, order_id: str, what: str, reason: str) -> None:
+        self._world.note(what, f"{order_id} {reason}")
+
+
+class Simulation:
+    """The world of one seed. ``Simulation(seed, plan).run()`` is all that most callers need."""
+
+    def __init__(self, seed: int, plan: Plan, *, recording: bool = False, tracing: bool = False) -> None:
+        self.plan = plan
+        self.loop = VirtualLoop()
+        self.world = World(seed, self.loop, plan.faults, recording=recording, tracing=tracing)
+        world = self.world
+        self.loop.set_exception_handler(self._unhandled)
+        self.truth = Truth(world)
+        self.stream = StreamSource(world, notify_handler(world), [Shard(), Shard()])
+        self.orders = FakeOrders(world, self._written)
+        self.connections = FakeConnections(world)
+        self.statistics = FakeStatistics(world)
+        self.quarantine = self._queue("quarantine", None)
+        self.stream_failures = self._queue("stream_failures", None)
+        self.dead_letters = self._queue("dead_letters", self.quarantine, visibility_ms=180_000)
+        self.queue = self._queue("queue", self.dead_letters, visibility_ms=90_000)
+        self.gateway = Gateway(world)
+        self.market = market.SwingMarket(plan.period_ms, plan.swing_ppm)
+        self.chain = SimChain(
+            world,
+            self.market,
+            plan.validity,
+            plan.confirm_ms,
+            self.truth.broadcast,
+            self.truth.landed,
+            plan.script,
+        )
+        self.truth.orders, self.truth.chain = self.orders, self.chain
+        self.clients: list[Client] = []
+        self.poisoned: list[str] = []
+        self._compose()
+        if plan.corrupt:
+            self.orders.spoil(place(OrderRef("user3", "corrupt"), market_order(SOL.unit), "", EPOCH_MS - 60_000))
+
+    def _queue(self, name: str, gives_up_to: FakeQueue | None, visibility_ms: int = 30_000) -> FakeQueue:
+        world = self.world
+        return FakeQueue(lambda: world.now, name=name, wire=world, visibility_ms=visibility_ms, gives_up_to=gives_up_to)
+
+    def _written(self, old: Order | None, new: Order) -> None:
+        self.truth.written(old, new)
+        self.stream.written(old, new)
+
+    def _unhandled(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        found = error if isinstance(error, Violation) else Violation(f"unhandled: {context.get('message')} {error!r}")
+        self.world.violation = self.world.violation or found
+
+    # --- the composition root of the simulation ------------------------------------------------------------------
+
+    def _compose(self) -> None:
+        world, observer = self.world, _Watcher(self.world)
+        venues = tuple(market.SwingVenue(name, self.market, world) for name in VENUES)
+        settings = Settings()
+        policy = ExecutionPolicy(RetryPolicy(), landing_poll_ms=500)
+        executes = Execute(self.orders, venues, self.chain, world, policy, observer)
+        identifiers = iter(range(1, 1_000_000))
+        self.settings = settings
+        self.place = Place(self.orders, self.queue, world, observer, lambda: f"order{next(identifiers)}")
+        self.cancel = Cancel(self.orders, world, observer)
+        self.sweep = Sweep(self.orders, self.queue, venues, world, observer)
+        self.wired: dict[str, Any] = {
+            "settings": settings,
+            "orders": self.orders,
+            "connections": self.connections,
+            "queue": self.queue,
+            "dead_letters": self.dead_letters,
+            "quarantine": self.quarantine,
+            "stream_failures": self.stream_failures,
+            "push": self.gateway,
+            "execute": executes,
+            "resolve_dead_letter": ResolveDeadLetter(executes),
+            "sweep": self.sweep,
+            "push_events": PushEvents(self.connections, self.gateway, self.statistics, views.event_frame, observer),
+            "subscribe": Subscribe(self.orders, self.connections, self.gateway, views.snapshot_frames),
+        }
+
+    @contextmanager
+    def _installed(self) -> Iterator[None]:
+        """The handlers' composition root replaced by the simulation's."""
+        with ExitStack() as stack:
+            for name, value in self.wired.items():
+                stack.enter_context(patch.object(bootstrap, name, _answering(value)))
+            stack.enter_context(patch.object(bootstrap, "CLOCK", self.world))
+            stack.enter_context(patch.object(process.batch, "secrets", _Names()))
+            stack.enter_context(patch.object(execute, "decide", market.decide))
+            stack.enter_context(patch.object(sweep, "TOKENS", (SOL, USDC)))
+            yield
+
+    # --- the run -------------------------------------------------------------------------------------------------
+
+    def run(self) -> Result:
+        world = self.world
+        logging.disable(logging.CRITICAL)
+        try:
+            with self._installed():
+                run(self.loop, self._main())
+        except Violation as violation:
+            world.violation = world.violation or violation
+        except Deadlock as deadlock:
+            world.violation = world.violation or Violation(f"deadlock: {deadlock}")
+        finally:
+            logging.disable(logging.NOTSET)
+        statuses: dict[str, int] = {}
+        for order in self.orders.stored.values():
+            statuses[order.status.value] = statuses.get(order.status.value, 0) + 1
+        return Result(
+            seed=world.seed,
+            violation=str(world.violation) if world.violation else None,
+            faults=dict(world.counted),
+            calls=world.calls,
+            invocations=world.invocations,
+            simulated_ms=world.now - EPOCH_MS,
+            statuses=statuses,
+            points=world.points,
+            trace=world.trace,
+        )
+
+    async def _main(self) -> None:
+        plan, world = self.plan, self.world
+        sources = [
+            QueueSource(world, self.queue, "process", self._handler(process.handler.handle, _PROCESS_MS), _PROCESS_MS),
+            QueueSource(
+                world,
+                self.dead_letters,
+                "dead_letters",
+                self._handler(process.dead_letters.handle, _DEAD_LETTERS_MS),
+                _DEAD_LETTERS_MS,
+                concurrency=2,
+            ),
+        ]
+        for source in sources:
+            source.start()
+        schedule = Schedule(world, "sweep", self._handler(process.sweep.handle, 60_000), offset_ms=plan.sweep_offset_ms)
+        background = [*self.stream.start(), self.loop.create_task(schedule.run())]
+        acting = [self.loop.create_task(work) for work in self._acts()]
+        await asyncio.sleep(plan.bad_ms / 1000)
+        world.faults = Faults(skew_ms=plan.faults.skew_ms)
+        world.note("world", "calms down")
+        await asyncio.gather(*acting)
+        await self._until(self.truth.finished, "an order is unfinished")
+        await self._until(self._quiet, "messages or records are left")
+        self._check()
+        for client in self.clients:
+            await client.resume()
+        await self._until(self._quiet, "messages or records are left")
+        self._check_views(resumed=True)
+        for task in background:
+            task.cancel()
+
+    def _quiet(self) -> bool:
+        queues = (self.queue, self.dead_letters)
+        return self.stream.drained() and not any(queue.messages for queue in queues)
+
+    async def _until(self, reached: Callable[[], bool], otherwise: str) -> None:
+        end = self.world.now + SETTLE_MS
+        while not reached():
+            self._stop_if_broken()
+            if self.world.now > end:
+                self.world.violate(f"{otherwise} {SETTLE_MS // 60_000} minutes after the last fault")
+            await asyncio.sleep(1)
+        await asyncio.sleep(2)
+        self._stop_if_broken()
+
+    def _stop_if_broken(self) -> None:
+        if self.world.violation is not None:
+            raise self.world.violation
+
+    def _handler(
+        self, handle: Callable[[Any, Any], Coroutine[Any, Any, Any]], timeout_ms: int
+    ) -> Callable[[Any, Invocation], Coroutine[Any, Any, Any]]:
+        async def invoked(event: Any, invocation: Invocation) -> Any:
+            return await handle(event, Context(self.world, self.world.now + timeout_ms))
+
+        return invoked
+
+    # --- what users do -------------------------------------------------------------------------------------------
+
+    def _acts(self) -> Iterator[Coroutine[Any, Any, None]]:
+        plan = self.plan
+        identifiers: list[asyncio.Future[str]] = [self.loop.create_future() for _ in plan.orders]
+        for planned, identifier in zip(plan.orders, identifiers, strict=True):
+            yield self._post(planned, identifier)
+        for number, follower in enumerate(plan.followers):
+            yield self._follow(f"client{number + 1}", follower, identifiers[follower.order])
+        for at_ms in plan.garbage:
+            yield self._at(at_ms, lambda: self.queue.put(self.world.rng.choice(_GARBAGE)))
+        for at_ms, number in plan.duplicates:
+            yield self._duplicate(at_ms, plan.orders[number].user_id, identifiers[number])
+        for at_ms in plan.poison:
+            yield self._at(at_ms, self._poison)
+
+    async def _at(self, at_ms: int, act: Callable[[], None]) -> None:
+        await asyncio.sleep(at_ms / 1000)
+        act()
+
+    async def _duplicate(self, at_ms: int, user_id: str, identifier: asyncio.Future[str]) -> None:
+        await asyncio.sleep(at_ms / 1000)
+        order_id = await identifier
+        if OrderRef(user_id, order_id) in self.orders.stored:
+            self.queue.put(body_of(OrderRef(user_id, order_id)))
+
+    def _poison(self) -> None:
+        user = f"user{self.world.rng.randint(1, 2)}"
+        image = self.world.rng.choice(_POISON)
+        self.poisoned.append(self.stream.put(user, "MODIFY", image))
+
+    async def _post(self, planned: Planned, identifier: asyncio.Future[str]) -> None:
+        await asyncio.sleep(planned.at_ms / 1000)
+        order_id = order_id_for(planned.user_id, planned.key) if planned.key else None
+        if order_id is not None:
+            identifier.set_result(order_id)
+        for _ in range(8):
+            done, placed = await self.world.invoke(
+                "submit",
+                lambda _: self.place(planned.user_id, planned.request, planned.key),
+                timeout_ms=_SUBMIT_MS,
+            )
+            if done:
+                assert placed is not None
+                order_id = placed.order.ref.order_id
+                if placed.order.ref not in self.orders.stored:
+                    self.world.violate(f"{order_id} was accepted, but not stored")
+                break
+            if planned.key is None:
+                break  # The client cannot know, and does not post a second order.
+            await asyncio.sleep(1)
+        if not identifier.done():
+            identifier.set_result(order_id or "never")
+        if planned.key is not None:
+            await self._post_conflict(planned)
+        if planned.cancel_at_ms is not None and order_id is not None:
+            await asyncio.sleep(max(0, planned.cancel_at_ms - planned.at_ms) / 1000)
+            await self._cancel(OrderRef(planned.user_id, order_id))
+
+    async def _post_conflict(self, planned: Planned) -> None:
+        """The same key with another body must be refused, whatever else happens."""
+        other = replace(planned.request, amount_in=planned.request.amount_in + 1)
+
+        async def post(invocation: Invocation) -> bool:
+            try:
+                await self.place(planned.user_id, other, planned.key)
+            except IdempotencyConflict:
+                return True
+            return False
+
+        ref = OrderRef(planned.user_id, order_id_for(planned.user_id, planned.key or ""))
+        if ref not in self.orders.stored:
+            return
+        done, refused = await self.world.invoke("submit", post, timeout_ms=_SUBMIT_MS)
+        if done and not refused:
+            self.world.violate(f"the key of {ref.order_id} was taken for another order")
+
+    async def _cancel(self, ref: OrderRef) -> None:
+        async def cancel(invocation: Invocation) -> bool:
+            try:
+                order = await self.cancel(ref)
+            except TooLateToCancel:
+                return False
+            return order.status is Status.CANCELLED
+
+        if ref not in self.orders.stored:
+            return
+        done, cancelled = await self.world.invoke("cancel", cancel, timeout_ms=_SUBMIT_MS)
+        if done and cancelled and self.orders.stored[ref].status is not Status.CANCELLED:
+            self.world.violate(f"{ref.order_id} was said to be cancelled")
+
+    async def _follow(self, name: str, follower: Follower, identifier: asyncio.Future[str]) -> None:
+        await asyncio.sleep(follower.at_ms / 1000)
+        order_id = await identifier
+        user_id = self.plan.orders[follower.order].user_id
+        if OrderRef(user_id, order_id) not in self.orders.stored:
+            return
+        client = Client(
+            self.world,
+            self.gateway,
+            self._handler(notify.socket.handle, 29_000),
+            name,
+            user_id,
+            None if follower.all else order_id,
+            ticket=follower.ticket and not follower.all,
+        )
+        self.clients.append(client)
+        await client.run()
+
+    # --- the end -------------------------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        self.truth.check_end()
+        self._check_views(resumed=False)
+        self._check_statistics()
+        self._check_letters()
+
+    def _check_views(self, *, resumed: bool) -> None:
+        """Who had no trouble with the socket has seen everything without asking again; who resumed, always."""
+        given_up = self._given_up()
+        for client in self.clients:
+            socket = client.socket
+            if socket is None or not socket.subscribed or (socket.troubled and not resumed):
+                continue
+            for ref, order in self.orders.stored.items():
+                if ref.user_id != client.user_id or client.order_id not in (None, ref.order_id):
+                    continue
+                if ref in given_up and not resumed:
+                    continue
+                seen = client.seen.get(ref.order_id, {})
+                stored = {event.seq: _plain(views.event_view(order.request, event)) for event in order.events}
+                # The list of a user's orders lags a little: an order that had ended by then may be missing from it.
+                over = order.updated_at < socket.subscribed_at + LIST_LAG_MS
+                if not seen and client.order_id is None and over:
+                    continue
+                if seen != stored:
+                    how = "after its resume" if resumed else "although its socket was well"
+                    self.world.violate(
+                        f"{client.name} has seen {sorted(seen)} of {ref.order_id}'s {order.seq} events {how}"
+                    )
+
+    def _given_up(self) -> set[OrderRef]:
+        """Orders of which the stream gave up a record."""
+        lost = set(self.stream.given_up)
+        found: set[OrderRef] = set()
+        for shard in self.stream.shards:
+            for record in shard.records:
+                image = record["dynamodb"].get("NewImage", {})
+                if record["dynamodb"]["SequenceNumber"] in lost and "order_id" in image:
+                    found.add(OrderRef(image["user_id"]["S"], image["order_id"]["S"]))
+        return found
+
+    def _check_statistics(self) -> None:
+        if self.stream.given_up:
+            return
+        counted = {user: totals.by_status for user, totals in self.statistics.totals.items()}
+        true = self.truth.statistics(set())
+        if counted != true:
+            self.world.violate(f"the statistics say {counted}, and the orders {true}")
+
+    def _check_letters(self) -> None:
+        """What cannot be read is kept, and nothing else is."""
+        kept = sorted({message.body for message in self.quarantine.messages.values()})
+        unreadable = {*_GARBAGE, *(messages.encode(ref) for ref in self.orders.corrupt)}
+        if not set(kept) <= unreadable:
+            self.world.violate(f"the quarantine holds {kept}")
+        if self.plan.garbage and not kept:
+            self.world.violate("an unreadable message was dropped")
+        known = set(self.stream.given_up)
+        for message in self.stream_failures.messages.values():
+            known.add(json.loads(message.body)["dynamodb"]["SequenceNumber"])
+        if not set(self.poisoned) <= known:
+            self.world.violate("an unreadable record of the stream was dropped")
+
+
+_GARBAGE = ["not json", "[]", '{"userId": 1}', '{"userId":"nobody","orderId":"nothing"}']
+_POISON: list[dict[str, Any]] = [
+    {"NewImage": {"user_id": {"S": "user1"}}},
+    {"NewImage": {}},
+    {"NewImage": {"events": {"L": [{"S": "{"}]}}},
+]
+
+
+def _plain(view: object) -> Any:
+    """As it reads after a trip over the wire."""
+    return json.loads(json.dumps(view))
+
+
+def _answering(value: Any) -> Callable[[], Any]:
+    return lambda: value
+
+
+def notify_handler(world: World) -> Callable[[Any, Invocation], Coroutine[Any, Any, Any]]:
+    async def invoked(event: Any, invocation: Invocation) -> Any:
+        return await notify.handler.handle(event, Context(world, world.now + 30_000))
+
+    return invoked
+
+
+def simulate(seed: int, *, tracing: bool = False) -> Result:
+    """Run one seed."""
+    return Simulation(seed, plan_of(seed), tracing=tracing).run()

@@ -1,0 +1,211 @@
+"""What invokes the functions: the queues' and the stream's event sources, and the schedule."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from order_engine.aws import codec
+from order_engine.domain.order import Order
+
+from tests.fakes.queue import FakeQueue, Message, record_of
+from tests.simulation.world import Invocation, World
+
+type Handler = Callable[[Any, Invocation], Coroutine[Any, Any, Any]]
+
+
+@dataclass(slots=True, eq=False)
+class QueueSource:
+    """Hands a queue's messages to a function in batches, and deletes those that were not reported as failed."""
+
+    world: World
+    queue: FakeQueue
+    name: str
+    handler: Handler
+    timeout_ms: int
+    concurrency: int = 10
+    batch: int = 10
+    running: int = 0
+    _planned: asyncio.TimerHandle | None = None
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def start(self) -> None:
+        self.queue.wake = self.wake
+        self.wake()
+
+    def wake(self) -> None:
+        """Plan the next poll for when there is something to receive."""
+        at = self.queue.next_visible()
+        if self._planned is not None:
+            self._planned.cancel()
+            self._planned = None
+        if at is None or self.running >= self.concurrency:
+            return
+        wait = max(0, at - self.world.now) + self.world.rng.randint(1, 60)
+        self._planned = self.world.loop.call_later(wait / 1000, self._poll)
+
+    def _poll(self) -> None:
+        self._planned = None
+        world = self.world
+
+        def choose(visible: list[Message]) -> list[Message]:
+            if len(visible) > 1 and world.happens("shuffled"):
+                world.rng.shuffle(visible)
+                return visible[: world.rng.randint(1, len(visible))]
+            return visible
+
+        taken = self.queue.receive(self.batch, choose)
+        if taken:
+            self._spawn(taken)
+            if world.happens("doubled"):
+                self._spawn(taken)
+        self.wake()
+
+    def _spawn(self, taken: list[Message]) -> None:
+        self.running += 1
+        task = self.world.loop.create_task(self._deliver([record_of(message) for message in taken]))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _deliver(self, records: list[dict[str, object]]) -> None:
+        try:
+            done, answer = await self.world.invoke(
+                self.name, lambda invocation: self.handler({"Records": records}, invocation), timeout_ms=self.timeout_ms
+            )
+        finally:
+            self.running -= 1
+        if done:
+            assert answer is not None
+            failed = {entry["itemIdentifier"] for entry in answer["batchItemFailures"]}
+            for record in records:
+                if record["messageId"] not in failed and not self.world.happens("redelivered"):
+                    self.queue.delete(str(record["receiptHandle"]))
+        self.wake()
+
+
+@dataclass(slots=True)
+class Shard:
+    records: list[dict[str, Any]] = field(default_factory=list)
+    checkpoint: int = 0
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(slots=True, eq=False)
+class StreamSource:
+    """The orders table's stream and its event source mapping, as ``infra.workers`` configures it.
+
+    Attributes:
+        given_up: sequence numbers of the records that went to the failure destination.
+        delays: by sequence number, milliseconds from the write until the record was done with.
+    """
+
+    world: World
+    handler: Handler
+    shards: list[Shard]
+    timeout_ms: int = 30_000
+    batch: int = 100
+    retries: int = 5
+    sequence: int = 0
+    given_up: list[str] = field(default_factory=list)
+    delays: dict[str, int] = field(default_factory=dict)
+
+    def written(self, old: Order | None, new: Order) -> None:
+        """One write of the table: one record."""
+        images = {"NewImage": codec.to_item(new)}
+        if old is not None:
+            images["OldImage"] = codec.to_item(old)
+        self.put(new.ref.user_id, "INSERT" if old is None else "MODIFY", images)
+
+    def put(self, user_id: str, kind: str, images: dict[str, Any]) -> str:
+        self.sequence += self.world.rng.randint(1, 5)
+        number = str(100_000 + self.sequence)
+        shard = self.shards[sum(user_id.encode()) % len(self.shards)]
+        shard.records.append(
+            {
+                "eventID": number,
+                "eventName": kind,
+                "dynamodb": {"SequenceNumber": number, **images},
+                "at": self.world.now,
+            }
+        )
+        shard.arrived.set()
+        return number
+
+    def drained(self) -> bool:
+        return all(shard.checkpoint == len(shard.records) for shard in self.shards)
+
+    def start(self) -> list[asyncio.Task[None]]:
+        return [self.world.loop.create_task(self._follow(shard)) for shard in self.shards]
+
+    async def _follow(self, shard: Shard) -> None:
+        size, tries = self.batch, 0
+        while True:
+            if shard.checkpoint == len(shard.records):
+                shard.arrived.clear()
+                await shard.arrived.wait()
+            await asyncio.sleep(self.world.rng.randint(5, 250) / 1000)
+            start = shard.checkpoint
+            records = shard.records[start : start + size]
+            failed_at = await self._deliver(records)
+            if failed_at is None:
+                self._advance(shard, start + len(records))
+                size, tries = self.batch, 0
+            elif failed_at > 0:
+                self._advance(shard, start + failed_at)
+                size, tries = max(1, (len(records) - failed_at) // 2), 0
+            elif len(records) > 1:
+                size = (len(records) + 1) // 2
+            elif tries < self.retries:
+                tries += 1
+                await asyncio.sleep(self.world.rng.randint(100, 800) / 1000)
+            else:
+                self.world.counted["stream record given up"] += 1
+                self.given_up.append(records[0]["dynamodb"]["SequenceNumber"])
+                self._advance(shard, start + 1)
+                size, tries = self.batch, 0
+
+    def _advance(self, shard: Shard, checkpoint: int) -> None:
+        for record in shard.records[shard.checkpoint : checkpoint]:
+            self.delays[record["dynamodb"]["SequenceNumber"]] = self.world.now - record["at"]
+        shard.checkpoint = checkpoint
+
+    async def _deliver(self, records: list[dict[str, Any]]) -> int | None:
+        """The place of the first record that must come again, or None."""
+
+        async def handle(invocation: Invocation) -> Any:
+            return await self.handler({"Records": records}, invocation)
+
+        done, answer = await self.world.invoke("notify", handle, timeout_ms=self.timeout_ms)
+        if not done:
+            return 0
+        assert answer is not None
+        failed = {entry["itemIdentifier"] for entry in answer["batchItemFailures"]}
+        places = [place for place, record in enumerate(records) if record["dynamodb"]["SequenceNumber"] in failed]
+        if places:
+            return places[0]
+        if self.world.happens("redelivered"):
+            await self.world.invoke("notify", handle, timeout_ms=self.timeout_ms)
+        return None
+
+
+@dataclass(slots=True, eq=False)
+class Schedule:
+    """Runs a function every minute; one that is still running is not run twice (reserved concurrency 1)."""
+
+    world: World
+    name: str
+    handler: Handler
+    timeout_ms: int = 60_000
+    every_ms: int = 60_000
+    offset_ms: int = 0
+
+    async def run(self) -> None:
+        await asyncio.sleep(self.offset_ms / 1000)
+        while True:
+            next_at = self.world.now + self.every_ms
+            await self.world.invoke(
+                self.name, lambda invocation: self.handler({}, invocation), timeout_ms=self.timeout_ms
+            )
+            await asyncio.sleep(max(0, next_at + self.world.rng.randint(0, 1500) - self.world.now) / 1000)

@@ -1,0 +1,195 @@
+"""What must hold, written down a second time and independently of the engine, and checked at every step."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from order_engine.domain.order import Fill, Order, OrderRef, Status, Submission
+
+from tests.simulation.chain import SimChain, Transaction
+from tests.simulation.world import World
+
+if TYPE_CHECKING:
+    from tests.fakes.orders import FakeOrders
+
+O, P, R, B, S = Status.OPEN, Status.PENDING, Status.ROUTING, Status.BUILDING, Status.SUBMITTED  # noqa: E741
+CONFIRMED, FAILED, CANCELLED, EXPIRED = Status.CONFIRMED, Status.FAILED, Status.CANCELLED, Status.EXPIRED
+
+# The table of the documentation. Not the engine's own: a mistake there must show here.
+ALLOWED: frozenset[tuple[Status, Status]] = frozenset(
+    {
+        *((O, then) for then in (P, CANCELLED, EXPIRED)),
+        *((P, then) for then in (R, CANCELLED, EXPIRED, FAILED)),
+        *((R, then) for then in (R, B, P, O, FAILED)),
+        *((B, then) for then in (R, S, P, FAILED)),
+        *((S, then) for then in (CONFIRMED, P, FAILED)),
+    }
+)
+ENDED = frozenset({CONFIRMED, FAILED, CANCELLED, EXPIRED})
+MAX_ATTEMPTS = 4
+LEASE_MS = 20_000
+
+
+@dataclass(slots=True)
+class Truth:
+    """The checker. ``orders`` and ``chain`` are set once they exist."""
+
+    world: World
+    orders: FakeOrders = field(init=False)
+    chain: SimChain = field(init=False)
+    swaps: dict[OrderRef, list[Transaction]] = field(default_factory=dict)
+    signatures: dict[OrderRef, list[str]] = field(default_factory=dict)
+    holders: dict[str, asyncio.Task[Any] | None] = field(default_factory=dict)
+    sent: set[str] = field(default_factory=set)
+    moved_at: dict[OrderRef, int] = field(default_factory=dict)
+
+    @property
+    def skew(self) -> int:
+        """How far two machines' clocks may differ, milliseconds."""
+        return 2 * self.world.faults.skew_ms + 1
+
+    # --- every write ---------------------------------------------------------------------------------------------
+
+    def written(self, old: Order | None, new: Order) -> None:
+        """One write of the orders table went through."""
+        name, now = new.ref.order_id, self.world.now
+        self.world.note("stored", f"{name} seq {new.seq} {new.status} version {new.version} lease {new.lease}")
+        if old is None:
+            self._must((new.seq, new.status in (O, P), len(new.events)) == (1, True, 1), f"{name} begins with {new}")
+            self.moved_at[new.ref] = now
+            return
+        self._must(old.status not in ENDED, f"{name} was {old.status}, which is final, and was written again")
+        added = new.events[len(old.events) :]
+        self._must(new.events[: len(old.events)] == old.events, f"{name}: its past was rewritten")
+        self._must(len(added) <= 1, f"{name}: {len(added)} events at once")
+        for event in added:
+            last = old.events[-1]
+            self._must(event.seq == last.seq + 1, f"{name}: seq {event.seq} follows {last.seq}")
+            self._must((last.status, event.status) in ALLOWED, f"{name}: {last.status} became {event.status}")
+            self._must(event.at >= last.at, f"{name}: time runs backwards at seq {event.seq}")
+            self._must(event.attempt <= MAX_ATTEMPTS, f"{name}: attempt {event.attempt}")
+            self.moved_at[new.ref] = now
+        self._check_lease(old, new)
+        if added and new.status is R:
+            self._check_start(old, new.events[-1].at)
+        if added and new.status is S:
+            self._check_intent(new)
+        if added and old.status is S:
+            self._check_outcome(old, new)
+
+    def _check_lease(self, old: Order, new: Order) -> None:
+        name, now, writer = new.ref.order_id, self.world.now, self.world.writer
+        claimed = new.lease is not None and new.lease != old.lease
+        free = old.lease is None or now + self.skew >= old.lease.until
+        if claimed:
+            assert new.lease is not None
+            self._must(free, f"{name} was claimed while {old.lease} held it")
+            self._must(new.version == old.version + 1, f"{name}: a claim left the version at {new.version}")
+            known = self.holders.get(new.lease.owner, writer)
+            self._must(known is writer, f"{name}: two workers call themselves {new.lease.owner}")
+            self._must(new.lease.until <= now + self.skew + LEASE_MS, f"{name}: the lease ends at {new.lease.until}")
+            self.holders[new.lease.owner] = writer
+            self.moved_at[new.ref] = now
+            return
+        self._must(new.version == old.version, f"{name}: the version changed without a claim")
+        if old.lease is not None and (new.seq != old.seq or new.lease != old.lease):
+            mine = self.holders.get(old.lease.owner) is writer
+            self._must(mine or free, f"{name} was changed to {new.status} by a worker that does not hold it")
+        self._must(
+            (new.lease is not None) == (new.status in (R, B, S)), f"{name} is {new.status} with lease {new.lease}"
+        )
+
+    def _check_start(self, old: Order, at: int) -> None:
+        """``at``: when the worker decided, by its own clock; its write may have taken any time."""
+        name, limit = old.ref.order_id, old.request.expires_at
+        early = old.status is P and old.retry_at is not None and at + self.skew < old.retry_at
+        self._must(not early, f"{name} was tried again before {old.retry_at}")
+        self._must(limit is None or at < limit + self.skew, f"{name} was started after its time limit {limit}")
+
+    def _check_intent(self, new: Order) -> None:
+        name, detail, intent = new.ref.order_id, new.events[-1].detail, new.intent
+        self._must(
+            intent is not None and isinstance(detail, Submission) and intent.signature == detail.signature,
+            f"{name} is submitted without its signed transaction",
+        )
+        for former in self.signatures.get(new.ref, []):
+            self._must(not self.chain.can_still_land(former), f"{name} was signed again while {former} may still land")
+        assert intent is not None
+        self.signatures.setdefault(new.ref, []).append(intent.signature)
+        self._must(not self.swaps.get(new.ref), f"{name} was signed again after it had been swapped")
+        limit = new.request.expires_at
+        self._must(
+            limit is None or new.events[-1].at < limit + self.skew, f"{name} was submitted after its time limit {limit}"
+        )
+
+    def _check_outcome(self, old: Order, new: Order) -> None:
+        name = new.ref.order_id
+        assert old.intent is not None
+        known = self.chain.signed[old.intent.signature]
+        landing = known.landing
+        if new.status is CONFIRMED:
+            fill = new.events[-1].detail
+            said = (fill.signature, fill.amount_out, fill.slot) if isinstance(fill, Fill) else None
+            true = (known.signature, landing.amount_out, landing.slot) if landing else None
+            self._must(said == true, f"{name} was confirmed with {said}, and the ledger has {true}")
+        else:
+            gone = landing.error is not None if landing else not self.chain.can_still_land(known.signature)
+            self._must(gone, f"{name} became {new.status} although {known.signature} has landed, or still may")
+
+    # --- every broadcast and every landing -----------------------------------------------------------------------
+
+    def broadcast(self, tx: Transaction) -> None:
+        stored = self.orders.stored[tx.ref]
+        intents = {event.detail.signature for event in stored.events if isinstance(event.detail, Submission)}
+        self.sent.add(tx.signature)
+        self._must(tx.signature in intents, f"{tx.signature} was broadcast before it was stored")
+
+    def landed(self, tx: Transaction) -> None:
+        landing, order = tx.landing, self.orders.stored[tx.ref]
+        assert landing is not None
+        if landing.amount_out is None:
+            return
+        swaps = self.swaps.setdefault(tx.ref, [])
+        swaps.append(tx)
+        name = tx.ref.order_id
+        self._must(len(swaps) == 1, f"{name} was swapped {len(swaps)} times")
+        self._must(tx.amount_in == order.request.amount_in, f"{name} swapped {tx.amount_in}")
+        routed = order.routed
+        self._must(routed is not None and landing.amount_out >= routed.min_out, f"{name} fell below its min_out")
+        price = order.request.limit_price
+        if price is not None:
+            token_in, token_out = order.request.token_in, order.request.token_out
+            least = tx.amount_in * price * token_out.unit / token_in.unit
+            self._must(landing.amount_out >= least, f"{name} got {landing.amount_out}, its limit says {least}")
+
+    # --- the end -------------------------------------------------------------------------------------------------
+
+    def finished(self) -> bool:
+        """Every order has ended, and nothing that was sent to the chain can still land."""
+        return all(order.status in ENDED for order in self.orders.stored.values()) and not any(
+            self.chain.can_still_land(signature) for signature in self.sent
+        )
+
+    def check_end(self) -> None:
+        for order in self.orders.stored.values():
+            name, swaps = order.ref.order_id, self.swaps.get(order.ref, [])
+            self._must(order.status in ENDED, f"{name} is still {order.status}")
+            self._must(
+                (order.status is CONFIRMED) == (len(swaps) == 1), f"{name} is {order.status} with {len(swaps)} swaps"
+            )
+            self._must([event.seq for event in order.events] == list(range(1, order.seq + 1)), f"{name}: gaps in seq")
+
+    def statistics(self, left_out: set[OrderRef]) -> dict[str, Counter[str]]:
+        """Finished orders per user and status."""
+        totals: dict[str, Counter[str]] = {}
+        for order in self.orders.stored.values():
+            if order.ref not in left_out:
+                totals.setdefault(order.ref.user_id, Counter())[order.status.value] += 1
+        return totals
+
+    def _must(self, holds: bool, what: str) -> None:
+        if not holds:
+            self.world.violate(what)
