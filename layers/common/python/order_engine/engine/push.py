@@ -76,9 +76,7 @@ class PushEvents:
 
     async def _user(self, user_id: str, changes: list[Change]) -> list[str]:
         try:
-            pushed = self._push_all(user_id, changes)
-            counted = self._count(user_id, changes)
-            await asyncio.gather(pushed, counted)
+            await _all(self._push_all(user_id, changes), self._count(user_id, changes))
         except Exception as error:  # noqa: BLE001 - the stream delivers this user's records again
             self.observer.noted("", "push_failed", f"{type(error).__name__}: {error}")
             return [change.record for change in changes]
@@ -94,7 +92,7 @@ class PushEvents:
         if not sockets:
             return
         ordered = sorted(changes, key=lambda change: change.order.ref.order_id)
-        await asyncio.gather(
+        await _all(
             *(
                 self._push_order(socket, list(group))
                 for _, batch in groupby(ordered, key=lambda change: change.order.ref.order_id)
@@ -134,6 +132,17 @@ class PushEvents:
                 await work
         except Exception as error:  # noqa: BLE001 - tidying up; the item's time to live does it otherwise
             self.observer.noted("", "tidy_failed", type(error).__name__)
+
+
+async def _all(*works: Awaitable[None]) -> None:
+    """Run side by side, each to its end, and raise the first error only then.
+
+    What went on after the handler's return would be frozen with it, and send its frames in the middle of a later
+    batch.
+    """
+    for outcome in await asyncio.gather(*works, return_exceptions=True):
+        if outcome is not None:
+            raise outcome
 
 
 def tally_of(change: Change) -> Tally | None:
