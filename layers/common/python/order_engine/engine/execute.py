@@ -36,6 +36,8 @@ MAX_EVENTS = 150
 _CLAIM_TRIES = 3
 # A wait shorter than the queue's resolution of one second is waited out by the worker itself.
 _SHORT_WAIT_MS = 1000
+# Back to pending, from where the order expires.
+_TIME_LIMIT = Failure("time_limit", "The order's time limit passed while it was being prepared.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ type Verdict = Done | Later
 class Step:
     """What a worker should do with an order, and why. ``wait_ms`` goes with ``wait``."""
 
-    action: str  # claim | take_over | wait | drop | expire | abandon
+    action: str  # claim | take_over | wait | drop | expire | give_back | abandon
     reason: str
     wait_ms: int = 0
 
@@ -113,6 +115,8 @@ def next_step(order: Order, now: int) -> Step:
             return Step("expire", "its time limit has passed")
         if order.retry_at is not None and now < order.retry_at:
             return Step("wait", "waiting to be tried again", order.retry_at - now)
+    elif expires_at is not None and expires_at <= now:
+        return Step("give_back", "its time limit passed after its worker was lost")
     elif lost_workers(order) >= MAX_LOST_WORKERS:
         return Step("abandon", f"{MAX_LOST_WORKERS + 1} workers were lost during this attempt")
     if order.seq >= MAX_EVENTS:
@@ -175,6 +179,8 @@ class Execute:
         if step.action == "expire":
             await self._write(order, lifecycle.expire(order, now))
             return Done(step.reason)
+        if step.action == "give_back":
+            return await self._retry(order, _TIME_LIMIT)
         if step.action == "abandon":
             failure = Failure("worker_lost", f"The order was given up: {step.reason}.")
             if order.status is Status.PENDING or order.seq >= MAX_EVENTS:
@@ -208,6 +214,8 @@ class Execute:
         tx = await self._guard(self.chain.build(order, min_out=routed.min_out), "build_failed")
         if isinstance(tx, Failure):
             return await self._retry(order, tx)
+        if request.expires_at is not None and request.expires_at <= self.clock.now_ms():
+            return await self._retry(order, _TIME_LIMIT)
         order = await self._write(order, lifecycle.submit(order, tx, self.clock.now_ms()))
         return await self._settle(order, deadline, known=False)
 
