@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from itertools import permutations
 
 from order_engine.domain import lifecycle
@@ -23,7 +25,11 @@ LEASE_GRACE_MS = 1_000
 # Messages that were really sent are not lost; sending again and again only feeds a long queue.
 _RESEND_BACKOFF_MS = 60_000
 _RESEND_BACKOFF_MAX_MS = 900_000
-_BATCH = 100
+# How many orders of each index partition one beat looks at. Orders that wait for their turn are among them, so
+# that this must exceed what a long disturbance leaves behind.
+_LOOK = 1000
+# How many are sent before they are marked: what fails on the way is sent again by the next beat.
+_SEND = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,50 +76,59 @@ class Sweep:
         while True:
             now = self.clock.now_ms()
             if now >= next_sweep:
-                await self._survive(self.beat(), "sweep_failed")
+                await self._survive("sweep_failed", self.beat)
                 next_sweep = now + sweep_every_ms if sweep_every_ms else deadline
-                await self._survive(self._find_resting_pairs(), "watch_failed")
+                await self._survive("watch_failed", self._find_resting_pairs)
             if now >= next_watch:
-                await self._survive(self.watch(), "watch_failed")
+                await self._survive("watch_failed", self.watch)
                 next_watch = now + watch_every_ms if watch_every_ms else deadline
             wake = min(next_sweep, next_watch)
             if wake >= deadline:
                 return
             await self.clock.sleep(max(1, wake - self.clock.now_ms()))
 
-    async def _survive(self, work: object, what: str) -> None:
-        """One beat's trouble (a throttle, a poisoned order) must not cost the next beats."""
+    async def _survive[T](self, what: str, work: Callable[[], Awaitable[T]], order_id: str = "") -> T | None:
+        """The result; None if it failed. One order's trouble must not cost the others, nor one beat's the next."""
         try:
-            await work  # type: ignore[misc]
-        except Exception as error:  # noqa: BLE001
-            self.observer.noted("", what, f"{type(error).__name__}: {error}")
+            return await work()
+        except Exception as error:  # noqa: BLE001 - a throttle, an item that cannot be read: whatever it was
+            self.observer.noted(order_id, what, f"{type(error).__name__}: {error}")
+            return None
 
     async def beat(self) -> int:
         """Send stranded orders again and expire old ones. Returns how many were sent."""
         now = self.clock.now_ms()
-        await self._expire(now)
-        refs = await self.orders.active(created_before=now - LEASE_GRACE_MS, limit=_BATCH)
-        found = [order for order in await asyncio.gather(*map(self.orders.get, refs)) if order is not None]
-        lost = [(order, verdict) for order in found if (verdict := stranded(order, now)).resend]
-        if not lost:
-            return 0
-        await self.queue.send([order.ref for order, _ in lost])
-        for order, verdict in lost:
-            self.observer.noted(order.ref.order_id, "resent", verdict.reason)
-            try:
-                await self.orders.mark_resent(order, now)
-            except Conflict:
-                # It moved after all: the extra message will find that out and end.
-                continue
+        await self._survive("expire_failed", partial(self._expire, now))
+        refs = await self.orders.active(created_before=now - LEASE_GRACE_MS, limit=_LOOK)
+        found = await self._each("read_failed", self.orders.get, refs)
+        lost = [order for order in found if order is not None and stranded(order, now).resend]
+        for start in range(0, len(lost), _SEND):
+            batch = lost[start : start + _SEND]
+            await self.queue.send([order.ref for order in batch])
+            await asyncio.gather(*(self._survive("mark_failed", partial(self._mark, order, now)) for order in batch))
         return len(lost)
 
+    async def _each[T](
+        self, what: str, work: Callable[[OrderRef], Awaitable[T]], refs: Sequence[OrderRef]
+    ) -> list[T | None]:
+        """The results of all, side by side; None for each that failed."""
+        return await asyncio.gather(*(self._survive(what, partial(work, ref), ref.order_id) for ref in refs))
+
+    async def _mark(self, order: Order, now: int) -> None:
+        self.observer.noted(order.ref.order_id, "resent", stranded(order, now).reason)
+        # If it moved after all, the extra message will find that out and end.
+        with contextlib.suppress(Conflict):
+            await self.orders.mark_resent(order, now)
+
     async def _expire(self, now: int) -> None:
-        for ref in await self.orders.expiring(now=now, limit=_BATCH):
-            order = await self.orders.get(ref)
-            if order is None or Status.EXPIRED not in lifecycle.TRANSITIONS[order.status]:
-                continue
-            if order.request.expires_at is None or order.request.expires_at > now:
-                continue
+        refs = await self.orders.expiring(now=now, limit=_LOOK)
+        await self._each("expire_failed", partial(self._expire_one, now), refs)
+
+    async def _expire_one(self, now: int, ref: OrderRef) -> None:
+        order = await self.orders.get(ref)
+        if order is None or Status.EXPIRED not in lifecycle.TRANSITIONS[order.status]:
+            return
+        if order.request.expires_at is not None and order.request.expires_at <= now:
             await self._change(order, lifecycle.expire(order, now))
 
     async def _change(self, old: Order, new: Order) -> bool:
@@ -133,8 +148,10 @@ class Sweep:
 
     async def watch(self) -> int:
         """Fire the limit orders whose price the market has reached. Returns how many."""
-        fired = await asyncio.gather(*(self._watch_pair(a, b) for a, b in self._resting_pairs))
-        return sum(fired)
+        fired = await asyncio.gather(
+            *(self._survive("watch_failed", partial(self._watch_pair, a, b)) for a, b in self._resting_pairs)
+        )
+        return sum(number or 0 for number in fired)
 
     async def _watch_pair(self, mint_in: str, mint_out: str) -> int:
         pools, _ = await gather_pools(
@@ -143,8 +160,9 @@ class Sweep:
         market = best_price(pools, mint_in, mint_out)
         if market is None:
             return 0
-        crossed = await self.orders.crossed(mint_in, mint_out, market, limit=_BATCH)
-        fired = [ref for ref in crossed if await self._fire(ref)]
+        crossed = await self.orders.crossed(mint_in, mint_out, market, limit=_LOOK)
+        outcomes = await self._each("fire_failed", self._fire, crossed)
+        fired = [ref for ref, done in zip(crossed, outcomes, strict=True) if done]
         if fired:
             # A send that fails costs time, not the orders: fired ones are active, and the sweeper sends them.
             await self.queue.send(fired)
