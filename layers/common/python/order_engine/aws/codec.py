@@ -306,10 +306,12 @@ def update_of(old: Order, new: Order) -> dict[str, Any]:
         values[":old_owner"] = {"S": old.lease.owner}
         conditions.append("#owner = :old_owner")
     before, after = _state(old), _state(new)
+    # A claim starts the count of resends anew, also where the sweeper has marked the order since it was read.
+    always = {"resent_at", "resends"} if new.version != old.version else set()
     sets: list[str] = []
     removes: list[str] = []
     for number, (name, value) in enumerate(after.items()):
-        if value == before[name]:
+        if value == before[name] and name not in always:
             continue
         names[f"#n{number}"] = name
         if value is None:

@@ -55,7 +55,8 @@ class DynamoOrders:
             if item is None:
                 raise
             current = codec.from_item(item)
-            if current.created_at == order.created_at and _same(current, order):
+            if current == order:
+                # An earlier try of this call had stored it.
                 return
             raise OrderExists(current) from error
 
