@@ -48,6 +48,8 @@ _SHRINK = 3  # how much smaller the window is in the next round
 _ROUNDS = 9
 _FINALISTS = 3  # sets of pools that are divided exactly
 _MOVES = 12  # of the local search
+_FOCUSES = 3  # how often a ladder is sampled again in a smaller range
+_MARGIN = 64  # the last part of an order, whose price is its marginal price
 _CENT = Decimal("0.01")
 
 type _Quote = Callable[[int], int]
@@ -153,17 +155,47 @@ class _Network:
         return tuple(range(start, len(self.curves)))
 
     def levels(self, index: int) -> list[_Level]:
-        """The ladder of a pool. Steps are small at first, where a small share of the order would lie."""
+        """The ladder of a pool."""
         found = self._levels.get(index)
         if found is None:
-            curve = self.curves[index]
-            knots = sorted({curve.cap * k * k // (_COARSE * _COARSE) for k in range(_COARSE + 1)})
-            found = [
-                ((curve.quote(b) - curve.quote(a)) / (b - a), b - a, float(curve.quote(b) - curve.quote(a)), index)
-                for a, b in pairwise(knots)
-            ]
-            self._levels[index] = found
+            found = self._levels[index] = self._sample(index, self.curves[index].cap)
         return found
+
+    def _sample(self, index: int, useful: int) -> list[_Level]:
+        """Steps up to ``useful``, small at first, where a small share of the order would lie, and one for the rest."""
+        curve = self.curves[index]
+        knots = {useful * k * k // (_COARSE * _COARSE) for k in range(_COARSE + 1)}
+        knots.add(curve.cap)
+        levels: list[_Level] = []
+        for a, b in pairwise(sorted(knots)):
+            gives = curve.quote(b) - curve.quote(a)
+            levels.append((gives / (b - a), b - a, float(gives), index))
+        return levels
+
+    def focus(self, floor: float) -> None:
+        """Sample every pool again where it matters: above a marginal price that the best division cannot fall below.
+
+        Args:
+            floor: output per input of the whole way; on an edge of a path it is divided by the best price that the
+                other edge offers.
+        """
+        tops = [max((level[0] for level in self.levels(i)), default=0.0) for i in range(len(self.curves))]
+        floors = dict.fromkeys(self.direct, floor)
+        for via in self.vias:
+            floors |= dict.fromkeys(via.first, floor / max(tops[i] for i in via.second))
+            floors |= dict.fromkeys(via.second, floor / max(tops[i] for i in via.first))
+        for index, least in floors.items():
+            for _ in range(_FOCUSES):
+                levels, useful = self.levels(index), 0
+                for price, size, _, _ in levels:
+                    useful += size
+                    if price < least:
+                        break
+                if useful > self.curves[index].cap // 2 or len(levels) < _COARSE:
+                    break
+                self._levels[index] = self._sample(index, useful)
+                if len(levels) > 2 and levels[1][0] >= least:
+                    break
 
     def merged(self, indices: Iterable[int]) -> list[_Level]:
         levels = [level for i in indices for level in self.levels(i)]
@@ -537,14 +569,33 @@ def _splits(network: _Network, alone: Sequence[Candidate], fee: _Fee) -> list[Ca
             one = max(via.first, key=lambda i: network.curves[i].cap)
             two = max(via.second, key=lambda i: network.curves[i].cap)
             seeds.append(frozenset({one, two}))
-    elif network.value(everything) - 2 * fee_per_leg <= alone[0].amount_out - fee_per_leg * len(alone[0].legs):
-        return []
+    else:
+        network.focus(_marginal(network, [network.curves[by_pool[x.pool_id, x.mint_in]] for x in alone[0].legs]))
+        # The ladders miss a little of what the pools give, so the bound is taken a little higher.
+        bound = network.value(everything) * (1 + 1e-6) - fee_per_leg * 2
+        if bound <= alone[0].amount_out - fee_per_leg * len(alone[0].legs):
+            return []
     found = []
     for chosen in _search(network, seeds, fee_per_leg):
         plan = network.divide(chosen)
         if plan is not None and len(plan.amounts) > 1:
             found.append(_candidate(network, plan.amounts, plan.amount_out, fee))
     return found
+
+
+def _marginal(network: _Network, curves: Sequence[_Curve]) -> float:
+    """What the last part of the order gives per input when it goes through these pools alone, a little less at most.
+
+    A division takes flow away from them, so at the optimum no pool works at a lower marginal price. 0 where the
+    part is too small for its price to be told from rounding.
+    """
+    part = network.amount_in // _MARGIN
+    whole, less = network.amount_in, network.amount_in - part
+    for curve in curves:
+        whole, less = curve.quote(whole), curve.quote(less)
+    if whole - less < BPS:
+        return 0.0
+    return (whole - less) / part * (1 - 2 * (whole - less) / whole / _MARGIN)
 
 
 def _best_first(candidates: Iterable[Candidate]) -> list[Candidate]:
