@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Awaitable
 from typing import NotRequired, Protocol, TypedDict
 
+from order_engine.domain.errors import OrderNotFound
 from order_engine.domain.order import OrderRef
 from order_engine.engine.execute import Done, Later, Verdict
 from order_engine.observability import count, logger
@@ -65,8 +66,8 @@ async def work_off(
             ref = decode(record["body"])
             # The name must be new for every execution: two of one batch may be for the same order.
             verdict = await use_case(ref, worker=secrets.token_hex(6), deadline=deadline)
-        except (Unreadable, KeyError) as error:
-            reason = str(error) if isinstance(error, Unreadable) else "There is no such order."
+        except (Unreadable, OrderNotFound) as error:
+            reason = str(error)
             logger.error("message quarantined: %s", reason, extra={"message_id": record["messageId"]})
             count("Quarantined")
             await keep(record["body"], reason)

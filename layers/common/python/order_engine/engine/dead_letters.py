@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from order_engine.domain import lifecycle
+from order_engine.domain.errors import OrderNotFound
 from order_engine.domain.order import Failure, OrderRef, Status
 from order_engine.engine.execute import Done, Execute, Later, Verdict
 from order_engine.engine.ports import Conflict
@@ -24,11 +25,11 @@ class ResolveDeadLetter:
         """Bring a given-up order to its end.
 
         Raises:
-            KeyError: there is no such order.
+            OrderNotFound: there is no such order.
         """
         order = await self.execute.orders.get(ref)
         if order is None:
-            raise KeyError(ref)
+            raise OrderNotFound("There is no such order.")
         now = self.execute.clock.now_ms()
         if order.status in lifecycle.TERMINAL or order.status is Status.OPEN:
             return Done(f"already {order.status}")

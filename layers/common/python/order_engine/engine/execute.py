@@ -15,7 +15,7 @@ from typing import Protocol
 
 from order_engine.domain import lifecycle
 from order_engine.domain.amounts import limit_min_out, slippage_min_out
-from order_engine.domain.errors import AttemptFailed
+from order_engine.domain.errors import AttemptFailed, OrderNotFound
 from order_engine.domain.order import (
     Failure,
     Fill,
@@ -34,6 +34,7 @@ from order_engine.engine.route import decide
 MAX_LOST_WORKERS = 3
 MAX_EVENTS = 150
 _CLAIM_TRIES = 3
+_CODE_CHARS, _MESSAGE_CHARS = 60, 300
 # A wait shorter than the queue's resolution of one second is waited out by the worker itself.
 _SHORT_WAIT_MS = 1000
 # Back to pending, from where the order expires.
@@ -109,19 +110,29 @@ def next_step(order: Order, now: int) -> Step:
         return Step("wait", "held by another worker", order.lease.until - now)
     if order.status is Status.SUBMITTED:
         return Step("take_over", "its worker is gone; the chain knows what became of the transaction")
+    step = _of_pending(order, now) if order.status is Status.PENDING else _of_orphan(order, now)
+    if step is None and order.seq >= MAX_EVENTS:
+        step = Step("abandon", f"no end after {MAX_EVENTS} events")
+    return step or Step("claim", "free")
+
+
+def _of_pending(order: Order, now: int) -> Step | None:
     expires_at = order.request.expires_at
-    if order.status is Status.PENDING:
-        if expires_at is not None and expires_at <= now:
-            return Step("expire", "its time limit has passed")
-        if order.retry_at is not None and now < order.retry_at:
-            return Step("wait", "waiting to be tried again", order.retry_at - now)
-    elif expires_at is not None and expires_at <= now:
+    if expires_at is not None and expires_at <= now:
+        return Step("expire", "its time limit has passed")
+    if order.retry_at is not None and now < order.retry_at:
+        return Step("wait", "waiting to be tried again", order.retry_at - now)
+    return None
+
+
+def _of_orphan(order: Order, now: int) -> Step | None:
+    """An order whose worker was lost before it stored a transaction."""
+    expires_at = order.request.expires_at
+    if expires_at is not None and expires_at <= now:
         return Step("give_back", "its time limit passed after its worker was lost")
-    elif lost_workers(order) >= MAX_LOST_WORKERS:
+    if lost_workers(order) >= MAX_LOST_WORKERS:
         return Step("abandon", f"{MAX_LOST_WORKERS + 1} workers were lost during this attempt")
-    if order.seq >= MAX_EVENTS:
-        return Step("abandon", f"no end after {MAX_EVENTS} events")
-    return Step("claim", "free")
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +157,12 @@ class Execute:
             Whether the message is spent or must come again.
 
         Raises:
-            KeyError: there is no such order.
+            OrderNotFound: there is no such order.
             Exception: the store failed; the message must come again.
         """
         order = await self.orders.get(ref)
         if order is None:
-            raise KeyError(ref)
+            raise OrderNotFound("There is no such order.")
         for _ in range(_CLAIM_TRIES):
             step = next_step(order, self.clock.now_ms())
             if step.action == "drop":
@@ -168,7 +179,7 @@ class Execute:
                 return await self._begin(order, step, worker, deadline)
             except Conflict as conflict:
                 if conflict.current is None:
-                    raise KeyError(ref) from conflict
+                    raise OrderNotFound("There is no such order.") from conflict
                 self.observer.noted(ref.order_id, "conflict", f"{step.action} lost to {conflict.current.status}")
                 order = conflict.current
         return Later(_SHORT_WAIT_MS, "contended")
@@ -304,7 +315,8 @@ class Execute:
     async def _landed(self, order: Order, tx: SignedTransaction, status: TransactionStatus) -> Verdict:
         if status.error is not None or status.amount_out is None:
             code, _, message = (status.error or "unknown").partition(": ")
-            return await self._retry(order, Failure(code, message or code))
+            # A node's error may be a whole log; the order keeps its beginning.
+            return await self._retry(order, Failure(code[:_CODE_CHARS], (message or code)[:_MESSAGE_CHARS]))
         fill = Fill(tx.signature, status.amount_out, status.slot)
         await self._write(order, lifecycle.confirm(order, fill, self.clock.now_ms()))
         return Done("confirmed")
