@@ -69,10 +69,13 @@ def describe(order: Order, event: Event) -> str:
         case Status.ROUTING:
             return f"attempt {event.attempt}: asking the venues"
         case Status.BUILDING:
-            quotes = ", ".join(f"{quote['venue']} {quote['netOut']}" for quote in detail["quotes"])
-            left = "".join(f", without {out['venue']} ({out['reason']})" for out in detail["leftOut"])
-            least = f"at least {detail['minOut']} {symbol_out}"
-            return f"{quotes} {symbol_out} net{left} -> {detail['venue']}: {detail['reason']} {least}"
+            # The candidates come best first, and a venue has several: show each venue's best.
+            best: dict[str, str] = {}
+            for quote in detail["quotes"]:
+                best.setdefault(quote["venue"], quote["netOut"])
+            parts = [f"{venue} {net} {symbol_out} net" for venue, net in best.items()]
+            parts += [f"{out['venue']} left out: {out['reason']}" for out in detail["leftOut"]]
+            return f"{', '.join(parts)}. {detail['reason']} At least {detail['minOut']} {symbol_out}."
         case Status.SUBMITTED:
             return str(detail["txHash"])
         case Status.CONFIRMED:

@@ -25,8 +25,9 @@ from local.threads import in_thread
 
 logger = logging.getLogger("local")
 
-# An account's default concurrency would be 1000; this machine is smaller.
-UNRESERVED_CONCURRENCY = 50
+# Of a function that reserves nothing. An account's default would be 1000, which a machine cannot bear: here callers
+# wait for each other where AWS would run them at once.
+UNRESERVED_CONCURRENCY = 10
 
 
 class InvocationError(Exception):
@@ -242,7 +243,7 @@ class Functions:
             Throttled: all its reserved concurrency is in use, or it has none.
         """
         function, slots = self._functions[name], self._slots[name]
-        if function.reserved == 0 or (slots.locked() and not wait):
+        if function.reserved == 0 or (function.reserved is not None and slots.locked() and not wait):
             raise Throttled(name)
         await slots.acquire()
         task = asyncio.create_task(self._run(function, event))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import socket
 import subprocess
 import sys
 import time
 
+import httpx
 import pytest
 
 from local import process
@@ -18,6 +20,26 @@ from local.stack import Stack, Unreachable
 from tests.integration.sample import template as sample
 from tests.integration.sample.results import Results
 from tests.integration.test_local_sources import left_in, put, send
+
+_FAST = {"QUOTE_DELAY_MS": "0", "LANDING_MIN_MS": "0", "LANDING_MAX_MS": "0", "FAILURE_RATE": "0"}
+
+
+def test_it_says_where_it_is_and_a_command_that_works() -> None:
+    with running(environment=_FAST) as runner:
+        [command] = [line.removeprefix("Try:").strip() for line in runner.lines_with("Try:", seconds=5)]
+        words = shlex.split(command)
+        assert words[:4] == ["curl", "-X", "POST", f"{runner.http_url}/api/orders/execute"]
+        headers = dict(word.split(": ", 1) for word, flag in zip(words[1:], words, strict=False) if flag == "-H")
+        answer = httpx.post(words[3], headers=headers, content=words[-1], trust_env=False)
+        assert answer.status_code == 202
+        order_id = answer.json()["orderId"]
+        # Its steps are shown as it works, one line each.
+        [confirmed] = runner.lines_with("confirmed", seconds=10)
+        assert order_id[:8] in confirmed
+        assert "USDC" in confirmed
+        assert "\x1b" not in confirmed
+        statuses = [line.split()[2] for line in runner.lines if order_id[:8] in line]
+        assert statuses == ["pending", "routing", "building", "submitted", "confirmed"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

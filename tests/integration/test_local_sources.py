@@ -73,11 +73,13 @@ async def test_a_message_arrives_as_a_record() -> None:
 async def test_a_message_is_delivered_within_milliseconds() -> None:
     async with Stack(sample.template(sample.queues())) as stack:
         results = Results(stack)
-        await results.after(0.3)
-        sent = time.time()
-        send(stack, "hello")
-        [note] = await results.of("bodies", 1)
-        assert note["at"] - sent < 0.15
+        waits = []
+        for n in range(5):
+            sent = time.time()
+            send(stack, str(n))
+            waits.append((await results.of("bodies", n + 1))[-1]["at"] - sent)
+        # The quickest: this machine may be busy, and a poller that sleeps would be slow every time.
+        assert min(waits) < 0.1
 
 
 async def test_only_the_messages_that_failed_come_again() -> None:
@@ -237,11 +239,12 @@ async def test_a_crash_halves_the_batch_until_the_culprit_is_alone() -> None:
 async def test_a_change_is_delivered_within_milliseconds() -> None:
     async with Stack(sample.template(sample.streams())) as stack:
         results = Results(stack)
-        await results.after(0.3)
-        sent = time.monotonic()
-        put(stack, 1)
-        await results.of("stream", 1)
-        assert time.monotonic() - sent < 0.25
+        waits = []
+        for n in range(5):
+            sent = time.time()
+            put(stack, n)
+            waits.append((await results.of("stream", n + 1))[-1]["at"] - sent)
+        assert min(waits) < 0.1
 
 
 # --- schedules ---------------------------------------------------------------------------------------------------

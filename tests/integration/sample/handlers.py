@@ -118,7 +118,7 @@ def confused(event: Event, context: Any) -> Event:
 def stream(event: Event, context: Any) -> Event:
     """Stream: raises if an image has the attribute "crash"; reports from the first that has "fail" on."""
     images = [record["dynamodb"].get("NewImage", {}) for record in event["Records"]]
-    _note(stream=[image.get("n", {}).get("N") for image in images], event=event)
+    _note(stream=[image.get("n", {}).get("N") for image in images], event=event, at=time.time())
     if any("crash" in image for image in images):
         raise RuntimeError("as asked")
     failed = [
