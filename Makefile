@@ -60,6 +60,56 @@ lock: $(VENV)/.ready ## pin the dependencies again: names, versions and hashes
 	cd requirements && ../$(UV) pip compile --quiet --generate-hashes --no-emit-index-url --universal --python-version 3.8 \
 		--custom-compile-command "make lock" uv.in --output-file uv.txt
 
+# --- deployment ----------------------------------------------------------------------------------------------------
+
+CDK := tools/node_modules/.bin/cdk
+# For example: make deploy STAGE=dev CONTEXT="-c alarmEmail=ops@example.com -c reservedConcurrency=none"
+CONTEXT ?=
+
+$(CDK): tools/package.json tools/package-lock.json | $(VENV)/.ready
+	@echo "Installing the CDK command line ..."
+	@npm ci --prefix tools --silent --no-fund --no-audit
+	@touch $@
+
+.PHONY: synth
+synth: $(CDK) ## synthesise the CloudFormation template into cdk.out and lint it
+	$(CDK) synth --quiet -c stage=$(STAGE) $(CONTEXT)
+	$(BIN)/cfn-lint --config-file infra/cfnlint.yaml -- cdk.out/*.template.json
+
+.PHONY: bootstrap
+bootstrap: $(CDK) ## prepare an AWS account and region for the CDK, once
+	$(CDK) bootstrap -c stage=$(STAGE) $(CONTEXT)
+
+.PHONY: deploy
+deploy: $(CDK) ## deploy a stage: make deploy STAGE=dev
+	$(CDK) deploy --require-approval never -c stage=$(STAGE) $(CONTEXT)
+
+.PHONY: diff
+diff: $(CDK) ## show what a deployment would change
+	$(CDK) diff -c stage=$(STAGE) $(CONTEXT)
+
+.PHONY: destroy
+destroy: $(CDK) ## remove a stage
+	$(CDK) destroy --force -c stage=$(STAGE) $(CONTEXT)
+
+# --- proofs and pictures -------------------------------------------------------------------------------------------
+
+.PHONY: simulate
+simulate: $(VENV)/.ready ## search for broken promises: make simulate SEEDS=100000
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --jobs 2
+
+.PHONY: postman
+postman: $(CDK) ## run the Postman collection against a local stack with newman
+	$(BIN)/python -m tests.api.postman
+
+.PHONY: screenshots
+screenshots: $(VENV)/.ready ## take the pictures of the order desk again (needs chromium)
+	$(BIN)/python -m tests.web.screenshots
+
+.PHONY: routes-report
+routes-report: $(VENV)/.ready ## compare routing strategies over a day of simulated market
+	$(BIN)/python -m bench.routes_report
+
 .PHONY: clean
 clean: ## remove what was built and installed
 	rm -rf $(VENV) .tools build cdk.out node_modules tools/node_modules
