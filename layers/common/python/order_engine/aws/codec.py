@@ -90,31 +90,92 @@ def index_keys(order: Order) -> dict[str, str]:
 # --- events ------------------------------------------------------------------------------------------------------
 
 
-def _encode_candidate(candidate: Candidate) -> list[object]:
-    legs = [
-        [
-            leg.venue,
-            leg.pool_id,
-            BY_MINT[leg.mint_in].symbol,
-            BY_MINT[leg.mint_out].symbol,
-            leg.amount_in,
-            leg.amount_out,
-        ]
-        for leg in candidate.legs
-    ]
-    impact = str(candidate.price_impact_bps)
-    return [candidate.venue, candidate.kind, candidate.amount_out, candidate.net_out, impact, legs]
+def _encode_decision(decision: Decision) -> dict[str, object]:
+    """A decision without repetitions: the item's size is what each later write of the order costs.
+
+    Pools are written once ("p") and named by their place. Most candidates send the whole order ("w": tokens and
+    amount) through one pool, which leaves four numbers of them.
+    """
+    candidates = (*decision.quotes, decision.chosen)
+    pools = list(dict.fromkeys((leg.venue, leg.pool_id) for candidate in candidates for leg in candidate.legs))
+    place = {pool: number for number, pool in enumerate(pools)}
+    singles = [candidate.legs[0] for candidate in candidates if len(candidate.legs) == 1]
+    whole = (singles[0].mint_in, singles[0].mint_out, singles[0].amount_in) if singles else None
+
+    def encode(candidate: Candidate) -> list[object]:
+        amount_out, net_out, impact = candidate.amount_out, candidate.net_out, str(candidate.price_impact_bps)
+        first = candidate.legs[0]
+        if candidate == _whole(whole, first.venue, first.pool_id, amount_out, net_out, impact):
+            return [place[first.venue, first.pool_id], amount_out, net_out, impact]
+        legs = [encode_leg(leg) for leg in candidate.legs]
+        return [candidate.venue, candidate.kind, amount_out, net_out, impact, legs]
+
+    def encode_leg(leg: Leg) -> list[object]:
+        tokens = BY_MINT[leg.mint_in].symbol, BY_MINT[leg.mint_out].symbol
+        return [place[leg.venue, leg.pool_id], *tokens, leg.amount_in, leg.amount_out]
+
+    # The chosen candidate is nearly always among the quotes: its place is enough.
+    quotes = list(decision.quotes)
+    other = decision.improvement_over_other_bps
+    return {
+        "p": pools,
+        "w": None if whole is None else [BY_MINT[whole[0]].symbol, BY_MINT[whole[1]].symbol, whole[2]],
+        "q": [encode(quote) for quote in quotes],
+        "c": quotes.index(decision.chosen) if decision.chosen in quotes else encode(decision.chosen),
+        "x": [[left.venue, left.reason] for left in decision.left_out],
+        "y": decision.reason,
+        "i": str(decision.improvement_bps),
+        "o": None if other is None else str(other),
+        "f": decision.network_fee_lamports,
+    }
 
 
-def _decode_candidate(value: list[Any]) -> Candidate:
-    venue, kind, amount_out, net_out, impact, legs = value
-    return Candidate(
-        venue=venue,
-        kind=kind,
-        legs=tuple(Leg(v, pool, token(a).mint, token(b).mint, i, o) for v, pool, a, b, i, o in legs),
-        amount_out=amount_out,
-        net_out=net_out,
-        price_impact_bps=Decimal(impact),
+def _whole(
+    whole: tuple[str, str, int] | None, venue: str, pool_id: str, amount_out: int, net_out: int, impact: str
+) -> Candidate | None:
+    """The candidate that sends everything through one pool; ``whole`` is mint in, mint out and amount."""
+    if whole is None:
+        return None
+    leg = Leg(venue, pool_id, *whole, amount_out)
+    return Candidate(venue, "single", (leg,), amount_out, net_out, Decimal(impact))
+
+
+def _decode_decision(value: Mapping[str, Any]) -> Decision:
+    pools = value["p"]
+    whole = None if value["w"] is None else (token(value["w"][0]).mint, token(value["w"][1]).mint, value["w"][2])
+
+    def decode(candidate: list[Any]) -> Candidate:
+        if isinstance(candidate[0], int):
+            number, *numbers = candidate
+            venue, pool_id = pools[number]
+            single = _whole(whole, venue, pool_id, *numbers)
+            if single is None:
+                raise ValueError("a quote for the whole order, which is not there")
+            return single
+        venue, kind, amount_out, net_out, impact, legs = candidate
+        return Candidate(
+            venue=venue,
+            kind=kind,
+            legs=tuple(decode_leg(*leg) for leg in legs),
+            amount_out=amount_out,
+            net_out=net_out,
+            price_impact_bps=Decimal(impact),
+        )
+
+    def decode_leg(number: int, token_in: str, token_out: str, amount_in: int, amount_out: int) -> Leg:
+        venue, pool_id = pools[number]
+        return Leg(venue, pool_id, token(token_in).mint, token(token_out).mint, amount_in, amount_out)
+
+    quotes = tuple(map(decode, value["q"]))
+    chosen = value["c"]
+    return Decision(
+        chosen=quotes[chosen] if isinstance(chosen, int) else decode(chosen),
+        quotes=quotes,
+        left_out=tuple(LeftOut(*left) for left in value["x"]),
+        reason=value["y"],
+        improvement_bps=Decimal(value["i"]),
+        improvement_over_other_bps=None if value["o"] is None else Decimal(value["o"]),
+        network_fee_lamports=value["f"],
     )
 
 
@@ -125,21 +186,7 @@ def _encode_detail(detail: Detail) -> dict[str, object]:
         case Retry():
             return {"e": [detail.failure.code, detail.failure.message], "r": detail.retry_at}
         case Routed():
-            decision = detail.decision
-            quotes = list(decision.quotes)
-            # The chosen candidate is nearly always among the quotes: its place is enough.
-            chosen = quotes.index(decision.chosen) if decision.chosen in quotes else _encode_candidate(decision.chosen)
-            other = decision.improvement_over_other_bps
-            return {
-                "q": [_encode_candidate(quote) for quote in quotes],
-                "c": chosen,
-                "x": [[left.venue, left.reason] for left in decision.left_out],
-                "y": decision.reason,
-                "i": str(decision.improvement_bps),
-                "o": None if other is None else str(other),
-                "f": decision.network_fee_lamports,
-                "m": detail.min_out,
-            }
+            return {**_encode_decision(detail.decision), "m": detail.min_out}
         case Submission():
             return {"h": detail.signature}
         case Fill():
@@ -152,20 +199,7 @@ def _decode_detail(status: Status, value: Mapping[str, Any]) -> Detail:
     if status in (Status.PENDING, Status.OPEN):
         return Retry(Failure(*value["e"]), value["r"]) if "e" in value else None
     if status is Status.BUILDING:
-        quotes = tuple(_decode_candidate(quote) for quote in value["q"])
-        chosen = value["c"]
-        return Routed(
-            Decision(
-                chosen=quotes[chosen] if isinstance(chosen, int) else _decode_candidate(chosen),
-                quotes=quotes,
-                left_out=tuple(LeftOut(*left) for left in value["x"]),
-                reason=value["y"],
-                improvement_bps=Decimal(value["i"]),
-                improvement_over_other_bps=None if value["o"] is None else Decimal(value["o"]),
-                network_fee_lamports=value["f"],
-            ),
-            value["m"],
-        )
+        return Routed(_decode_decision(value), value["m"])
     if status is Status.SUBMITTED:
         return Submission(value["h"])
     if status is Status.CONFIRMED:

@@ -1,0 +1,70 @@
+"""A routing decision as it is stored: nothing is lost, and nothing is written twice."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from order_engine.aws.codec import decode_event, encode_event
+from order_engine.domain.amounts import BY_MINT, SOL, USDC
+from order_engine.domain.order import Event, Routed, Status
+from order_engine.domain.quote import VENUES, Candidate, Decision, LeftOut, Leg, RouteKind
+
+KINDS: tuple[RouteKind, ...] = ("single", "path", "split")
+MINTS = st.sampled_from(sorted(BY_MINT))
+AMOUNTS = st.integers(1, 2**64 - 1)
+POOLS = st.sampled_from(
+    ["CuP99wJCzcApDiy1MnMf3jnwb8nT8h5JjjHN6BzCMkwH", "3WgEvEx2bvaNKAzSw6CjNSU4YyFMPbUe5kDbzgT5zeUw"]
+)
+BPS = st.integers(-10_000, 10_000).map(lambda number: Decimal(number).scaleb(-2))
+LEGS = st.builds(Leg, st.sampled_from(VENUES), POOLS, MINTS, MINTS, AMOUNTS, AMOUNTS)
+
+
+@st.composite
+def _single(draw: st.DrawFn, mint_in: str, mint_out: str, amount_in: int) -> Candidate:
+    leg = Leg(draw(st.sampled_from(VENUES)), draw(POOLS), mint_in, mint_out, amount_in, draw(AMOUNTS))
+    return Candidate(leg.venue, "single", (leg,), leg.amount_out, draw(st.integers(-100, 2**64)), draw(BPS))
+
+
+ANY = st.builds(
+    Candidate,
+    st.sampled_from([*VENUES, "+".join(VENUES)]),
+    st.sampled_from(KINDS),
+    st.lists(LEGS, min_size=1, max_size=4).map(tuple),
+    AMOUNTS,
+    st.integers(-100, 2**64),
+    BPS,
+)
+
+
+@st.composite
+def decisions(draw: st.DrawFn) -> Decision:
+    mint_in, mint_out = draw(st.permutations(sorted(BY_MINT)))[:2]
+    candidates = st.one_of(ANY, _single(mint_in, mint_out, draw(AMOUNTS)))
+    quotes = tuple(draw(st.lists(candidates, max_size=6)))
+    chosen = draw(st.sampled_from([*quotes, draw(candidates)]))
+    left_out = tuple(draw(st.lists(st.builds(LeftOut, st.sampled_from(VENUES), st.text(max_size=20)), max_size=2)))
+    return Decision(chosen, quotes, left_out, draw(st.text(max_size=30)), draw(BPS), draw(st.none() | BPS), 15_000)
+
+
+@settings(max_examples=150, deadline=None)
+@given(decisions(), AMOUNTS)
+def test_a_decision_reads_back_as_it_was(decision: Decision, min_out: int) -> None:
+    event = Event(3, Status.BUILDING, 1_790_000_000_000, 1, Routed(decision, min_out))
+
+    assert decode_event(3, encode_event(event)) == event
+
+
+def test_a_pool_is_named_once() -> None:
+    leg = Leg("raydium", "3WgEvEx2bvaNKAzSw6CjNSU4YyFMPbUe5kDbzgT5zeUw", SOL.mint, USDC.mint, 10, 20)
+    single = Candidate("raydium", "single", (leg,), 20, 19, Decimal("4.00"))
+    half = Leg(leg.venue, leg.pool_id, SOL.mint, USDC.mint, 5, 10)
+    split = Candidate("raydium", "split", (half, half), 20, 18, Decimal("4.00"))
+    decision = Decision(single, (single, split), (), "Because.", Decimal("0.00"), None, 5000)
+
+    text = encode_event(Event(3, Status.BUILDING, 0, 1, Routed(decision, 19)))
+
+    assert text.count(leg.pool_id) == 1
+    assert json.loads(text)["q"][0] == [0, 20, 19, "4.00"]
