@@ -11,11 +11,10 @@ Example::
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import ssl
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -36,6 +35,7 @@ type Amount = Decimal | str | int
 
 TRIES = 3
 _FIRST_WAIT_S = 0.15
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 _RETRIED = frozenset({502, 503, 504})
 _CONNECT_S = 3.0
 # API Gateway's own answers have no code.
@@ -237,7 +237,7 @@ class Client:
 
         Raises:
             ApiError: the order was refused.
-            Unreachable: no answer came; the order may have been placed. The same key finds out.
+            Unreachable: no answer came. If it is ``unknown`` whether the order was placed, the same key finds out.
         """
         body: Json = {"type": "market", "tokenIn": token_in, "tokenOut": token_out, "amountIn": _text(amount_in)}
         if limit_price is not None:
@@ -272,7 +272,7 @@ class Client:
         )
         return page
 
-    async def orders(self, *, status: str | None = None) -> AsyncIterator[Order]:
+    async def orders(self, *, status: str | None = None) -> AsyncGenerator[Order]:
         """All of your orders, newest first, page after page."""
         cursor: str | None = None
         while True:
@@ -358,19 +358,24 @@ class Client:
         return _content(await self._send(method, path, **arguments))
 
     async def _send(self, method: str, path: str, **arguments: Any) -> httpx.Response:
-        for failures in range(TRIES - 1):
-            with contextlib.suppress(Unreachable):
+        unknown = False
+        for failures in range(TRIES):
+            try:
                 answer = await self._send_once(method, path, **arguments)
-                if answer.status_code not in _RETRIED:
+                if answer.status_code not in _RETRIED or failures == TRIES - 1:
                     return answer
+            except Unreachable as error:
+                unknown = error.unknown = error.unknown or unknown
+                if failures == TRIES - 1:
+                    raise
             await asyncio.sleep(jitter(_FIRST_WAIT_S * 2**failures))
-        return await self._send_once(method, path, **arguments)
+        raise AssertionError("the last try returns or raises")
 
     async def _send_once(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         try:
             return await self._http.request(method, path, **arguments)
         except httpx.TransportError as error:
-            raise Unreachable(self.url, _reason(error)) from error
+            raise Unreachable(self.url, _reason(error), unknown=not isinstance(error, _NOT_SENT)) from error
         except (httpx.InvalidURL, UnicodeError) as error:
             raise Unreachable(self.url, "this is no address") from error
 

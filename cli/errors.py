@@ -35,9 +35,14 @@ class ApiError(ClientError):
 
 
 class Unreachable(ClientError):
-    """Nothing answers at the address."""
+    """Nothing answers at the address.
 
-    def __init__(self, url: str, reason: str) -> None:
+    Attributes:
+        unknown: whether a request may have arrived, so that its effect is not known.
+    """
+
+    def __init__(self, url: str, reason: str, *, unknown: bool = False) -> None:
         super().__init__(f"Nothing answers at {url}: {reason}.")
         self.url = url
         self.reason = reason
+        self.unknown = unknown

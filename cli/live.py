@@ -1,0 +1,195 @@
+"""Orders as they move, in a terminal: one with all its steps, or many with one line each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractContextManager, aclosing, nullcontext
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from order_engine.domain.order import Status
+from order_engine.wire.times import to_text
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from cli import render
+from cli.client import Client
+from cli.stream import OrderEvent, StreamState
+
+
+def event_json(event: OrderEvent) -> str:
+    """One event as one line of JSON, with the names of the wire."""
+    head = {
+        "orderId": event.order_id,
+        "seq": event.seq,
+        "status": event.status.value,
+        "at": to_text(round(event.at.timestamp() * 1000)),
+        "attempt": event.attempt,
+    }
+    return json.dumps(head | dict(event.detail), ensure_ascii=False)
+
+
+@dataclass
+class Watch:
+    """One order. With ``as_json`` it writes a line of JSON per event; elsewhere than on a terminal, a line of text."""
+
+    console: Console
+    title: str
+    as_json: bool = False
+    events: list[OrderEvent] = field(default_factory=list)
+    note: str = ""
+
+    async def run(self, stream: Callable[[Callable[[StreamState], None]], AsyncGenerator[OrderEvent]]) -> Status | None:
+        """Show the events as they come; the last status, or None if nothing came."""
+        with self._display():
+            async with aclosing(stream(self._state)) as events:
+                async for event in events:
+                    self.events.append(event)
+                    self._show(event)
+        return self.events[-1].status if self.events else None
+
+    def __rich__(self) -> RenderableType:
+        if not self.events and not self.note:
+            return Spinner("dots", text=f"Connecting to follow {self.title} …")
+        return render.timeline(self.title, self.events, self.note)
+
+    def _display(self) -> AbstractContextManager[object]:
+        if self.as_json or not self.console.is_terminal:
+            return nullcontext()
+        return Live(self, console=self.console, refresh_per_second=12)
+
+    def _show(self, event: OrderEvent) -> None:
+        if self.as_json:
+            print(event_json(event), flush=True)
+        elif not self.console.is_terminal:
+            self.console.print(render.event_line(event, self.events[0].at), soft_wrap=True, highlight=False)
+
+    def _state(self, state: StreamState) -> None:
+        self.note = lost_text(state)
+
+
+def lost_text(state: StreamState) -> str:
+    if state.connected:
+        return ""
+    return f"Connection lost: {state.reason}. Trying again in {render.duration(state.retry_in_s * 1000)}."
+
+
+@dataclass
+class Row:
+    """One of many orders.
+
+    Attributes:
+        swap: what it swaps.
+        order_id: None until it is accepted.
+        refused: why it was not accepted.
+    """
+
+    swap: str
+    order_id: str | None = None
+    refused: str = ""
+    events: list[OrderEvent] = field(default_factory=list)
+
+    @property
+    def ended(self) -> bool:
+        return bool(self.refused) or (bool(self.events) and self.events[-1].terminal)
+
+    def last(self, status: Status) -> OrderEvent | None:
+        return next((event for event in reversed(self.events) if event.status is status), None)
+
+
+@dataclass
+class Board:
+    """Many orders at once, each a line with its stages and the routing decision."""
+
+    console: Console
+    rows: list[Row]
+    as_json: bool = False
+    note: str = ""
+
+    async def run(self, client: Client, since: datetime) -> None:
+        """Follow the orders of all rows to their ends."""
+        by_id = {row.order_id: row for row in self.rows if row.order_id}
+        if all(row.ended for row in self.rows):
+            return
+        async with aclosing(client.follow_all(since=since, on_state=self._state)) as events:
+            async for event in events:
+                row = by_id.get(event.order_id)
+                if row is None:
+                    continue
+                row.events.append(event)
+                self._show(row, event)
+                if all(row.ended for row in self.rows):
+                    return
+
+    def display(self) -> AbstractContextManager[object]:
+        if self.as_json or not self.console.is_terminal:
+            return nullcontext()
+        return Live(self, console=self.console, refresh_per_second=12)
+
+    def _show(self, row: Row, event: OrderEvent) -> None:
+        if self.as_json:
+            print(event_json(event), flush=True)
+        elif not self.console.is_terminal:
+            self.console.print(render.event_line(event, row.events[0].at), soft_wrap=True, highlight=False)
+
+    def _state(self, state: StreamState) -> None:
+        self.note = lost_text(state)
+
+    def __rich__(self) -> RenderableType:
+        table = Table(box=None, header_style="bright_black", padding=(0, 2, 0, 0), pad_edge=False)
+        table.add_column("")
+        for name in ("Order", "Swap", "Stages", "Status"):
+            table.add_column(name, no_wrap=True)
+        table.add_column("Time", justify="right", width=8)
+        table.add_column("Quotes, net of fees", overflow="fold")
+        table.add_column("Route", overflow="fold")
+        table.add_column("Result", overflow="fold")
+        for row in self.rows:
+            table.add_row(*_cells(row))
+        return Group(table, Text(self.note, style="yellow")) if self.note else table
+
+
+def _cells(row: Row) -> list[RenderableType]:
+    if row.refused:
+        return [Text("✘", style="red"), "-", row.swap, "", Text("refused", style="red"), "", "", "", row.refused]
+    if not row.events:
+        return [Spinner("dots"), render.short(row.order_id or "…"), row.swap, "", "", "", "", "", ""]
+    first, last = row.events[0], row.events[-1]
+    end = last.at if last.terminal else max(last.at, datetime.now(UTC))
+    decided = row.last(Status.BUILDING)
+    before = next((event.status for event in reversed(row.events) if not event.terminal), None)
+    if last.terminal:
+        good = last.status is Status.CONFIRMED
+        mark: RenderableType = Text("✔" if good else "✘", style=render.STYLES[last.status])
+    else:
+        mark = Spinner("dots", style=render.STYLES[last.status])
+    return [
+        mark,
+        render.short(row.order_id or ""),
+        row.swap,
+        render.stage_bar(last.status, before),
+        render.status_text(last.status),
+        render.duration(render.ms_between(first.at, end)),
+        "" if decided is None else render.venue_quotes(decided.detail["quotes"]),
+        "" if decided is None else _route(decided.detail),
+        _result(row),
+    ]
+
+
+def _route(detail: Any) -> Text:
+    other = detail.get("improvementOverOtherBps")
+    text = Text(detail["venue"], style="bold")
+    return text if other is None else text.append(f" +{render.number(other, 2)} bps", style="green")
+
+
+def _result(row: Row) -> Text:
+    last = row.events[-1]
+    if last.status in (Status.CONFIRMED, Status.FAILED):
+        return Text(render.detail_text(last), style=render.STYLES[last.status])
+    failed = next((event for event in reversed(row.events) if "error" in event.detail), None)
+    return Text("" if failed is None else f"↻ {failed.detail['error']['message']}", style="yellow")

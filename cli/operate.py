@@ -1,0 +1,84 @@
+"""What an operator does beside the API: keys and dead letters, straight on the deployment's AWS resources."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+LOCAL_CREDENTIALS = {"aws_access_key_id": "local", "aws_secret_access_key": "local", "region_name": "us-east-1"}
+_CONFIG = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "max_attempts": 3})
+
+
+class NotFound(Exception):
+    """What is to be worked on cannot be found. Says where it was looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a deployment's resources are.
+
+    Attributes:
+        stage: of the stack ``order-engine-<stage>``, whose outputs name the resources.
+        endpoint: the simulated services of a local stack, instead of AWS.
+    """
+
+    stage: str | None
+    endpoint: str | None
+
+    def client(self, service: str) -> Any:
+        """A boto3 client; for a local stack with credentials that mean nothing."""
+        local: dict[str, Any] = {} if self.endpoint is None else {"endpoint_url": self.endpoint, **LOCAL_CREDENTIALS}
+        return boto3.session.Session().client(service, config=_CONFIG, **local)  # type: ignore[call-overload]
+
+    def output(self, name: str) -> str:
+        """An output of the stage's stack.
+
+        Raises:
+            NotFound: no stage was given, there is no such stack, or it has no such output.
+        """
+        if self.stage is None:
+            raise NotFound("Say which deployment: --stage NAME, or --aws-endpoint URL of a local stack.")
+        stack = f"order-engine-{self.stage}"
+        try:
+            found = self.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ValidationError":
+                raise NotFound(f"There is no stack {stack} in this account and region.") from error
+            raise
+        outputs = {item["OutputKey"]: item["OutputValue"] for item in found[0].get("Outputs", [])}
+        if name not in outputs:
+            raise NotFound(f"The stack {stack} has no output {name}: deploy it anew.")
+        return str(outputs[name])
+
+    def accounts_table(self, given: str | None) -> str:
+        """The name of the accounts table: as given, the stage's, or the local stack's."""
+        if given:
+            return given
+        if self.endpoint is None or self.stage is not None:
+            return self.output("AccountsTable")
+        names = self.client("dynamodb").list_tables()["TableNames"]
+        found = [name for name in names if "accounts" in name.lower()]
+        if len(found) != 1:
+            raise NotFound(f"There is no accounts table at {self.endpoint}.")
+        return str(found[0])
+
+    def queue(self, output: str, local_name: str) -> str:
+        """A queue's address: the stage's output, or the one of the local stack whose name has ``local_name``."""
+        if self.endpoint is None or self.stage is not None:
+            return self.output(output)
+        urls = self.client("sqs").list_queues().get("QueueUrls", [])
+        found = [url for url in urls if local_name in url.rsplit("/", 1)[-1].lower()]
+        if len(found) != 1:
+            raise NotFound(f"There is no queue of {local_name} at {self.endpoint}.")
+        return str(found[0])
+
+
+def explain(error: BotoCoreError | ClientError) -> str:
+    """A sentence about what AWS said."""
+    if isinstance(error, ClientError):
+        return f"AWS refused: {error.response.get('Error', {}).get('Message') or error}"
+    return f"AWS cannot be reached: {error}"
