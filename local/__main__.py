@@ -18,6 +18,7 @@ from typing import IO
 
 _BUILD = Path(__file__).resolve().parent.parent / "build"
 _LOG = _BUILD / "local.log"
+_LOG_LIMIT = 20_000_000
 _ORDER = '{"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "1.5"}'
 
 
@@ -134,6 +135,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"The template cannot be synthesised (exit code {error.returncode}).", file=sys.stderr)
             return 1
         _BUILD.mkdir(exist_ok=True)
+        # Kept between runs, since several may write to it, but not for ever.
+        if _LOG.exists() and _LOG.stat().st_size > _LOG_LIMIT:
+            os.truncate(_LOG, 0)
         with _LOG.open("a", buffering=1, encoding="utf-8") as log:
             target = out if given.verbose else log
             # The functions' loggers write to whatever standard output is when they are imported.

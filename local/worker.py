@@ -2,7 +2,7 @@
 
 A worker is to a function what an execution environment is on Lambda: it imports the handler with the function's
 own environment and takes one event at a time. It ends when the runner closes its connection. Forking makes a new
-one available in milliseconds; the parent has no threads, so that it is safe.
+one available in milliseconds; the parent has no threads, so that it is safe. No worker outlives the runner.
 
 Started by ``local.isolated``: ``python -m local.worker SOCKET``. Standard input brings one JSON line per worker to
 start, ``{"id", "handler", "environment"}``; each worker connects to SOCKET and says ``{"id", "pid"}``, then reads
@@ -18,12 +18,15 @@ import os
 import signal
 import socket
 import sys
+import threading
+import time
 from typing import Any
 
 from local.functions import Context, InvocationError, handler_of, run_handler
 
 # What the layer brings; importing it is most of a cold start.
 _LIBRARIES = ("boto3", "botocore.session", "pydantic", "aws_lambda_powertools", "fastapi", "mangum")
+_LOOK_S = 0.5
 
 
 def main() -> None:
@@ -32,14 +35,14 @@ def main() -> None:
             importlib.import_module(library)
     # The kernel reaps the workers.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    address = sys.argv[1]
+    address, parent = sys.argv[1], os.getpid()
     for line in sys.stdin:
         order = json.loads(line)
         if os.fork() == 0:
             code = 1
             try:
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                _work(address, order)
+                _work(address, order, parent)
                 code = 0
             except (ConnectionError, FileNotFoundError):
                 code = 0  # the runner has gone
@@ -49,7 +52,15 @@ def main() -> None:
                 os._exit(code)
 
 
-def _work(address: str, order: dict[str, Any]) -> None:
+def _end_with(parent: int) -> None:
+    """End this process soon after its parent, which ends with the runner, however the runner ended."""
+    while os.getppid() == parent:
+        time.sleep(_LOOK_S)
+    os._exit(1)
+
+
+def _work(address: str, order: dict[str, Any], parent: int) -> None:
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     os.environ.update(order["environment"])
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(address)

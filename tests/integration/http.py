@@ -38,9 +38,14 @@ def request(
     headers: dict[str, str] | None = None,
     user: str = "alice",
     scopes: str = "read trade",
+    authorizer: dict[str, Any] | None = None,
     context: Context | None = None,
 ) -> Reply:
-    """Call the handler with an HTTP API event of payload format 2.0, as the given user."""
+    """Call the handler with an HTTP API event of payload format 2.0, as the given user.
+
+    Args:
+        authorizer: what API Gateway's authorizer found, instead of ``user`` and ``scopes``; empty for none.
+    """
     from submit.handler import lambda_handler
 
     raw = json.dumps(body).encode() if isinstance(body, dict) else body.encode() if isinstance(body, str) else body
@@ -64,9 +69,9 @@ def request(
             "timeEpoch": 0,
             "time": "now",
             "http": {"method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1", "userAgent": "t"},
-            "authorizer": {
-                "lambda": {"userId": user, "scopes": scopes, "keyId": "k", "orderId": "", "ordersPerMinute": ""}
-            },
+            "authorizer": authorizer
+            if authorizer is not None
+            else {"lambda": {"userId": user, "scopes": scopes, "keyId": "k", "orderId": "", "ordersPerMinute": ""}},
         },
         "isBase64Encoded": raw is not None,
     }

@@ -9,18 +9,21 @@ import socket
 import subprocess
 import sys
 import time
+from typing import Any
 
 import httpx
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 from local import process
 from local.aws import CREDENTIALS
-from local.process import NotStarted, running
+from local.process import NotStarted, Running, running
 from local.stack import Stack, Unreachable
 from tests.integration.sample import template as sample
 from tests.integration.sample.results import Results
 from tests.integration.test_local_sources import left_in, put, send
 
+_KEY = {"Authorization": "Bearer oek_demo"}
 _FAST = {"QUOTE_DELAY_MS": "0", "LANDING_MIN_MS": "0", "LANDING_MAX_MS": "0", "FAILURE_RATE": "0"}
 
 
@@ -76,6 +79,37 @@ def test_help_is_quick() -> None:
     shown = subprocess.run([sys.executable, "-m", "local", "--help"], capture_output=True, text=True, check=True)
     assert "--isolate" in shown.stdout
     assert time.monotonic() - started < 2
+
+
+def test_an_order_survives_the_loss_of_the_runner() -> None:
+    slow = {**_FAST, "LANDING_MIN_MS": "2000", "LANDING_MAX_MS": "2000"}
+    with running(module="local.aws") as services:
+        elsewhere = ("--isolate", "--aws-endpoint", services.http_url)
+        with running(*elsewhere, environment=slow) as runner:
+            order_id = place(runner)
+            assert runner.lines_with("submitted", seconds=20)
+            family = psutil.Process(runner.process.pid).children(recursive=True)
+            assert len(family) >= 3
+            runner.kill()
+            _, alive = psutil.wait_procs(family, timeout=5)
+            assert not alive
+        with running(*elsewhere, environment=slow) as runner:
+            # A new runner works off what the old one left, once the lease has ended or the worker's last write held.
+            seen: dict[str, Any] = {}
+            for _ in range(400):
+                seen = httpx.get(f"{runner.http_url}/api/orders/{order_id}", headers=_KEY, trust_env=False).json()
+                if seen["status"] == "confirmed":
+                    break
+                time.sleep(0.1)
+            assert [event["status"] for event in seen["events"]].count("submitted") == 1
+            assert seen["status"] == "confirmed"
+
+
+def place(runner: Running) -> str:
+    body = {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "1.5"}
+    answer = httpx.post(f"{runner.http_url}/api/orders/execute", json=body, headers=_KEY, trust_env=False, timeout=20)
+    assert answer.status_code == 202
+    return str(answer.json()["orderId"])
 
 
 async def test_services_elsewhere_keep_what_they_hold() -> None:
