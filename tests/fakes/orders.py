@@ -31,15 +31,23 @@ class FakeOrders:
 
     Attributes:
         conditions: what a write compares; the planted bugs leave some out.
-        written: told of every write, in order.
         corrupt: keys whose item can no longer be read.
+
+    Args:
+        written, refused: told of every write, in order, and of every write whose condition failed.
     """
 
     conditions = frozenset({"seq", "version", "owner"})
 
-    def __init__(self, wire: Wire | None = None, written: Written = lambda old, new: None) -> None:
+    def __init__(
+        self,
+        wire: Wire | None = None,
+        written: Written = lambda old, new: None,
+        refused: Callable[[OrderRef], None] = lambda ref: None,
+    ) -> None:
         self._wire = wire or Direct()
         self._written = written
+        self._refused = refused
         self._index: dict[OrderRef, Order] = {}
         self.stored: dict[OrderRef, Order] = {}
         self.corrupt: set[OrderRef] = set()
@@ -87,6 +95,7 @@ class FakeOrders:
         if self.unchanged(stored, old):
             self._put(stored, merged(stored, old, new))
         elif not own_write(stored):
+            self._refused(old.ref)
             raise Conflict(stored)
 
     def unchanged(self, stored: Order, old: Order) -> bool:

@@ -13,6 +13,8 @@ from tests.simulation.market import SwingMarket
 from tests.simulation.world import EPOCH_MS, World
 
 BLOCK_MS = 400
+# An order of this wallet ends every worker that builds its transaction.
+DEADLY = "deadly"
 
 
 @dataclass(slots=True)
@@ -72,6 +74,8 @@ class SimChain:
     # --- the port ------------------------------------------------------------------------------------------------
 
     async def build(self, order: Order, *, min_out: int) -> SignedTransaction:
+        if order.request.wallet_address == DEADLY:
+            await self.world.die("chain.build")
         return await self.world.call("chain.build", lambda: self._build(order, min_out))
 
     def _build(self, order: Order, min_out: int) -> SignedTransaction:

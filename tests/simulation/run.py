@@ -34,14 +34,14 @@ from order_engine.engine.push import PushEvents, Subscribe
 from order_engine.engine.retry import RetryPolicy
 from order_engine.engine.sweep import Sweep
 from order_engine.settings import Settings
-from order_engine.wire import messages, views
+from order_engine.wire import views
 
 from tests.fakes.connections import FakeConnections
 from tests.fakes.orders import FakeOrders
 from tests.fakes.queue import FakeQueue, body_of
 from tests.fakes.statistics import FakeStatistics
 from tests.simulation import market
-from tests.simulation.chain import SimChain
+from tests.simulation.chain import DEADLY, SimChain
 from tests.simulation.loop import Deadlock, VirtualLoop, run
 from tests.simulation.sockets import Client, Gateway
 from tests.simulation.sources import QueueSource, Schedule, Shard, StreamSource
@@ -83,7 +83,7 @@ class Plan:
         bad_ms: how long the faults last.
         validity: blocks within which a transaction may land.
         garbage: times at which something unreadable reaches the order queue.
-        duplicates: times at which a spare message for an order appears.
+        duplicates, letters: when a spare message for an order appears in the order queue, or among the dead letters.
         poison: times at which an unreadable record reaches the stream.
         corrupt: an item of the orders table can no longer be read.
     """
@@ -99,6 +99,7 @@ class Plan:
     sweep_offset_ms: int = 0
     garbage: list[int] = field(default_factory=list)
     duplicates: list[tuple[int, int]] = field(default_factory=list)
+    letters: list[tuple[int, int]] = field(default_factory=list)
     poison: list[int] = field(default_factory=list)
     corrupt: bool = False
     script: dict[int, str] = field(default_factory=dict)
@@ -146,6 +147,7 @@ def plan_of(seed: int) -> Plan:
         sweep_offset_ms=rng.randint(0, 59_000),
         garbage=sometimes(0.15),
         duplicates=[(at, rng.randrange(len(orders))) for at in sometimes(0.3)],
+        letters=[(at, rng.randrange(len(orders))) for at in sometimes(0.2)],
         poison=sometimes(0.15),
         corrupt=rng.random() < 0.1,
     )
@@ -163,6 +165,8 @@ def _planned(rng: random.Random, bad_ms: int) -> Planned:
         request = replace(request, slippage_bps=slippage)
     else:
         request = market_order(amount, slippage, buy=rng.random() < 0.3)
+    if rng.random() < 0.03:
+        request = replace(request, wallet_address=DEADLY)
     key = f"key{rng.randint(1, 1000)}" if rng.random() < 0.4 else None
     cancel = at_ms + int(rng.expovariate(1 / 1500)) if rng.random() < 0.35 else None
     return Planned(at_ms, user, request, key, cancel)
@@ -236,7 +240,7 @@ class Simulation:
         self.loop.set_exception_handler(self._unhandled)
         self.truth = Truth(world)
         self.stream = StreamSource(world, notify_handler(world), [Shard(), Shard()])
-        self.orders = FakeOrders(world, self._written)
+        self.orders = FakeOrders(world, self._written, self.truth.refused)
         self.connections = FakeConnections(world)
         self.statistics = FakeStatistics(world)
         self.quarantine = self._queue("quarantine", None)
@@ -257,6 +261,7 @@ class Simulation:
         self.truth.orders, self.truth.chain = self.orders, self.chain
         self.clients: list[Client] = []
         self.poisoned: list[str] = []
+        self.thrown: list[str] = []
         self._compose()
         if plan.corrupt:
             self.orders.spoil(place(OrderRef("user3", "corrupt"), market_order(SOL.unit), "", EPOCH_MS - 60_000))
@@ -412,9 +417,11 @@ class Simulation:
         for number, follower in enumerate(plan.followers):
             yield self._follow(f"client{number + 1}", follower, identifiers[follower.order])
         for at_ms in plan.garbage:
-            yield self._at(at_ms, lambda: self.queue.put(self.world.rng.choice(_GARBAGE)))
+            yield self._at(at_ms, self._throw)
         for at_ms, number in plan.duplicates:
-            yield self._duplicate(at_ms, plan.orders[number].user_id, identifiers[number])
+            yield self._duplicate(self.queue, at_ms, plan.orders[number].user_id, identifiers[number])
+        for at_ms, number in plan.letters:
+            yield self._duplicate(self.dead_letters, at_ms, plan.orders[number].user_id, identifiers[number])
         for at_ms in plan.poison:
             yield self._at(at_ms, self._poison)
 
@@ -422,11 +429,15 @@ class Simulation:
         await asyncio.sleep(at_ms / 1000)
         act()
 
-    async def _duplicate(self, at_ms: int, user_id: str, identifier: asyncio.Future[str]) -> None:
+    async def _duplicate(self, queue: FakeQueue, at_ms: int, user_id: str, identifier: asyncio.Future[str]) -> None:
         await asyncio.sleep(at_ms / 1000)
         order_id = await identifier
         if OrderRef(user_id, order_id) in self.orders.stored:
-            self.queue.put(body_of(OrderRef(user_id, order_id)))
+            queue.put(body_of(OrderRef(user_id, order_id)))
+
+    def _throw(self) -> None:
+        self.thrown.append(self.world.rng.choice(_GARBAGE))
+        self.queue.put(self.thrown[-1])
 
     def _poison(self) -> None:
         user = f"user{self.world.rng.randint(1, 2)}"
@@ -515,9 +526,22 @@ class Simulation:
 
     def _check(self) -> None:
         self.truth.check_end()
+        self._check_count()
         self._check_views(resumed=False)
         self._check_statistics()
         self._check_letters()
+
+    def _check_count(self) -> None:
+        """One order per key, and at most one per request without a key."""
+        keyed = {
+            OrderRef(planned.user_id, order_id_for(planned.user_id, planned.key))
+            for planned in self.plan.orders
+            if planned.key is not None
+        }
+        free = sum(planned.key is None for planned in self.plan.orders)
+        others = set(self.orders.stored) - keyed
+        if len(others) > free:
+            self.world.violate(f"{free} requests without a key led to {len(others)} orders")
 
     def _check_views(self, *, resumed: bool) -> None:
         """Who had no trouble with the socket has seen everything without asking again; who resumed, always."""
@@ -563,12 +587,9 @@ class Simulation:
             self.world.violate(f"the statistics say {counted}, and the orders {true}")
 
     def _check_letters(self) -> None:
-        """What cannot be read is kept, and nothing else is."""
-        kept = sorted({message.body for message in self.quarantine.messages.values()})
-        unreadable = {*_GARBAGE, *(messages.encode(ref) for ref in self.orders.corrupt)}
-        if not set(kept) <= unreadable:
-            self.world.violate(f"the quarantine holds {kept}")
-        if self.plan.garbage and not kept:
+        """What cannot be read is kept."""
+        kept = {message.body for message in self.quarantine.messages.values()}
+        if not set(self.thrown) <= kept:
             self.world.violate("an unreadable message was dropped")
         known = set(self.stream.given_up)
         for message in self.stream_failures.messages.values():

@@ -32,6 +32,7 @@ class Socket:
     subscribed: bool = False
     subscribed_at: int = 0
     last_delivery: float = 0.0
+    newest: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -198,9 +199,17 @@ class Client:
                 self._see(content["orderId"], event)
         elif kind == "event":
             order_id = content["orderId"]
+            self._check_order(socket, order_id, content["seq"])
             self._see(order_id, {name: v for name, v in content.items() if name not in ("type", "orderId")})
         elif kind == "error":
             self.refused += 1
+
+    def _check_order(self, socket: Socket, order_id: str, seq: int) -> None:
+        """What comes live and for the first time comes in order: a client may drop what is not above its last."""
+        newest = socket.newest.get(order_id, 0)
+        if seq < newest and seq not in self.seen.get(order_id, {}) and not socket.troubled:
+            self.world.violate(f"{self.name} was sent {order_id} seq {seq} after seq {newest}")
+        socket.newest[order_id] = max(newest, seq)
 
     def _see(self, order_id: str, event: dict[str, Any]) -> None:
         if self.order_id not in (None, order_id):

@@ -45,6 +45,7 @@ class Truth:
     holders: dict[str, asyncio.Task[Any] | None] = field(default_factory=dict)
     sent: set[str] = field(default_factory=set)
     moved_at: dict[OrderRef, int] = field(default_factory=dict)
+    last_writer: dict[OrderRef, asyncio.Task[Any] | None] = field(default_factory=dict)
 
     @property
     def skew(self) -> int:
@@ -58,6 +59,7 @@ class Truth:
         name, now = new.ref.order_id, self.world.now
         self.world.note("stored", f"{name} seq {new.seq} {new.status} version {new.version} lease {new.lease}")
         if old is None:
+            self._must(new.ref not in self.moved_at, f"{name} was overwritten by another")
             self._must((new.seq, new.status in (O, P), len(new.events)) == (1, True, 1), f"{name} begins with {new}")
             self.moved_at[new.ref] = now
             return
@@ -73,6 +75,11 @@ class Truth:
             self._must(event.attempt <= MAX_ATTEMPTS, f"{name}: attempt {event.attempt}")
             self.moved_at[new.ref] = now
         self._check_lease(old, new)
+        self.last_writer[new.ref] = self.world.writer
+        if added:
+            self._check_wait(old, new)
+        if added and new.status is B:
+            self._check_route(new)
         if added and new.status is R:
             self._check_start(old, new.events[-1].at)
         if added and new.status is S:
@@ -97,7 +104,9 @@ class Truth:
         self._must(new.version == old.version, f"{name}: the version changed without a claim")
         if old.lease is not None and (new.seq != old.seq or new.lease != old.lease):
             mine = self.holders.get(old.lease.owner) is writer
-            self._must(mine or free, f"{name} was changed to {new.status} by a worker that does not hold it")
+            # A worker that was lost in the middle may be cleared away by anybody; a transaction's fate needs a holder.
+            cleared = free and old.status is not S
+            self._must(mine or cleared, f"{name} was changed to {new.status} by a worker that does not hold it")
         self._must(
             (new.lease is not None) == (new.status in (R, B, S)), f"{name} is {new.status} with lease {new.lease}"
         )
@@ -108,6 +117,29 @@ class Truth:
         early = old.status is P and old.retry_at is not None and at + self.skew < old.retry_at
         self._must(not early, f"{name} was tried again before {old.retry_at}")
         self._must(limit is None or at < limit + self.skew, f"{name} was started after its time limit {limit}")
+
+    def _check_wait(self, old: Order, new: Order) -> None:
+        """Waits before the next attempt, and before a resting order fires again."""
+        name, last = new.ref.order_id, new.events[-1]
+        if new.status is P and old.status is not O:
+            nominal = 1000 << (last.attempt - 1)
+            wait = (new.retry_at or 0) - last.at
+            # ``at`` never runs backwards, so that with clocks that differ it may lie ahead of the worker's own.
+            self._must(wait + self.skew >= nominal, f"{name} waits {wait} ms after attempt {last.attempt}")
+        if new.status is P and old.status is O:
+            early = old.retry_at is not None and last.at + self.skew < old.retry_at
+            self._must(not early, f"{name} fired before {old.retry_at}")
+
+    def _check_route(self, new: Order) -> None:
+        routed, request = new.routed, new.request
+        assert routed is not None
+        least = routed.decision.chosen.amount_out * (10_000 - request.slippage_bps) // 10_000
+        self._must(routed.min_out >= least, f"{new.ref.order_id} accepts {routed.min_out}, which is below {least}")
+
+    def refused(self, ref: OrderRef) -> None:
+        """A conditional write failed: whoever wrote last must have been somebody else."""
+        mine = self.last_writer.get(ref) is self.world.writer
+        self._must(not mine, f"{ref.order_id}: a worker took its own write for somebody else's")
 
     def _check_intent(self, new: Order) -> None:
         name, detail, intent = new.ref.order_id, new.events[-1].detail, new.intent

@@ -335,6 +335,10 @@ class World:
             return invocation.fatal[1]
         return None
 
+    async def die(self, name: str) -> None:
+        """The running invocation dies here, for a reason of its own."""
+        await self._die(_current.get(), name, "in")
+
     async def _die(self, invocation: Invocation | None, name: str, when: str) -> None:
         assert invocation is not None
         self.counted["killed"] += 1
