@@ -82,7 +82,7 @@ def test_help_is_quick() -> None:
 
 
 def test_an_order_survives_the_loss_of_the_runner() -> None:
-    slow = {**_FAST, "LANDING_MIN_MS": "2000", "LANDING_MAX_MS": "2000"}
+    slow = {**_FAST, "LANDING_MIN_MS": "2000", "LANDING_MAX_MS": "2000", "LEASE_MS": "6000", "SWEEP_BEAT_MS": "1000"}
     with running(module="local.aws") as services:
         elsewhere = ("--isolate", "--aws-endpoint", services.http_url)
         with running(*elsewhere, environment=slow) as runner:
@@ -96,8 +96,10 @@ def test_an_order_survives_the_loss_of_the_runner() -> None:
         with running(*elsewhere, environment=slow) as runner:
             # A new runner works off what the old one left, once the lease has ended or the worker's last write held.
             seen: dict[str, Any] = {}
-            for _ in range(400):
-                seen = httpx.get(f"{runner.http_url}/api/orders/{order_id}", headers=_KEY, trust_env=False).json()
+            for _ in range(600):
+                seen = httpx.get(
+                    f"{runner.http_url}/api/orders/{order_id}", headers=_KEY, trust_env=False, timeout=30
+                ).json()
                 if seen["status"] == "confirmed":
                     break
                 time.sleep(0.1)
