@@ -13,13 +13,24 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from order_engine import bootstrap
 from order_engine.domain.amounts import parse_amount, token
-from order_engine.domain.errors import InvalidInput, SameToken
+from order_engine.domain.errors import IdempotencyConflict, InvalidInput, SameToken
 from order_engine.domain.order import OrderRef, OrderRequest, Status
-from order_engine.engine.accounts import SCOPES, TICKET_MS, Identity, Rate, RateLimited, Ticket, sign_ticket
+from order_engine.engine.accounts import (
+    TICKET_MS,
+    Allowance,
+    Identity,
+    NotAuthorized,
+    Rate,
+    RateLimited,
+    Ticket,
+    identify_token,
+    sign_ticket,
+)
+from order_engine.engine.place import Placed
 from order_engine.engine.quoting import gather_pools
 from order_engine.engine.route import decide
 from order_engine.engine.stats import quantile
-from order_engine.wire.requests import PlaceOrderBody, parse_json
+from order_engine.wire.requests import PlaceOrderBody, check_expiry, parse_json
 from order_engine.wire.times import to_text
 from order_engine.wire.views import decision_view, order_view
 
@@ -48,17 +59,20 @@ class ExactRequest(Request):
     """A request whose JSON numbers are read exactly."""
 
     async def json(self) -> Any:
-        return parse_json(await self.body())
+        if not hasattr(self, "_exact"):
+            self._exact = parse_json(await self.body())
+        return self._exact
 
 
 class ExactRoute(APIRoute):
-    """Bounds the body, insists on JSON, and reads it exactly."""
+    """Insists on a known caller first, then bounds the body, insists on JSON, and reads it exactly."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
             exact = ExactRequest(request.scope, request.receive)
+            identity(exact)
             if request.method == "POST":
                 await _check_body(exact)
             return await handler(exact)
@@ -66,30 +80,39 @@ class ExactRoute(APIRoute):
         return handle
 
 
-async def _check_body(request: Request) -> None:
+async def _check_body(request: ExactRequest) -> None:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     body = await request.body()
     if len(body) > MAX_BODY:
         raise problems.Problem(413, "body_too_large", f"The body is larger than {MAX_BODY} bytes.")
     if body and kind != "application/json":
         raise problems.Problem(415, "unsupported_media_type", "Send the order as application/json.")
+    if body:
+        # FastAPI would answer what cannot be parsed without saying why.
+        await request.json()
 
 
 def identity(request: Request) -> Identity:
-    """Who is calling, as the API's authorizer found."""
+    """Who is calling, as the API's authorizer found.
+
+    Raises:
+        NotAuthorized: nobody that is known.
+    """
     event = request.scope.get("aws.event") or {}
-    authorizer = event.get("requestContext", {}).get("authorizer", {})
-    if "lambda" in authorizer:
-        found = authorizer["lambda"]
-        rate = found.get("ordersPerMinute") or None
-        return Identity(
-            found["userId"], frozenset(found["scopes"].split()), found["keyId"], int(rate) if rate else None
-        )
+    authorizer = event.get("requestContext", {}).get("authorizer") or {}
     if "jwt" in authorizer:
-        claims = authorizer["jwt"]["claims"]
-        scopes = frozenset(str(claims.get("scope", "")).split()) & frozenset(SCOPES)
-        return Identity(f"oidc:{claims['sub']}", scopes, "oidc")
-    raise problems.Problem(401, "unauthorized", "Send an API key.", headers={"WWW-Authenticate": "Bearer"})
+        return identify_token(authorizer["jwt"]["claims"])
+    found = authorizer.get("lambda") or {}
+    expires_at = int(found.get("expiresAt") or 0) or None
+    if not found.get("userId") or (expires_at is not None and bootstrap.CLOCK.now_ms() >= expires_at):
+        raise NotAuthorized("The API key is missing, unknown, expired or revoked.")
+    return Identity(
+        found["userId"],
+        frozenset(found["scopes"].split()),
+        found["keyId"],
+        int(found.get("ordersPerMinute") or 0) or None,
+        expires_at=expires_at,
+    )
 
 
 def _may(scope: str) -> Callable[[Identity], Identity]:
@@ -131,9 +154,9 @@ async def execute_order(
         ),
     ] = None,
 ) -> JSONResponse:
-    request = body.to_request(bootstrap.CLOCK.now_ms())
-    rate = await _admit(caller)
-    placed = await bootstrap.place()(caller.user_id, request, idempotency_key)
+    request = body.to_request()
+    rate = _rate(caller)
+    placed, allowance = await _accept(caller, request, idempotency_key, rate)
     order = placed.order
     content = {
         "orderId": order.ref.order_id,
@@ -141,27 +164,63 @@ async def execute_order(
         "createdAt": to_text(order.created_at),
         "wsUrl": (await _socket_url(order.ref.user_id, order.ref.order_id))[0],
     }
-    headers = {"Location": f"/api/orders/{order.ref.order_id}", "RateLimit-Policy": _policy(rate)}
+    headers = {
+        "Location": f"/api/orders/{order.ref.order_id}",
+        "Cache-Control": "no-store",
+        "RateLimit-Policy": _policy(rate),
+    }
     if placed.replayed:
         headers["Idempotent-Replayed"] = "true"
+    if allowance is not None:
+        headers["RateLimit"] = f'"orders";r={allowance.remaining};t={-(-allowance.full_after_ms // 1000)}'
     return JSONResponse(content, 202, headers=headers)
 
 
-async def _admit(caller: Identity) -> Rate:
-    settings = bootstrap.settings()
-    per_minute = caller.orders_per_minute or settings.orders_per_minute
-    rate = Rate(per_minute, max(1, settings.orders_burst))
+async def _accept(
+    caller: Identity, request: OrderRequest, key: str | None, rate: Rate
+) -> tuple[Placed, Allowance | None]:
+    """Place a new order, or find the one that the key stands for. Only a new order counts against the rate limit."""
+    accounts, place = bootstrap.accounts(), bootstrap.place()
+    now = bootstrap.CLOCK.now_ms()
     try:
-        await bootstrap.accounts().admit(caller.user_id, rate, bootstrap.CLOCK.now_ms())
-    except RateLimited as error:
-        problem = problems.of_engine(error)
-        problem.headers["RateLimit-Policy"] = _policy(rate)
-        problem.headers["RateLimit"] = f'"orders";r=0;t={problem.headers["Retry-After"]}'
-        raise problem from error
-    return rate
+        check_expiry(request, now)
+        allowance = await accounts.admit(caller.user_id, rate, now)
+    except (InvalidInput, RateLimited) as error:
+        # Neither what has expired since nor a limit stands in the way of asking again.
+        earlier = None if key is None else await place.replay(caller.user_id, request, key)
+        if earlier is not None:
+            return earlier, None
+        if isinstance(error, RateLimited):
+            raise _limited(error, rate) from error
+        raise
+    try:
+        placed = await place(caller.user_id, request, key)
+    except IdempotencyConflict:
+        await accounts.give_back(caller.user_id, rate, now)
+        raise
+    if placed.replayed:
+        await accounts.give_back(caller.user_id, rate, now)
+        return placed, None
+    return placed, allowance
+
+
+def _rate(caller: Identity) -> Rate:
+    """The caller's limit. A key with a rate of its own has a burst in the same proportion."""
+    settings = bootstrap.settings()
+    default = max(1, settings.orders_per_minute)
+    per_minute = caller.orders_per_minute or default
+    return Rate(per_minute, max(1, settings.orders_burst * per_minute // default))
+
+
+def _limited(error: RateLimited, rate: Rate) -> problems.Problem:
+    problem = problems.of_engine(error)
+    problem.headers["RateLimit-Policy"] = _policy(rate)
+    problem.headers["RateLimit"] = f'"orders";r=0;t={problem.headers["Retry-After"]}'
+    return problem
 
 
 def _policy(rate: Rate) -> str:
+    """As in draft-ietf-httpapi-ratelimit-headers: quota ``q`` in a window of ``w`` seconds."""
     return f'"orders";q={rate.per_minute};w=60'
 
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from order_engine.domain.errors import InvalidInput
-from order_engine.engine.accounts import ApiKey, Rate, RateLimited
+from order_engine.engine.accounts import Allowance, ApiKey, Rate, RateLimited
 
 from tests.fakes.wire import Direct, Wire
 
@@ -50,10 +50,10 @@ class FakeAccounts:
                 return self.keys[key.key_hash]
         return None
 
-    async def admit(self, user_id: str, rate: Rate, now: int) -> None:
-        await self._wire.call("accounts.admit", lambda: self._admit(user_id, rate, now))
+    async def admit(self, user_id: str, rate: Rate, now: int) -> Allowance:
+        return await self._wire.call("accounts.admit", lambda: self._admit(user_id, rate, now))
 
-    def _admit(self, user_id: str, rate: Rate, now: int) -> None:
+    def _admit(self, user_id: str, rate: Rate, now: int) -> Allowance:
         """The virtual scheduling form of the generic cell rate algorithm (ATM Forum TM 4.0)."""
         interval = _MINUTE_MS / rate.per_minute
         arrival = max(self._arrival.get(user_id, 0), now)
@@ -61,3 +61,12 @@ class FakeAccounts:
         if arrival > latest:
             raise RateLimited("Too many orders in a short time.", round(arrival - latest))
         self._arrival[user_id] = arrival + interval
+        remaining = max(0, int((latest - arrival - interval) // interval) + 1)
+        return Allowance(remaining, round(arrival + interval - now))
+
+    async def give_back(self, user_id: str, rate: Rate, now: int) -> None:
+        await self._wire.call("accounts.give_back", lambda: self._give_back(user_id, rate, now))
+
+    def _give_back(self, user_id: str, rate: Rate, now: int) -> None:
+        if self._arrival.get(user_id, 0) > now:
+            self._arrival[user_id] -= _MINUTE_MS / rate.per_minute

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from order_engine.aws.clients import CONDITION_FAILED, call, error_code, old_item
 from order_engine.domain.errors import InvalidInput
-from order_engine.engine.accounts import ApiKey, Rate, RateLimited
+from order_engine.engine.accounts import Allowance, ApiKey, Rate, RateLimited
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -22,6 +22,9 @@ _MINUTE_MS = 60_000
 _SECRET_TTL_S = 300
 # Thousandths of a millisecond keep the emission interval exact for any rate.
 _SCALE = 1000
+# Behind the clock, then begun by another, then advanced: the third write has the last word.
+_TRIES = 3
+_MAX_REMEMBERED = 10_000
 
 
 def _key(pk: str, sk: str) -> Item:
@@ -50,6 +53,8 @@ class DynamoAccounts:
     def __init__(self, client: DynamoDBClient, table: str) -> None:
         self._client = client
         self._table = table
+        # The last arrival time seen, by user: a hint only, the table decides.
+        self._arrivals: dict[str, int] = {}
 
     async def find_key(self, key_hash: str) -> ApiKey | None:
         answer = await call(self._client.get_item, TableName=self._table, Key=_key(f"key#{key_hash}", "key"))
@@ -113,61 +118,102 @@ class DynamoAccounts:
             return _read_key(answer["Attributes"])
         return None
 
-    async def admit(self, user_id: str, rate: Rate, now: int) -> None:
-        """GCRA in one conditional write for whoever sends steadily, two for who comes after a pause.
+    async def admit(self, user_id: str, rate: Rate, now: int) -> Allowance:
+        """GCRA in one conditional write.
 
-        The item holds the theoretical arrival time of the next order; see I. Wakeman's and ATM Forum TM 4.0's
-        virtual scheduling form of the generic cell rate algorithm.
+        The item holds the theoretical arrival time (tat) of the next order; see ATM Forum TM 4.0, the virtual
+        scheduling form of the generic cell rate algorithm. It is advanced under one of two conditions, depending
+        on whether it lies ahead of the clock. What this process saw last tells which one to try first; a second
+        write is needed only where that was wrong, as after a pause or beside another process.
         """
-        interval = _MINUTE_MS * _SCALE // rate.per_minute
+        interval = _interval(rate)
         moment = now * _SCALE
         # With a burst of b, the arrival time may run at most b - 1 intervals ahead.
         latest = moment + interval * (rate.burst - 1)
-        key = _key(f"rate#{user_id}", "orders")
-        for _ in range(2):
+        ahead = self._arrivals.get(user_id, 0) > moment
+        for _ in range(_TRIES):
             try:
-                await call(
-                    self._client.update_item,
-                    TableName=self._table,
-                    Key=key,
-                    UpdateExpression="SET tat = tat + :interval",
-                    ConditionExpression="tat > :now AND tat <= :latest",
-                    ExpressionAttributeValues={
-                        ":interval": {"N": str(interval)},
-                        ":now": {"N": str(moment)},
-                        ":latest": {"N": str(latest)},
-                    },
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                arrival = await (
+                    self._advance(user_id, interval, moment, latest)
+                    if ahead
+                    else self._start(user_id, interval, moment)
                 )
             except ClientError as error:
                 if error_code(error) != CONDITION_FAILED:
                     raise
                 item = old_item(error)
                 arrival = int(item["tat"]["N"]) if item else 0
+                self._remember(user_id, arrival)
                 if arrival > latest:
                     wait = -(-(arrival - latest) // _SCALE)
                     raise RateLimited("Too many orders in a short time.", wait) from error
+                ahead = arrival > moment
             else:
-                return
-            if await self._start(key, moment, interval):
-                return
+                self._remember(user_id, arrival)
+                remaining = max(0, (latest - arrival) // interval + 1)
+                return Allowance(remaining, -(-(arrival - moment) // _SCALE))
         raise RateLimited("Too many orders at the same moment.", 1000)
 
-    async def _start(self, key: Item, moment: int, interval: int) -> bool:
+    async def give_back(self, user_id: str, rate: Rate, now: int) -> None:
         try:
-            await call(
+            answer = await call(
                 self._client.update_item,
                 TableName=self._table,
-                Key=key,
-                UpdateExpression="SET tat = :next",
-                ConditionExpression="attribute_not_exists(tat) OR tat <= :now",
-                ExpressionAttributeValues={":next": {"N": str(moment + interval)}, ":now": {"N": str(moment)}},
+                Key=_key(f"rate#{user_id}", "orders"),
+                UpdateExpression="SET tat = tat - :interval",
+                # What lies behind the clock limits nobody any more.
+                ConditionExpression="tat > :now",
+                ExpressionAttributeValues={
+                    ":interval": {"N": str(_interval(rate))},
+                    ":now": {"N": str(now * _SCALE)},
+                },
+                ReturnValues="UPDATED_NEW",
             )
         except ClientError as error:
             if error_code(error) != CONDITION_FAILED:
                 raise
-            return False
-        return True
+        else:
+            self._remember(user_id, int(answer["Attributes"]["tat"]["N"]))
+
+    async def _advance(self, user_id: str, interval: int, moment: int, latest: int) -> int:
+        """Move an arrival time that lies ahead by one interval, and return it."""
+        answer = await call(
+            self._client.update_item,
+            TableName=self._table,
+            Key=_key(f"rate#{user_id}", "orders"),
+            UpdateExpression="SET tat = tat + :interval",
+            ConditionExpression="tat > :now AND tat <= :latest",
+            ExpressionAttributeValues={
+                ":interval": {"N": str(interval)},
+                ":now": {"N": str(moment)},
+                ":latest": {"N": str(latest)},
+            },
+            ReturnValues="UPDATED_NEW",
+            ReturnValuesOnConditionCheckFailure="ALL_OLD",
+        )
+        return int(answer["Attributes"]["tat"]["N"])
+
+    async def _start(self, user_id: str, interval: int, moment: int) -> int:
+        """Begin anew where no arrival time lies ahead, and return the new one."""
+        await call(
+            self._client.update_item,
+            TableName=self._table,
+            Key=_key(f"rate#{user_id}", "orders"),
+            UpdateExpression="SET tat = :next",
+            ConditionExpression="attribute_not_exists(tat) OR tat <= :now",
+            ExpressionAttributeValues={":next": {"N": str(moment + interval)}, ":now": {"N": str(moment)}},
+            ReturnValuesOnConditionCheckFailure="ALL_OLD",
+        )
+        return moment + interval
+
+    def _remember(self, user_id: str, arrival: int) -> None:
+        if len(self._arrivals) >= _MAX_REMEMBERED:
+            self._arrivals.clear()
+        self._arrivals[user_id] = arrival
+
+
+def _interval(rate: Rate) -> int:
+    return _MINUTE_MS * _SCALE // rate.per_minute
 
 
 class TicketSecrets:

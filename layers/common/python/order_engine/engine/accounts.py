@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,6 +17,9 @@ from order_engine.domain.errors import EngineError, InvalidInput
 KEY_PREFIX = "oek_"
 SCOPES: tuple[str, ...] = ("trade", "read")
 TICKET_MS = 60_000
+# Users of tokens are named with this prefix, and no user of a key may be: neither can ever be taken for the other.
+OIDC_USERS = "oidc:"
+MAX_ORDERS_PER_MINUTE = 60_000
 
 
 class NotAuthorized(EngineError):
@@ -89,13 +92,29 @@ class Rate:
     burst: int
 
 
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What is left after an order was admitted.
+
+    Attributes:
+        remaining: orders that would be admitted at this moment.
+        full_after_ms: when the whole burst is there again, if no order comes.
+    """
+
+    remaining: int
+    full_after_ms: int
+
+
 class RateLimiter(Protocol):
-    async def admit(self, user_id: str, rate: Rate, now: int) -> None:
+    async def admit(self, user_id: str, rate: Rate, now: int) -> Allowance:
         """Count one order.
 
         Raises:
             RateLimited: too many; nothing was counted.
         """
+
+    async def give_back(self, user_id: str, rate: Rate, now: int) -> None:
+        """Take back the counting of one order that turned out not to be a new one."""
 
 
 def hash_key(key: str) -> str:
@@ -121,10 +140,14 @@ def new_key(
         The key, which is shown once and never stored, and what is stored.
 
     Raises:
-        InvalidInput: an empty user, or an unknown scope.
+        InvalidInput: not a user id, an unknown scope, or a rate out of range.
     """
     if not user_id or len(user_id) > 128 or not user_id.isprintable():
         raise InvalidInput("A user id has 1 to 128 printable characters.", field="user")
+    if user_id.startswith(OIDC_USERS):
+        raise InvalidInput(f"User ids that begin with {OIDC_USERS} belong to tokens.", field="user")
+    if orders_per_minute is not None and not 1 <= orders_per_minute <= MAX_ORDERS_PER_MINUTE:
+        raise InvalidInput(f"A key admits 1 to {MAX_ORDERS_PER_MINUTE} orders a minute.", field="ordersPerMinute")
     unknown = sorted(set(scopes) - set(SCOPES))
     if unknown or not scopes:
         raise InvalidInput(f"Scopes are {' and '.join(SCOPES)}.", field="scopes")
@@ -182,13 +205,21 @@ def open_ticket(text: str, accepted: Sequence[str], now: int) -> Ticket:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who is calling, and what they may do. ``order_id`` narrows a stream to one order."""
+    """Who is calling, and what they may do.
+
+    Attributes:
+        orders_per_minute: the key's own rate limit, or None.
+        order_id: narrows a stream to one order.
+        expires_at: when the credential ends, milliseconds since the epoch, or None. API Gateway keeps an
+            authorizer's answer for a while; with this, the end is exact nevertheless.
+    """
 
     user_id: str
     scopes: frozenset[str]
     key_id: str
     orders_per_minute: int | None = None
     order_id: str | None = None
+    expires_at: int | None = None
 
 
 async def identify_key(keys: KeyStore, header: str | None, now: int) -> Identity:
@@ -203,9 +234,25 @@ async def identify_key(keys: KeyStore, header: str | None, now: int) -> Identity
     if scheme.lower() != "bearer" or not key.startswith(KEY_PREFIX) or len(key) > 200:
         raise refused
     found = await keys.find_key(hash_key(key))
-    if found is None or not found.valid(now):
+    if found is None or not found.valid(now) or found.user_id.startswith(OIDC_USERS):
         raise refused
-    return Identity(found.user_id, found.scopes, found.key_id, found.orders_per_minute)
+    return Identity(found.user_id, found.scopes, found.key_id, found.orders_per_minute, expires_at=found.expires_at)
+
+
+def identify_token(claims: Mapping[str, object]) -> Identity:
+    """Who the verified claims of an OIDC token belong to.
+
+    Scopes are read from ``scope`` (RFC 8693) or ``scp``, separated by spaces; API Gateway writes a list as
+    ``[trade read]``.
+
+    Raises:
+        NotAuthorized: the token names no subject.
+    """
+    subject = claims.get("sub")
+    if not isinstance(subject, str) or not subject or len(subject) > 255 or not subject.isprintable():
+        raise NotAuthorized("The token names no subject.")
+    granted = str(claims.get("scope") or claims.get("scp") or "").strip("[]").split()
+    return Identity(f"{OIDC_USERS}{subject}", frozenset(granted) & frozenset(SCOPES), "token")
 
 
 def identify_ticket(text: str, accepted: Sequence[str], now: int) -> Identity:

@@ -72,14 +72,23 @@ class Place:
         try:
             await self.orders.create(order)
         except OrderExists as exists:
-            return self._replay(order, exists.current)
+            return self._replay(order.fingerprint, exists.current)
         self.observer.changed(order)
         if order.status is Status.PENDING:
             await self._send(order)
         return Placed(order, replayed=False)
 
-    def _replay(self, order: Order, current: Order) -> Placed:
-        if current.fingerprint != order.fingerprint:
+    async def replay(self, user_id: str, request: OrderRequest, idempotency_key: str) -> Placed | None:
+        """What an earlier request with this key has stored; None if there was none.
+
+        Raises:
+            IdempotencyConflict: the key was used for another request.
+        """
+        current = await self.orders.get(OrderRef(user_id, order_id_for(user_id, idempotency_key)))
+        return None if current is None else self._replay(fingerprint(request), current)
+
+    def _replay(self, wanted: str, current: Order) -> Placed:
+        if current.fingerprint != wanted:
             raise IdempotencyConflict(
                 "This Idempotency-Key was used for another order. Use a new key for a new order.",
                 field="Idempotency-Key",

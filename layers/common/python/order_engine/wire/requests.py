@@ -130,11 +130,8 @@ class PlaceOrderBody(BaseModel):
             raise ValueError("Send slippageBps or slippage, not both.")
         return self
 
-    def to_request(self, now: int) -> OrderRequest:
-        """The order request, in base units.
-
-        Args:
-            now: milliseconds since the epoch.
+    def to_request(self) -> OrderRequest:
+        """The order request, in base units. Whether it comes in time is for ``check_expiry`` to say.
 
         Raises:
             InvalidInput: with the field at fault.
@@ -159,8 +156,6 @@ class PlaceOrderBody(BaseModel):
                 raise InvalidAmount("At this price the output is larger than any account can hold.", field="limitPrice")
             if self.expiresAt is not None:
                 expires_at = from_text(self.expiresAt, field="expiresAt")
-                if not now < expires_at <= now + MAX_RESTING_MS:
-                    raise InvalidInput("expiresAt must lie in the future, at most 30 days ahead.", field="expiresAt")
         return OrderRequest(
             type=kind,
             mint_in=token_in.mint,
@@ -184,3 +179,16 @@ class PlaceOrderBody(BaseModel):
         if percent * 100 != int(percent * 100):
             raise InvalidAmount("slippage is in percent with at most two decimals.", field="slippage")
         return int(percent * 100)
+
+
+def check_expiry(request: OrderRequest, now: int) -> None:
+    """Refuse a new order that has expired already, or that would rest too long.
+
+    Args:
+        now: milliseconds since the epoch.
+
+    Raises:
+        InvalidInput: ``expiresAt`` is not in the future, or more than 30 days ahead.
+    """
+    if request.expires_at is not None and not now < request.expires_at <= now + MAX_RESTING_MS:
+        raise InvalidInput("expiresAt must lie in the future, at most 30 days ahead.", field="expiresAt")

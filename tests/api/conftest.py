@@ -1,0 +1,29 @@
+"""The deployment in moto, and a clock that stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+from order_engine import bootstrap
+
+from tests.api.clock import StandingClock
+from tests.integration.aws import Resources, deployed
+
+type Deploy = Callable[..., Resources]
+
+
+@pytest.fixture
+def deploy() -> Iterator[Deploy]:
+    """Deploys with settings, by environment name."""
+    with ExitStack() as stack:
+        yield lambda **settings: stack.enter_context(deployed(**settings))
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> StandingClock:
+    """The clock of the whole process; it stands until a test moves it."""
+    standing = StandingClock()
+    monkeypatch.setattr(bootstrap, "CLOCK", standing)
+    return standing

@@ -1,0 +1,234 @@
+"""Who is calling: what the authorizer answers, and what the API makes of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from order_engine import bootstrap
+from order_engine.domain.errors import InvalidInput
+from order_engine.engine.accounts import (
+    ApiKey,
+    NotAuthorized,
+    Ticket,
+    hash_key,
+    identify_token,
+    new_key,
+    open_ticket,
+    sign_ticket,
+)
+from order_engine.runtime import event_loop
+
+from tests.api.clock import StandingClock
+from tests.api.conftest import Deploy
+from tests.integration.http import LambdaContext, Reply, request
+
+ORDER: dict[str, Any] = {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "1"}
+
+
+def authorize(header: str | None) -> dict[str, Any]:
+    """The context that the authorizer gives an HTTP request with this Authorization header."""
+    from submit.authorizer import lambda_handler
+
+    headers = {} if header is None else {"authorization": header}
+    answer = lambda_handler({"version": "2.0", "type": "REQUEST", "headers": headers}, LambdaContext())
+    assert answer["isAuthorized"] is True
+    assert all(isinstance(value, str) for value in answer["context"].values())
+    return {"lambda": answer["context"]}
+
+
+def connect(header: str | None = None, ticket: str | None = None) -> str:
+    """The effect of the policy that the authorizer gives a WebSocket connection."""
+    from submit.authorizer import lambda_handler
+
+    event = {
+        "methodArn": "arn:aws:execute-api:eu-central-1:000000000000:api/live/$connect",
+        "headers": {} if header is None else {"Authorization": header},
+        "queryStringParameters": None if ticket is None else {"ticket": ticket},
+    }
+    effect: str = lambda_handler(event, LambdaContext())["policyDocument"]["Statement"][0]["Effect"]
+    return effect
+
+
+def add(key: ApiKey) -> None:
+    event_loop().run_until_complete(bootstrap.accounts().add_key(key))
+
+
+def call(header: str | None, method: str = "GET", path: str = "/api/orders", **more: Any) -> Reply:
+    return request(method, path, authorizer=authorize(header), **more)
+
+
+def assert_refused(reply: Reply) -> None:
+    assert (reply.status, reply.json["code"], reply.json["status"]) == (401, "unauthorized", 401)
+    assert reply.headers["content-type"] == "application/problem+json"
+    assert reply.headers["www-authenticate"] == "Bearer"
+
+
+def test_a_key_opens_what_its_scopes_say(deploy: Deploy, clock: StandingClock) -> None:
+    deploy()
+    reader, stored = new_key("alice", clock.now, scopes=["read"])
+    add(stored)
+    trader, stored = new_key("alice", clock.now, scopes=["trade"])
+    add(stored)
+
+    assert call(f"Bearer {reader}").status == 200
+    assert call(f"Bearer {trader}", "POST", "/api/orders/execute", body=ORDER).status == 202
+    for key, method, path in (
+        (reader, "POST", "/api/orders/execute"),
+        (reader, "DELETE", "/api/orders/x"),
+        (trader, "GET", "/api/orders"),
+        (trader, "GET", "/api/orders/x"),
+        (trader, "GET", "/api/stats"),
+        (trader, "POST", "/api/stream-tickets"),
+    ):
+        reply = call(f"Bearer {key}", method, path, body=ORDER if method == "POST" else None)
+        assert (reply.status, reply.json["code"]) == (403, "insufficient_scope")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [None, "", "Bearer", "Bearer ", "Bearer oek_", "Bearer oek_unknown", "Basic YTpi", "oek_x", "Bearer " + "x" * 9000],
+)
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/api/orders"), ("POST", "/api/orders/execute"), ("GET", "/api/nothing"), ("PUT", "/api/orders")],
+)
+def test_who_is_not_known_gets_a_problem(deploy: Deploy, header: str | None, method: str, path: str) -> None:
+    deploy()
+
+    reply = call(header, method, path, body="{not json" if method == "POST" else None)
+
+    assert reply.headers["content-type"] == "application/problem+json"
+    # Which addresses there are is public; what is behind them is not.
+    if path == "/api/nothing":
+        assert reply.status == 404
+    elif method == "PUT":
+        assert reply.status == 405
+    else:
+        assert_refused(reply)
+
+
+def test_an_expired_or_revoked_key_is_refused(deploy: Deploy, clock: StandingClock) -> None:
+    deploy()
+    key, stored = new_key("alice", clock.now, expires_at=clock.now + 1000)
+    add(stored)
+    kept = authorize(f"Bearer {key}")
+    assert request("GET", "/api/orders", authorizer=kept).status == 200
+    assert connect(f"Bearer {key}") == "Allow"
+
+    clock.now += 1000
+
+    # API Gateway may still keep the authorizer's answer: the end of the key holds nevertheless.
+    assert_refused(request("GET", "/api/orders", authorizer=kept))
+    assert_refused(call(f"Bearer {key}"))
+    assert connect(f"Bearer {key}") == "Deny"
+
+    other, stored = new_key("alice", clock.now)
+    add(stored)
+    assert call(f"Bearer {other}").status == 200
+    event_loop().run_until_complete(bootstrap.accounts().revoke_key(stored.key_id, clock.now))
+    assert_refused(call(f"Bearer {other}"))
+    assert connect(f"Bearer {other}") == "Deny"
+
+
+def test_only_the_hash_of_a_key_is_stored(deploy: Deploy, clock: StandingClock) -> None:
+    deploy()
+    key, stored = new_key("alice", clock.now)
+    add(stored)
+    import boto3
+
+    items = boto3.client("dynamodb").scan(TableName="accounts")["Items"]
+
+    assert len(items) == 1
+    assert key.removeprefix("oek_") not in str(items)
+    assert hash_key(key) in str(items)
+
+
+def test_a_socket_opens_with_a_ticket_or_a_key_and_a_ticket_opens_nothing_else(
+    deploy: Deploy, clock: StandingClock
+) -> None:
+    deploy()
+    ticket = request("POST", "/api/orders/execute", body=ORDER).json["wsUrl"].partition("ticket=")[2]
+
+    assert connect(ticket=ticket) == "Allow"
+    assert connect(ticket=ticket[:-2] + ("AA" if ticket[-2:] != "AA" else "BB")) == "Deny"
+    assert connect() == "Deny"
+    assert_refused(call(f"Bearer {ticket}"))
+    assert_refused(call(None, query={"ticket": ticket}))
+    clock.now += 120_000
+    assert connect(ticket=ticket) == "Deny"
+
+
+def test_tickets_of_the_former_secret_are_good_until_they_expire(deploy: Deploy, clock: StandingClock) -> None:
+    ticket = Ticket("alice", "o", clock.now + 60_000)
+    text = sign_ticket(ticket, "former")
+
+    assert open_ticket(text, ["current", "former"], clock.now) == ticket
+    with pytest.raises(NotAuthorized):
+        open_ticket(text, ["current", "newer"], clock.now)
+
+
+@given(st.text(max_size=80))
+def test_no_text_is_a_ticket_by_accident(text: str) -> None:
+    with pytest.raises(NotAuthorized):
+        open_ticket(text, ["secret"], 0)
+
+
+def token(**claims: Any) -> dict[str, Any]:
+    return {"jwt": {"claims": {"iss": "https://id.example", **claims}, "scopes": None}}
+
+
+def test_a_token_opens_the_same_api_under_its_prefix(deploy: Deploy) -> None:
+    deploy()
+    alice = token(sub="alice", scope="openid trade read")
+
+    placed = request("POST", "/oidc/api/orders/execute", body=ORDER, authorizer=alice)
+    order_id = placed.json["orderId"]
+
+    assert placed.status == 202
+    assert request("GET", f"/oidc/api/orders/{order_id}", authorizer=alice).status == 200
+    assert request("GET", "/oidc/api/stats", authorizer=alice).status == 200
+    # The user alice of an API key is someone else.
+    assert request("GET", f"/api/orders/{order_id}", user="alice").status == 404
+    assert request("GET", f"/oidc/api/orders/{order_id}", authorizer=token(sub="bob", scope="read")).status == 404
+
+
+@pytest.mark.parametrize(
+    ("claims", "status"),
+    [
+        ({"sub": "a", "scope": "read"}, 200),
+        ({"sub": "a", "scp": "[trade read]"}, 200),
+        ({"sub": "a", "scope": "trade"}, 403),
+        ({"sub": "a", "scope": "readers"}, 403),
+        ({"sub": "a"}, 403),
+        ({"scope": "read"}, 401),
+        ({"sub": "", "scope": "read"}, 401),
+        ({"sub": "a\n", "scope": "read"}, 401),
+    ],
+)
+def test_a_tokens_scopes_and_subject_decide(deploy: Deploy, claims: dict[str, str], status: int) -> None:
+    deploy()
+
+    assert request("GET", "/oidc/api/orders", authorizer=token(**claims)).status == status
+
+
+_USERS = st.one_of(st.text(max_size=40), st.text(max_size=40).map("oidc:{}".format), st.text().map(" oidc:{}".format))
+
+
+@given(_USERS, _USERS)
+def test_no_user_of_a_key_is_ever_a_user_of_a_token(user: str, subject: str) -> None:
+    try:
+        of_key = new_key(user, 0)[1].user_id
+        of_token = identify_token({"sub": subject, "scope": "read"}).user_id
+    except (InvalidInput, NotAuthorized):
+        return
+    assert of_key != of_token
+
+
+def test_a_stored_key_that_claims_to_be_a_tokens_user_is_refused(deploy: Deploy, clock: StandingClock) -> None:
+    deploy()
+    add(ApiKey(hash_key("oek_forged"), "oidc:alice", frozenset({"read"}), clock.now))
+
+    assert_refused(call("Bearer oek_forged"))
