@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from order_engine.domain.order import Status
+from order_engine.domain.quote import VENUES
 from order_engine.wire.times import to_text
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -20,6 +21,11 @@ from rich.text import Text
 from cli import render
 from cli.client import Client
 from cli.stream import OrderEvent, StreamState
+
+# From these widths on the order's id, and each venue's quote, have columns.
+_MEDIUM = 96
+_WIDE = 120
+_DIGITS = 7
 
 
 def event_json(event: OrderEvent) -> str:
@@ -141,55 +147,68 @@ class Board:
         self.note = lost_text(state)
 
     def __rich__(self) -> RenderableType:
-        table = Table(box=None, header_style="bright_black", padding=(0, 2, 0, 0), pad_edge=False)
-        table.add_column("")
-        for name in ("Order", "Swap", "Stages", "Status"):
-            table.add_column(name, no_wrap=True)
-        table.add_column("Time", justify="right", width=8)
-        table.add_column("Quotes, net of fees", overflow="fold")
-        table.add_column("Route", overflow="fold")
-        table.add_column("Result", overflow="fold")
+        width = self.console.width
+        table = Table(box=None, header_style="bright_black", padding=(0, 1), pad_edge=False)
+        columns = _columns(width)
+        for name in columns:
+            last = name == "Result"
+            right = name == "Time" or name in VENUES
+            table.add_column(
+                name.strip(),
+                justify="right" if right else "left",
+                no_wrap=not last,
+                overflow="fold" if last else "ellipsis",
+                min_width=7 if name == "Time" else 9 if last else None,
+            )
         for row in self.rows:
-            table.add_row(*_cells(row))
+            cells = _cells(row)
+            table.add_row(*(cells.get(name, "") for name in columns))
         return Group(table, Text(self.note, style="yellow")) if self.note else table
 
 
-def _cells(row: Row) -> list[RenderableType]:
+def _columns(width: int) -> list[str]:
+    """The columns that have room."""
+    named = ["Order"] if width >= _MEDIUM else []
+    venues = list(VENUES) if width >= _WIDE else []
+    return [" ", *named, "Swap", "Stages", "Status", "Time", *venues, "Route", "Result"]
+
+
+def _cells(row: Row) -> dict[str, RenderableType]:
+    cells: dict[str, RenderableType] = {"Swap": row.swap, "Order": render.short(row.order_id or "…")}
     if row.refused:
-        return [Text("✘", style="red"), "-", row.swap, "", Text("refused", style="red"), "", "", "", row.refused]
+        return cells | {" ": Text("✘", style="red"), "Status": Text("refused", style="red"), "Result": row.refused}
     if not row.events:
-        return [Spinner("dots"), render.short(row.order_id or "…"), row.swap, "", "", "", "", "", ""]
+        return cells | {" ": Spinner("dots")}
     first, last = row.events[0], row.events[-1]
+    style = render.STYLES[last.status]
     end = last.at if last.terminal else max(last.at, datetime.now(UTC))
-    decided = row.last(Status.BUILDING)
     before = next((event.status for event in reversed(row.events) if not event.terminal), None)
-    if last.terminal:
-        good = last.status is Status.CONFIRMED
-        mark: RenderableType = Text("✔" if good else "✘", style=render.STYLES[last.status])
-    else:
-        mark = Spinner("dots", style=render.STYLES[last.status])
-    return [
-        mark,
-        render.short(row.order_id or ""),
-        row.swap,
-        render.stage_bar(last.status, before),
-        render.status_text(last.status),
-        render.duration(render.ms_between(first.at, end)),
-        "" if decided is None else render.venue_quotes(decided.detail["quotes"]),
-        "" if decided is None else _route(decided.detail),
-        _result(row),
-    ]
+    mark = Text("✔" if last.status is Status.CONFIRMED else "✘", style=style)
+    cells |= {
+        " ": mark if last.terminal else Spinner("dots", style=style),
+        "Stages": render.stage_bar(last.status, before),
+        "Status": render.status_text(last.status),
+        "Time": render.duration(render.ms_between(first.at, end)),
+        "Result": _result(row),
+    }
+    decided = row.last(Status.BUILDING)
+    if decided is not None:
+        quotes = render.best_quotes(decided.detail["quotes"], _DIGITS)
+        cells |= {venue: quotes.get(venue, "-") for venue in VENUES} | {"Route": _route(decided.detail)}
+    return cells
 
 
 def _route(detail: Any) -> Text:
     other = detail.get("improvementOverOtherBps")
     text = Text(detail["venue"], style="bold")
-    return text if other is None else text.append(f" +{render.number(other, 2)} bps", style="green")
+    return text if other is None else text.append(f" +{render.number(other, 4)} bps", style="not bold green")
 
 
 def _result(row: Row) -> Text:
     last = row.events[-1]
-    if last.status in (Status.CONFIRMED, Status.FAILED):
+    if last.status is Status.CONFIRMED:
+        return Text(f"+{render.number(last.detail['amountOut'], _DIGITS)}", style=render.STYLES[last.status])
+    if last.status is Status.FAILED:
         return Text(render.detail_text(last), style=render.STYLES[last.status])
     failed = next((event for event in reversed(row.events) if "error" in event.detail), None)
     return Text("" if failed is None else f"↻ {failed.detail['error']['message']}", style="yellow")

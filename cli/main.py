@@ -33,16 +33,16 @@ LOCAL_KEY = "oek_demo"
 
 OK, ORDER_FAILED, USAGE, REFUSED, NOT_REACHABLE, AWS_FAILED, DEFECT, INTERRUPTED = 0, 1, 2, 3, 4, 5, 70, 130
 
-EPILOG = f"""[bold]Exit codes[/bold]
-
-{OK} done; a watched order was confirmed
-{ORDER_FAILED} a watched order failed, was cancelled or expired
-{USAGE} the command line is wrong
-{REFUSED} the engine refused, for example an unknown token, no such order, too many orders
-{NOT_REACHABLE} the engine cannot be reached
-{AWS_FAILED} AWS refused or cannot be reached (keys, redrive)
-{INTERRUPTED} interrupted
-""".replace("\n", "\n\n")
+_EXITS = {
+    OK: "done, or a watched order was confirmed",
+    ORDER_FAILED: "a watched order failed, was cancelled or expired",
+    USAGE: "the command line is wrong",
+    REFUSED: "the engine refused",
+    NOT_REACHABLE: "the engine cannot be reached",
+    AWS_FAILED: "AWS refused or cannot be reached (keys, redrive)",
+    INTERRUPTED: "interrupted",
+}
+EPILOG = "Exit codes: " + "; ".join(f"[bold]{code}[/bold] {meaning}" for code, meaning in _EXITS.items()) + "."
 
 app = typer.Typer(
     name="order-engine",
@@ -56,8 +56,9 @@ app = typer.Typer(
 keys = typer.Typer(help="Create, list and revoke API keys (needs AWS credentials).", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+# What goes into a file or a pipe is not broken at a terminal's width.
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+errors = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 200)
 
 Url = Annotated[
     str, typer.Option("--url", envvar="ORDER_ENGINE_URL", help="Address of the engine.", rich_help_panel="Connection")
@@ -235,7 +236,7 @@ def list_orders(
                 if len(found) == limit:
                     break
         if not as_json:
-            console.print(render.orders_table(found) if found else "There are no such orders.")
+            console.print(render.orders_table(found, console.width) if found else "There are no such orders.")
         return OK
 
     _run(run, url, key, as_json=as_json)

@@ -52,15 +52,13 @@ def duration(ms: float) -> str:
     return f"{ms / 3_600_000:.1f} h"
 
 
-def number(text: str | None, digits: int = 6) -> str:
-    """A decimal string with thousands' marks and at most ``digits`` significant decimals; a dash for None."""
+def number(text: str | None, digits: int = 8) -> str:
+    """A decimal string with thousands' marks and at most ``digits`` significant digits; a dash for None."""
     if text is None:
         return "-"
     value = Decimal(text)
-    if value and abs(value) < 1:
-        # The first digits that say something.
-        digits = max(digits, digits - value.adjusted() - 1)
-    shown = f"{value:,.{digits}f}"
+    decimals = max(0, digits - 1 - value.adjusted()) if value else 0
+    shown = f"{value:,.{decimals}f}"
     return shown.rstrip("0").rstrip(".") if "." in shown else shown
 
 
@@ -74,11 +72,16 @@ def ms_between(first: datetime, second: datetime) -> float:
 
 def venue_quotes(quotes: Sequence[Candidate]) -> str:
     """Each venue's own best net output: ``raydium 341.92 · meteora 341.71``."""
+    return " · ".join(f"{venue} {out}" for venue, out in best_quotes(quotes).items())
+
+
+def best_quotes(quotes: Sequence[Candidate], digits: int = 8) -> dict[str, str]:
+    """Each venue's own best net output."""
     best: dict[str, str] = {}
     for quote in quotes:
         if "+" not in quote["venue"]:
-            best.setdefault(quote["venue"], quote["netOut"])
-    return " · ".join(f"{venue} {number(out)}" for venue, out in best.items())
+            best.setdefault(quote["venue"], number(quote["netOut"], digits))
+    return best
 
 
 def detail_text(event: OrderEvent) -> str:
@@ -88,7 +91,7 @@ def detail_text(event: OrderEvent) -> str:
         case Status.BUILDING:
             return f"{venue_quotes(detail['quotes'])} → {detail['venue']} (at least {number(detail['minOut'])})"
         case Status.SUBMITTED:
-            return str(detail["txHash"])
+            return f"signature {short(detail['txHash'], 8, 8)}"
         case Status.CONFIRMED:
             return f"received {number(detail['amountOut'])} at {number(detail['executedPrice'])}"
         case Status.FAILED:
@@ -150,7 +153,7 @@ def timeline(title: str, events: Sequence[OrderEvent], note: str = "", now: date
 
 def order_title(order: Mapping[str, Any]) -> str:
     """``1.5 SOL → USDC``, with the limit where there is one."""
-    text = f"{number(order['amountIn'], 9)} {order['tokenIn']} → {order['tokenOut']}"
+    text = f"{number(order['amountIn'], 20)} {order['tokenIn']} → {order['tokenOut']}"
     if order.get("limitPrice"):
         text += f" at {number(order['limitPrice'])} or better"
     return text
@@ -166,7 +169,7 @@ def order_summary(order: Order) -> Table:
         (order["type"].capitalize(), order_title(order)),
     ]
     if order["amountOut"] is not None:
-        rows.append(("Received", Text(f"{number(order['amountOut'], 9)} {order['tokenOut']}", style="bold")))
+        rows.append(("Received", Text(f"{number(order['amountOut'], 20)} {order['tokenOut']}", style="bold")))
     if order["executedPrice"] is not None:
         rows.append(("Price", _against_quote(order)))
     if order["venue"] is not None:
@@ -215,20 +218,25 @@ def legs_text(candidate: Candidate) -> str:
     return ", ".join(f"{number(leg['amountIn'], 4)} {leg['tokenIn']} in {leg['venue']}" for leg in legs)
 
 
-def orders_table(orders: Sequence[Order]) -> Table:
-    table = table_of("Placed", "Order", "Status", "Swap", ">Received", ">Price", "Venue", ">Took")
+def orders_table(orders: Sequence[Order], width: int) -> Table:
+    """Orders as lines. The id is always whole; what has no room in ``width`` columns is left out."""
+    columns = ["Order", "Status", "Swap"]
+    columns += [">Received", "Placed"] if width >= 110 else []
+    columns += [">Price", "Venue", ">Took"] if width >= 150 else []
+    table = table_of(*columns, no_wrap=True)
     for order in orders:
         created, updated = (datetime.fromisoformat(order[name]) for name in ("createdAt", "updatedAt"))
-        table.add_row(
-            f"{created.astimezone():%m-%d %H:%M:%S}",
+        cells: tuple[str | Text, ...] = (
             order["orderId"],
             status_text(Status(order["status"])),
             order_title(order),
             number(order["amountOut"]),
+            f"{created.astimezone():%m-%d %H:%M:%S}",
             number(order["executedPrice"]),
             order["venue"] or "-",
             duration(ms_between(created, updated)),
         )
+        table.add_row(*cells[: len(columns)])
     return table
 
 
@@ -247,7 +255,7 @@ def quote_table(quote: Quote, token_in: str, token_out: str, amount: str) -> Gro
             f"{candidate['priceImpactBps']} bps",
             style="bold" if best else "",
         )
-    table.title = f"{number(amount, 9)} {token_in} → {token_out}"
+    table.title = f"{number(amount, 20)} {token_in} → {token_out}"
     table.title_justify = "left"
     table.title_style = "bold"
     lines: list[RenderableType] = [table, Text(quote["reason"], style="italic")]
@@ -327,9 +335,9 @@ def histogram(values_ms: Sequence[float], rows: int = 12) -> Table:
     return table
 
 
-def table_of(*columns: str) -> Table:
+def table_of(*columns: str, no_wrap: bool = False) -> Table:
     """A table; a column whose name begins with ">" is aligned to the right."""
     table = Table(box=box.SIMPLE_HEAD, header_style="bright_black", padding=(0, 1), pad_edge=False)
     for name in columns:
-        table.add_column(name.removeprefix(">"), justify="right" if name.startswith(">") else "left")
+        table.add_column(name.removeprefix(">"), justify="right" if name.startswith(">") else "left", no_wrap=no_wrap)
     return table
