@@ -540,10 +540,8 @@ def _run(command: Callable[[Client], Coroutine[Any, Any, int]], url: str, key: s
     try:
         code = asyncio.run(run())
     except ApiError as error:
-        detail = error.detail if error.field is None else f"{error.field}: {error.detail}"
-        if error.retry_after_s is not None:
-            detail += f" Try again in {error.retry_after_s} s."
-        _fail(REFUSED, error.code, detail, as_json=as_json, field=error.field)
+        again = "" if error.retry_after_s is None else f" Try again in {error.retry_after_s} s."
+        _fail(REFUSED, error.code, error.detail + again, as_json=as_json, field=error.field)
     except Unreachable as error:
         hint = " Start a local stack with `make run`, or name a stage with --url." if url == LOCAL_URL else ""
         _fail(NOT_REACHABLE, "not_reachable", f"{error}{hint}", as_json=as_json)
@@ -557,12 +555,14 @@ def _operate(command: Callable[[Place], int], stage: str | None, endpoint: str |
     from botocore.exceptions import BotoCoreError, ClientError
     from order_engine.domain.errors import InvalidInput
 
-    from cli.operate import NotFound, Place, explain
+    from cli.operate import NotFound, NotNamed, Place, explain
 
     try:
         code = command(Place(stage, endpoint))
     except InvalidInput as error:
         _fail(USAGE, error.code, error.message, as_json=as_json, field=error.field)
+    except NotNamed as error:
+        _fail(USAGE, "no_deployment", str(error), as_json=as_json)
     except NotFound as error:
         _fail(AWS_FAILED, "not_found", str(error), as_json=as_json)
     except (BotoCoreError, ClientError) as error:
@@ -574,7 +574,8 @@ def _fail(exit_code: int, code: str, detail: str, *, as_json: bool, field: str |
     if as_json:
         print(json.dumps({"error": {"code": code, "detail": detail, "field": field}}), file=sys.stderr)
     else:
-        errors.print(f"[red]Error:[/red] {escape(detail)}")
+        named = "" if field is None else f"{field}: "
+        errors.print(f"[red]Error:[/red] {escape(named + detail)}")
     raise typer.Exit(exit_code)
 
 

@@ -13,6 +13,10 @@ LOCAL_CREDENTIALS = {"aws_access_key_id": "local", "aws_secret_access_key": "loc
 _CONFIG = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "max_attempts": 3})
 
 
+class NotNamed(Exception):
+    """It was not said which deployment is meant."""
+
+
 class NotFound(Exception):
     """What is to be worked on cannot be found. Says where it was looked for."""
 
@@ -38,10 +42,11 @@ class Place:
         """An output of the stage's stack.
 
         Raises:
-            NotFound: no stage was given, there is no such stack, or it has no such output.
+            NotNamed: no stage was given.
+            NotFound: there is no such stack, or it has no such output.
         """
         if self.stage is None:
-            raise NotFound("Say which deployment: --stage NAME, or --aws-endpoint URL of a local stack.")
+            raise NotNamed("Say which deployment: --stage NAME, or --aws-endpoint URL of a local stack.")
         stack = f"order-engine-{self.stage}"
         try:
             found = self.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]

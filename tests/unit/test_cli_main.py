@@ -1,0 +1,349 @@
+"""The command line: what it prints, and how it ends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import boto3
+import httpx
+import pytest
+from botocore.exceptions import ClientError
+from hypothesis import given
+from hypothesis import strategies as st
+from moto import mock_aws
+from order_engine.domain.amounts import SOL, USDC
+from order_engine.domain.order import Status
+from typer.testing import CliRunner
+
+from cli import client as client_module
+from cli import main, operate, render
+from cli.client import Client
+from cli.load import quantile
+
+runner = CliRunner()
+LOCAL = Path(__file__).resolve().parents[2] / "local" / "demo.py"
+
+LEG = {"venue": "raydium", "pool": "3WgEabcdzeUw", "tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "1.5"}
+ROUTE = {
+    "venue": "raydium",
+    "kind": "single",
+    "amountOut": "219.57",
+    "netOut": "219.56",
+    "price": "146.38",
+    "priceImpactBps": "5",
+    "legs": [LEG | {"amountOut": "219.57"}],
+}
+OTHER = ROUTE | {"venue": "meteora", "netOut": "219.5", "amountOut": "219.51"}
+ORDER: dict[str, Any] = {
+    "orderId": "fcbb10b2-561e-5542-bbcd-dbcd8fc27228",
+    "status": "confirmed",
+    "type": "market",
+    "tokenIn": "SOL",
+    "tokenOut": "USDC",
+    "amountIn": "1.5",
+    "slippageBps": 50,
+    "limitPrice": None,
+    "expiresAt": None,
+    "walletAddress": None,
+    "createdAt": "2026-01-01T00:00:00.000Z",
+    "updatedAt": "2026-01-01T00:00:02.500Z",
+    "seq": 5,
+    "attempts": 1,
+    "venue": "raydium",
+    "reason": "One raydium pool gives 219.56 USDC.",
+    "route": ROUTE,
+    "quotes": [ROUTE, OTHER],
+    "minOut": "218.47",
+    "improvementBps": "2.7",
+    "txHash": "3nvRw1MdfoNFPWTm3J6XCFma1ihBJHC9U1SbS6GUpMfXmo7PCGutxXN8TqUZXgi4WXho3FbTftaBT26Fw32xmKps",
+    "amountOut": "219.55",
+    "executedPrice": "146.36",
+    "failureReason": None,
+    "error": None,
+}
+
+
+class Api:
+    """The API's answers by method and path, and what was asked."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, httpx.Response | Exception] = {}
+        self.requests: list[httpx.Request] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        answer = self.answers[f"{request.method} {request.url.path}"]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.fixture
+def api(monkeypatch: pytest.MonkeyPatch) -> Api:
+    made = Api()
+    monkeypatch.setattr(client_module, "Client", partial(Client, transport=httpx.MockTransport(made)))
+    monkeypatch.setattr(client_module, "_FIRST_WAIT_S", 0.0)
+    for name in ("ORDER_ENGINE_URL", "ORDER_ENGINE_KEY", "ORDER_ENGINE_STAGE", "AWS_ENDPOINT_URL", "ACCOUNTS_TABLE"):
+        monkeypatch.delenv(name, raising=False)
+    return made
+
+
+def run(*arguments: str) -> tuple[int, str, str]:
+    result = runner.invoke(main.app, arguments)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_a_local_stack_is_used_with_its_own_key(api: Api) -> None:
+    api.answers["GET /api/stats"] = httpx.Response(500, json={"message": "no"})
+    run("stats")
+    assert str(api.requests[0].url) == "http://127.0.0.1:8000/api/stats"
+    assert api.requests[0].headers["Authorization"] == f"Bearer {main.LOCAL_KEY}"
+    assert f"{{KEY_PREFIX}}{main.LOCAL_KEY.removeprefix('oek_')}" in LOCAL.read_text()
+
+
+def test_a_stage_needs_a_key_and_the_demonstration_key_never_leaves_this_machine(api: Api) -> None:
+    code, _, stderr = run("stats", "--url", "https://engine.example")
+    assert code == main.USAGE
+    assert "ORDER_ENGINE_KEY" in stderr
+    assert api.requests == []
+
+
+def test_submit_prints_the_order_and_sends_percent_as_basis_points(api: Api) -> None:
+    answer = {"orderId": "o-1", "status": "pending", "createdAt": "t", "wsUrl": "ws://x"}
+    api.answers["POST /api/orders/execute"] = httpx.Response(202, json=answer)
+    code, stdout, _ = run("submit", "SOL", "USDC", "1.5", "--slippage", "0.35")
+    assert (code, stdout.split()) == (main.OK, ["o-1", "pending"])
+    assert json.loads(api.requests[0].content)["slippageBps"] == 35
+
+    code, stdout, _ = run("submit", "SOL", "USDC", "1.5", "--limit", "150", "--expires-in", "2h", "--json")
+    assert json.loads(stdout)["orderId"] == "o-1"
+    sent = json.loads(api.requests[1].content)
+    assert (sent["type"], sent["limitPrice"]) == ("limit", "150")
+    ahead = datetime.fromisoformat(sent["expiresAt"]) - datetime.now(UTC)
+    assert 7100 < ahead.total_seconds() <= 7200
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["submit", "SOL", "USDC"],
+        ["submit", "SOL", "USDC", "1", "--slippage", "much"],
+        ["submit", "SOL", "USDC", "1", "--slippage", "0.001"],
+        ["submit", "SOL", "USDC", "1", "--expires-in", "soon"],
+        ["demo", "-n", "0"],
+        ["load", "--rate", "500", "--seconds", "3600"],
+        ["list", "--status", "done"],
+        ["no-such-command"],
+    ],
+)
+def test_a_wrong_command_line_ends_with_2_and_asks_nobody(api: Api, wrong: list[str]) -> None:
+    code, stdout, stderr = run(*wrong)
+    assert code == main.USAGE
+    assert stderr
+    assert stdout == ""
+    assert api.requests == []
+
+
+def test_a_refusal_ends_with_3_and_says_why(api: Api) -> None:
+    problem = {"code": "invalid_amount", "detail": "SOL has 9 decimals; this amount has more.", "field": "amountIn"}
+    api.answers["POST /api/orders/execute"] = httpx.Response(422, json=problem)
+    code, stdout, stderr = run("submit", "SOL", "USDC", "1.0000000001")
+    assert (code, stdout) == (main.REFUSED, "")
+    assert "amountIn: SOL has 9 decimals" in stderr
+
+    code, stdout, stderr = run("submit", "SOL", "USDC", "1.0000000001", "--json")
+    assert (code, stdout) == (main.REFUSED, "")
+    assert json.loads(stderr) == {"error": problem}
+
+
+def test_a_stack_that_is_not_running_ends_with_4_and_says_how_to_start_it(api: Api) -> None:
+    api.answers["GET /api/stats"] = httpx.ConnectError("no")
+    code, _, stderr = run("stats")
+    assert code == main.NOT_REACHABLE
+    assert "127.0.0.1:8000" in stderr
+    assert "make run" in stderr
+
+
+def test_an_order_of_unknown_fate_can_be_found_again(api: Api) -> None:
+    api.answers["POST /api/orders/execute"] = httpx.ReadTimeout("late")
+    code, _, stderr = run("submit", "SOL", "USDC", "1")
+    assert code == main.NOT_REACHABLE
+    assert f"--idempotency-key {api.requests[0].headers['Idempotency-Key']}" in stderr
+
+
+def test_the_servers_text_is_never_taken_for_markup(api: Api) -> None:
+    answer = httpx.Response(422, json={"code": "x", "detail": "[red]not[/red] [link=http://x]markup[/link]"})
+    api.answers["GET /api/stats"] = answer
+    _, _, stderr = run("stats")
+    assert "[red]not[/red] [link=http://x]markup[/link]" in stderr
+
+
+def test_a_list_shows_whole_ids_and_json_has_one_order_a_line(api: Api) -> None:
+    resting = ORDER | {"orderId": "second", "status": "open", "limitPrice": "1000", "amountOut": None, "venue": None}
+    api.answers["GET /api/orders"] = httpx.Response(200, json={"orders": [ORDER, resting]})
+    code, stdout, _ = run("list")
+    assert code == main.OK
+    assert ORDER["orderId"] in stdout
+    assert "1.5 SOL → USDC at 1,000 or better" in stdout
+    _, stdout, _ = run("list", "--json", "-n", "1")
+    assert [json.loads(line)["orderId"] for line in stdout.splitlines()] == [ORDER["orderId"]]
+
+
+def test_show_has_the_price_against_the_quote_and_the_whole_signature(api: Api) -> None:
+    event = {"seq": 1, "status": "pending", "at": ORDER["createdAt"], "attempt": 0}
+    api.answers[f"GET /api/orders/{ORDER['orderId']}"] = httpx.Response(200, json=ORDER | {"events": [event]})
+    _, stdout, _ = run("show", ORDER["orderId"])
+    assert "-0.91 bps against the quote" in stdout
+    assert ORDER["txHash"] in stdout
+    assert "2.50 s, 1 attempt" in stdout
+
+
+def test_a_quote_marks_the_route_that_would_be_taken(api: Api) -> None:
+    quote = {
+        "at": "t",
+        "venue": "raydium",
+        "reason": "It gives most.",
+        "route": ROUTE,
+        "quotes": [ROUTE, OTHER],
+        "leftOut": [{"venue": "orca", "reason": "late"}],
+        "improvementBps": "0",
+        "improvementOverOtherBps": "2.7",
+        "networkFeeLamports": 5000,
+    }
+    api.answers["GET /api/quote"] = httpx.Response(200, json=quote)
+    _, stdout, _ = run("quote", "SOL", "USDC", "1.5")
+    marked = [line for line in stdout.splitlines() if "▶" in line]
+    assert len(marked) == 1
+    assert "raydium" in marked[0]
+    assert "It gives most." in stdout
+    assert "orca left out: late" in stdout
+
+
+@pytest.fixture
+def table() -> Iterator[str]:
+    with mock_aws():
+        client = boto3.client("dynamodb", region_name="us-east-1")
+        names = ("pk", "sk")
+        client.create_table(
+            TableName="accounts",
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in names],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        yield "accounts"
+
+
+@pytest.fixture
+def _aws(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+
+
+@pytest.mark.usefixtures("_aws", "api")
+def test_a_key_is_created_shown_once_listed_and_revoked(table: str) -> None:
+    code, stdout, stderr = run("keys", "create", "alice", "--scope", "read", "--expires-in", "1d", "--table", table)
+    assert code == main.OK
+    key = stdout.strip()
+    assert key.startswith("oek_")
+    assert "not shown again" in stderr
+
+    _, stdout, _ = run("keys", "list", "--table", table, "--json")
+    (listed,) = json.loads(stdout)
+    assert (listed["userId"], listed["scopes"], listed["state"]) == ("alice", ["read"], "valid")
+    assert key not in stdout
+    stored = boto3.client("dynamodb", region_name="us-east-1").scan(TableName=table)
+    assert key not in json.dumps(stored)
+
+    assert run("keys", "revoke", listed["keyId"], "--table", table)[0] == main.OK
+    _, stdout, _ = run("keys", "list", "--table", table)
+    assert "revoked" in stdout
+    assert run("keys", "revoke", "nothing", "--table", table)[0] == main.AWS_FAILED
+
+
+@pytest.mark.usefixtures("_aws", "api")
+def test_keys_without_a_deployment_say_what_is_missing(table: str) -> None:
+    code, _, stderr = run("keys", "list")
+    assert code == main.USAGE
+    assert "--stage" in stderr
+    assert run("keys", "create", "bob", "--scope", "rule", "--table", table)[0] == main.USAGE
+    assert run("keys", "list", "--table", "no-such-table")[0] == main.AWS_FAILED
+
+
+class Stacks:
+    """CloudFormation with one stack."""
+
+    def describe_stacks(self, *, StackName: str) -> dict[str, Any]:  # noqa: N803 - as boto3 names it
+        if StackName != "order-engine-dev":
+            error = {"Error": {"Code": "ValidationError", "Message": f"Stack with id {StackName} does not exist"}}
+            raise ClientError(error, "DescribeStacks")
+        return {"Stacks": [{"Outputs": [{"OutputKey": "AccountsTable", "OutputValue": "the-table"}]}]}
+
+
+def test_a_stage_is_found_by_its_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operate.Place, "client", lambda place, service: Stacks())
+    assert operate.Place("dev", None).accounts_table(None) == "the-table"
+    assert operate.Place("dev", None).accounts_table("another") == "another"
+    with pytest.raises(operate.NotFound, match="order-engine-nowhere"):
+        operate.Place("nowhere", None).accounts_table(None)
+    with pytest.raises(operate.NotFound, match="no output Queue"):
+        operate.Place("dev", None).output("Queue")
+
+
+def test_a_defect_is_reported_without_a_traceback(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    def broken() -> None:
+        raise RuntimeError("[bold]it broke[/bold]")
+
+    monkeypatch.setattr(main, "app", broken)
+    monkeypatch.delenv("ORDER_ENGINE_DEBUG", raising=False)
+    with pytest.raises(SystemExit) as caught:
+        main.main()
+    assert caught.value.code == main.DEFECT
+    stderr = capsys.readouterr().err
+    assert "[bold]it broke[/bold]" in stderr
+    assert "Traceback" not in stderr
+
+
+def test_the_help_names_every_exit_code() -> None:
+    _, stdout, _ = run("--help")
+    for code in (main.OK, main.ORDER_FAILED, main.USAGE, main.REFUSED, main.NOT_REACHABLE, main.AWS_FAILED, 130):
+        assert f"{code} " in stdout
+
+
+@given(st.integers(0, 2**64 - 1), st.sampled_from([SOL, USDC]))
+def test_numbers_are_shown_shorter_but_never_wrong(units: int, token: Any) -> None:
+    from decimal import Decimal
+
+    from order_engine.domain.amounts import format_amount
+
+    exact = Decimal(format_amount(units, token))
+    shown = Decimal(render.number(str(exact)).replace(",", ""))
+    assert abs(shown - exact) <= abs(exact) * Decimal("5e-8")
+    assert Decimal(render.number(str(exact), 20).replace(",", "")) == exact
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=200), st.sampled_from([50, 90, 99, 100]))
+def test_a_quantile_is_the_least_value_that_so_many_do_not_exceed(values: list[float], percent: int) -> None:
+    found = quantile(values, percent)
+    assert found in values
+    assert sum(value <= found for value in values) * 100 >= percent * len(values)
+    assert all(
+        sum(other <= value for other in values) * 100 < percent * len(values) for value in values if value < found
+    )
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=100))
+def test_a_histogram_counts_every_value_once(values: list[float]) -> None:
+    table = render.histogram(values)
+    assert sum(int(str(cell)) for cell in table.columns[1].cells) == len(values)
+
+
+@pytest.mark.parametrize("status", list(Status))
+def test_every_status_has_a_mark_of_five_stages_at_least(status: Status) -> None:
+    assert len(render.stage_bar(status, Status.BUILDING).plain) == 5
