@@ -109,6 +109,8 @@ def _parallel(curves: Sequence[tuple[float, float]], amount: float) -> float:
         # a * b / (b + x)^2 = m for all, so x = sqrt(a * b / m) - b, and the sum of all x is the amount.
         root = (amount + sum(b for _, b in active)) / sum(sqrt(a * b) for a, b in active)
         kept = [(a, b) for a, b in active if sqrt(a * b) * root > b]
+        if not kept:
+            return 0.0
         if len(kept) == len(active):
             return sum(a - sqrt(a * b) / root for a, b in active)
         active = kept

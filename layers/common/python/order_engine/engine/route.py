@@ -23,6 +23,7 @@ same on every platform, so decisions are too.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -46,9 +47,12 @@ _COARSE = 16  # steps of a pool's first ladder
 _FINE = 8  # steps of a pool's window when the division is refined
 _SHRINK = 3  # how much smaller the window is in the next round
 _ROUNDS = 9
+_CYCLES = 4  # how often a path's own division and its share of the order are set in turn
+_ENOUGH = 10**8  # a gain of less than this part of the output ends that
 _FINALISTS = 3  # sets of pools that are divided exactly
 _MOVES = 12  # of the local search
 _FOCUSES = 3  # how often a ladder is sampled again in a smaller range
+_SHARPER = 5  # into how many a step near the marginal price is divided
 _MARGIN = 64  # the last part of an order, whose price is its marginal price
 _CENT = Decimal("0.01")
 
@@ -102,7 +106,8 @@ class _Curve:
         self.cap = good
 
 
-# A level of a ladder: price (out per in), input, output, and the pool it belongs to.
+# A level of a ladder: cost (the negative of output per input, so that the best sorts first), input, output, and the
+# pool it belongs to (a path is -1, -2, …).
 type _Level = tuple[float, int, float, int]
 
 
@@ -128,6 +133,7 @@ class _Network:
     def __init__(self, pools: Iterable[Pool], mint_in: str, mint_out: str, amount_in: int) -> None:
         self.amount_in = amount_in
         self.curves: list[_Curve] = []
+        self._levels: dict[int, list[_Level]] = {}
         ranked = sorted({(p.venue, p.pool_id): p for p in pools}.values(), key=_pool_order)
         middles = [m for m in INTERMEDIATES if m not in (mint_in, mint_out)]
         self.direct = self._edge(ranked, mint_in, mint_out, amount_in)
@@ -136,12 +142,12 @@ class _Network:
             first = self._edge(ranked, mint_in, middle, amount_in)
             if not first:
                 continue
-            # The most that can arrive at the second edge, give or take what a division adds: sampled with room.
-            most = max(self.curves[i].quote(self.curves[i].cap) for i in first)
-            second = self._edge(ranked, middle, mint_out, most + most // 8)
+            # The most that can arrive at the second edge: all pools of the first together, and what a ladder misses.
+            most, _ = self._output(self.merged(first))
+            second = self._edge(ranked, middle, mint_out, round(most * 1.05))
             if second:
                 self.vias.append(_Via(first, second))
-        self._levels: dict[int, list[_Level]] = {}
+        self._paths: dict[tuple[int, ...], list[_Level]] = {}
         self._values: dict[frozenset[int], float] = {}
 
     def _edge(self, pools: Sequence[Pool], mint_in: str, mint_out: str, amount: int) -> tuple[int, ...]:
@@ -165,11 +171,14 @@ class _Network:
         """Steps up to ``useful``, small at first, where a small share of the order would lie, and one for the rest."""
         curve = self.curves[index]
         knots = {useful * k * k // (_COARSE * _COARSE) for k in range(_COARSE + 1)}
-        knots.add(curve.cap)
+        return self._steps(index, knots | {curve.cap})
+
+    def _steps(self, index: int, knots: Iterable[int]) -> list[_Level]:
+        curve = self.curves[index]
         levels: list[_Level] = []
         for a, b in pairwise(sorted(knots)):
             gives = curve.quote(b) - curve.quote(a)
-            levels.append((gives / (b - a), b - a, float(gives), index))
+            levels.append((-gives / (b - a), b - a, float(gives), index))
         return levels
 
     def focus(self, floor: float) -> None:
@@ -179,27 +188,70 @@ class _Network:
             floor: output per input of the whole way; on an edge of a path it is divided by the best price that the
                 other edge offers.
         """
-        tops = [max((level[0] for level in self.levels(i)), default=0.0) for i in range(len(self.curves))]
+        tops = [-min(level[0] for level in self.levels(i)) for i in range(len(self.curves))]
         floors = dict.fromkeys(self.direct, floor)
         for via in self.vias:
             floors |= dict.fromkeys(via.first, floor / max(tops[i] for i in via.second))
             floors |= dict.fromkeys(via.second, floor / max(tops[i] for i in via.first))
         for index, least in floors.items():
+            reach = self.curves[index].cap
             for _ in range(_FOCUSES):
                 levels, useful = self.levels(index), 0
-                for price, size, _, _ in levels:
+                for cost, size, _, _ in levels:
                     useful += size
-                    if price < least:
+                    if -cost < least:
                         break
-                if useful > self.curves[index].cap // 2 or len(levels) < _COARSE:
+                if useful > reach // 4 or useful < BPS:
                     break
-                self._levels[index] = self._sample(index, useful)
-                if len(levels) > 2 and levels[1][0] >= least:
-                    break
+                reach = useful
+                self._levels[index] = self._sample(index, reach)
+
+    def best_price(self) -> float:
+        """The price of the first level of all, output per input."""
+        direct, vias = self.edges(frozenset(range(len(self.curves))))
+        return -self.ladder(direct, vias)[0][0]
+
+    def sharpen(self, plan: _Plan) -> None:
+        """Divide the steps of every ladder around the marginal price of a plan, so that like sets can be told apart."""
+        for edge in [self.direct] + [edge for via in self.vias for edge in (via.first, via.second)]:
+            used = [i for i in edge if i in plan.amounts]
+            if not used:
+                continue
+            price = max(self._slope(i, plan.amounts[i]) for i in used)
+            for i in edge:
+                levels = self.levels(i)
+                at = bisect_left(levels, (-price, 0, 0.0, 0))
+                near = levels[max(0, at - 1) : at + 1]
+                start = sum(level[1] for level in levels[: max(0, at - 1)])
+                knots = {start}
+                for _, size, _, _ in near:
+                    knots |= {start + size * k // _SHARPER for k in range(1, _SHARPER + 1)}
+                    start += size
+                levels[max(0, at - 1) : at + 1] = self._steps(i, knots)
+        self._values.clear()
+        self._paths.clear()
+
+    def _slope(self, index: int, amount: int) -> float:
+        """The marginal output of a pool that works at an amount."""
+        quote, part = self.curves[index].quote, max(1, amount // _MARGIN)
+        return (quote(amount) - quote(amount - part)) / part
 
     def merged(self, indices: Iterable[int]) -> list[_Level]:
         levels = [level for i in indices for level in self.levels(i)]
-        levels.sort(key=_by_price)
+        levels.sort()
+        return levels
+
+    def ladder(self, direct: Sequence[int], vias: Sequence[tuple[list[int], list[int]]]) -> list[_Level]:
+        """The merged levels of direct pools and of paths."""
+        levels = self.merged(direct)
+        for position, (first, second) in enumerate(vias):
+            key = (-1 - position, *first, -1, *second)
+            path = self._paths.get(key)
+            if path is None:
+                path = _in_series(self.merged(first), self.merged(second), -1 - position, self.amount_in)
+                self._paths[key] = path
+            levels += path
+        levels.sort()
         return levels
 
     def edges(self, chosen: frozenset[int]) -> tuple[list[int], list[tuple[list[int], list[int]]]]:
@@ -213,39 +265,33 @@ class _Network:
         known = self._values.get(chosen)
         if known is not None:
             return known
-        direct, vias = self.edges(chosen)
-        levels = self.merged(direct)
-        for position, (first, second) in enumerate(vias):
-            levels += _in_series(self.merged(first), self.merged(second), -1 - position)
-        if vias:
-            levels.sort(key=_by_price)
-        left, out = self.amount_in, 0.0
-        for price, size, gives, _ in levels:
-            if size >= left:
-                out += price * left
-                left = 0
-                break
-            left -= size
-            out += gives
-        result = -1.0 if left > 0 else out
+        out, left = self._output(self.ladder(*self.edges(chosen)))
+        result = -1.0 if left else out
         self._values[chosen] = result
         return result
+
+    def _output(self, levels: list[_Level]) -> tuple[float, int]:
+        """What the order gives when it takes the levels in turn, and how much of it they leave."""
+        left, out = self.amount_in, 0.0
+        for cost, size, gives, _ in levels:
+            if size >= left:
+                return out - cost * left, 0
+            left -= size
+            out += gives
+        return out, left
 
     def divide(self, chosen: frozenset[int]) -> _Plan | None:
         """Divide the order over a set of pools with exact quotes; None where the set cannot fill it."""
         direct, vias = self.edges(chosen)
-        levels = self.merged(direct)
-        for position, (first, second) in enumerate(vias):
-            levels += _in_series(self.merged(first), self.merged(second), -1 - position)
-        levels.sort(key=_by_price)
-        flows = _fill(levels, self.amount_in)
+        flows = _fill(self.ladder(direct, vias), self.amount_in)
         if flows is None:
             return None
         amounts = {i: flows.get(i, 0) for i in direct}
         inner: list[_Series] = []
         for position, (first, second) in enumerate(vias):
             inner.append(_Series(self, first, second, flows.get(-1 - position, 0)))
-        for _ in range(2 if any(series.divided for series in inner) else 1):
+        before = -1
+        for _ in range(_CYCLES if any(series.divided for series in inner) else 1):
             quotes = [self.curves[i].quote for i in direct] + [series.quote for series in inner]
             caps = [self.curves[i].cap for i in direct] + [self.amount_in] * len(inner)
             start = [amounts[i] for i in direct] + [series.amount for series in inner]
@@ -253,10 +299,13 @@ class _Network:
             amounts = dict(zip(direct, refined, strict=False))
             for series, amount in zip(inner, refined[len(direct) :], strict=True):
                 series.settle(amount)
-        out = sum(self.curves[i].quote(x) for i, x in amounts.items())
+            out = sum(self.curves[i].quote(x) for i, x in amounts.items())
+            out += sum(series.quote(series.amount) for series in inner)
+            if out - before <= out // _ENOUGH:
+                break
+            before = out
         for series in inner:
             amounts |= series.amounts()
-            out += series.quote(series.amount)
         amounts = {i: x for i, x in amounts.items() if x}
         if any(not self.curves[i].quote(x) for i, x in amounts.items()):
             return None
@@ -314,30 +363,31 @@ def _pool_order(pool: Pool) -> tuple[int, str, str]:
     return known, pool.venue, pool.pool_id
 
 
-def _by_price(level: _Level) -> float:
-    return -level[0]
-
-
-def _in_series(first: list[_Level], second: list[_Level], index: int) -> list[_Level]:
-    """Compose two ladders: what the first gives is what the second takes."""
+def _in_series(first: list[_Level], second: list[_Level], index: int, amount: int) -> list[_Level]:
+    """Compose two ladders, up to an input: what the first gives is what the second takes."""
     levels: list[_Level] = []
-    position, used = 0, 0.0
-    for price, size, gives, _ in first:
-        if gives <= 0:
-            continue
-        left = gives
-        while left > 0 and position < len(second):
-            next_price, takes, _, _ = second[position]
-            step = min(left, takes - used)
-            part = round(size * step / gives)
-            if part:
-                levels.append((price * next_price, part, step * next_price, index))
+    ahead = iter(second)
+    next_cost, takes, _, _ = next(ahead)
+    room = float(takes)
+    for cost, size, gives, _ in first:
+        left, taken = gives, 0
+        while left > 0:
+            step = min(left, room)
             left -= step
-            used += step
-            if used >= takes:
-                position, used = position + 1, 0.0
-        if position >= len(second):
-            break
+            room -= step
+            # Counted from the level's end, so that the parts of a level add up to it.
+            part = size - round(size * left / gives) - taken
+            taken += part
+            if part:
+                levels.append((-cost * next_cost, part, -step * next_cost, index))
+            if taken >= amount:
+                return levels
+            if room <= 0:
+                level = next(ahead, None)
+                if level is None:
+                    return levels
+                next_cost, room = level[0], float(level[1])
+        amount -= size
     return levels
 
 
@@ -390,9 +440,9 @@ def _refine(quotes: Sequence[_Quote], caps: Sequence[int], start: Sequence[int])
             while at < high:
                 to = high if high - at < 2 * step else at + step
                 gives = quote(to)
-                levels.append(((gives - gave) / (to - at), to - at, float(gives - gave), index))
+                levels.append(((gave - gives) / (to - at), to - at, float(gives - gave), index))
                 at, gave = to, gives
-        levels.sort(key=_by_price)
+        levels.sort()
         for index, extra in (_fill(levels, total - sum(flows)) or {}).items():
             flows[index] += extra
         if sum(flows) != total:
@@ -553,15 +603,9 @@ def _paths(network: _Network, fee: _Fee) -> list[Candidate]:
     return list(found.values())
 
 
-def _splits(network: _Network, alone: Sequence[Candidate], fee: _Fee) -> list[Candidate]:
-    """The best divisions over several pools, if any can be better than the best without dividing."""
-    everything = frozenset(range(len(network.curves)))
-    if len(everything) < 2:
-        return []
-    fee_per_leg = float(fee.per_leg * fee.rate)
-    by_pool = {(c.pool.pool_id, c.mint_in): i for i, c in enumerate(network.curves)}
-    seeds = [frozenset(by_pool[leg.pool_id, leg.mint_in] for leg in c.legs) for c in alone[:2]]
-    if not seeds:
+def _seeds(network: _Network, alone: Sequence[Candidate], fee_per_leg: float) -> list[frozenset[int]]:
+    """Where the search begins; nothing where no division can be better than the best without one."""
+    if not alone:
         # No way fills the order alone: start from the largest pools.
         largest = sorted(network.direct, key=lambda i: (-network.curves[i].cap, i))
         seeds = [frozenset(largest[:n]) for n in range(2, MAX_LEGS + 1)]
@@ -569,17 +613,43 @@ def _splits(network: _Network, alone: Sequence[Candidate], fee: _Fee) -> list[Ca
             one = max(via.first, key=lambda i: network.curves[i].cap)
             two = max(via.second, key=lambda i: network.curves[i].cap)
             seeds.append(frozenset({one, two}))
-    else:
-        network.focus(_marginal(network, [network.curves[by_pool[x.pool_id, x.mint_in]] for x in alone[0].legs]))
-        # The ladders miss a little of what the pools give, so the bound is taken a little higher.
-        bound = network.value(everything) * (1 + 1e-6) - fee_per_leg * 2
-        if bound <= alone[0].amount_out - fee_per_leg * len(alone[0].legs):
-            return []
-    found = []
-    for chosen in _search(network, seeds, fee_per_leg):
-        plan = network.divide(chosen)
-        if plan is not None and len(plan.amounts) > 1:
+        return seeds
+    by_pool = {(c.pool.pool_id, c.mint_in): i for i, c in enumerate(network.curves)}
+    seeds = [frozenset(by_pool[leg.pool_id, leg.mint_in] for leg in c.legs) for c in alone[:2]]
+    floor = _marginal(network, [network.curves[by_pool[x.pool_id, x.mint_in]] for x in alone[0].legs])
+    if floor:
+        network.focus(floor)
+    # A step of a ladder misses at most an eighth of its size times the fall of the price within it; steps are up to
+    # twice the even size, and as much again is allowed for. The bound is taken higher by that.
+    fall = network.best_price() / floor - 1 if floor else 1.0
+    everything = network.value(frozenset(range(len(network.curves))))
+    bound = everything * (1 + fall / (2 * _COARSE * _COARSE)) - fee_per_leg * 2
+    return seeds if bound > alone[0].amount_out - fee_per_leg * len(alone[0].legs) else []
+
+
+def _splits(network: _Network, alone: Sequence[Candidate], fee: _Fee) -> list[Candidate]:
+    """The best divisions over several pools, if any can be better than the best without dividing."""
+    if len(network.curves) < 2:
+        return []
+    fee_per_leg = float(fee.per_leg * fee.rate)
+    seeds = _seeds(network, alone, fee_per_leg)
+    found: list[Candidate] = []
+    tried: set[frozenset[int]] = set()
+    for _ in range(2 if seeds else 0):
+        best: tuple[float, _Plan] | None = None
+        for chosen in _search(network, seeds, fee_per_leg):
+            plan = None if chosen in tried else network.divide(chosen)
+            tried.add(chosen)
+            if plan is None or len(plan.amounts) < 2:
+                continue
             found.append(_candidate(network, plan.amounts, plan.amount_out, fee))
+            worth = plan.amount_out - fee_per_leg * len(plan.amounts)
+            if best is None or worth > best[0]:
+                best = worth, plan
+        if best is None:
+            break
+        network.sharpen(best[1])
+        seeds = [frozenset(best[1].amounts)]
     return found
 
 
@@ -678,7 +748,7 @@ def decide(
     if chosen.venue not in own and len(venue_quotes) < 2:
         others = []
     over_other = _gain(others[0], chosen) if others else None
-    keep = [chosen, *venue_quotes]
+    keep = [chosen, *(c for c in venue_quotes if c != chosen)]
     keep += [c for c in ranked if c not in keep]
     quotes = _best_first(keep[:MAX_QUOTES])
     reason = f"{_describe(chosen)} gives {_amount(chosen.net_out, mint_out)} after all fees"

@@ -1,0 +1,326 @@
+"""The router: best net output over single pools, paths and splits, and a decision that explains itself."""
+
+from __future__ import annotations
+
+import os
+import random
+from dataclasses import dataclass
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from order_engine.domain.amounts import BONK, JUP, RAY, SOL, TOKENS, USDC, USDT, Token
+from order_engine.domain.errors import NoRoute, PriceImpactTooHigh, QuoteRefused
+from order_engine.domain.quote import METEORA, RAYDIUM, Decision, LeftOut, Pool
+from order_engine.engine.route import MAX_LEGS, MAX_QUOTES, decide
+from order_engine.venues.cpmm import CpmmPool
+from order_engine.venues.market import PaperMarket
+
+from bench.routing import (
+    Case,
+    all_pools,
+    cpmm_case,
+    cpmm_optimum,
+    gap_bps,
+    gaps,
+    market_case,
+    market_optimum,
+    network_case,
+    network_optimum,
+)
+
+# A release run sets this to 100 000.
+CASES = int(os.environ.get("ROUTE_CASES", "300"))
+TOLERATED_BPS = 0.02
+MARKET = PaperMarket(7)
+AT = 1_790_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Flat:
+    """A pool with one price for everything up to a capacity."""
+
+    pool_id: str
+    venue: str
+    mints: tuple[str, str]
+    price: tuple[int, int]
+    capacity: int = 10**18
+    kind: str = "flat"
+
+    def quote(self, mint_in: str, amount_in: int) -> int:
+        numerator, denominator = self.spot(mint_in)
+        out = amount_in * numerator // denominator
+        if amount_in > self.capacity or not out:
+            raise QuoteRefused("No.")
+        return out
+
+    def spot(self, mint_in: str) -> tuple[int, int]:
+        numerator, denominator = self.price
+        return (numerator, denominator) if mint_in == self.mints[0] else (denominator, numerator)
+
+
+def flat(pool_id: str, venue: str, x: Token, y: Token, price: tuple[int, int], capacity: int = 10**18) -> Flat:
+    return Flat(pool_id, venue, (x.mint, y.mint), price, capacity)
+
+
+def route(
+    pools: list[Pool],
+    amount_in: int,
+    *,
+    x: Token = USDC,
+    y: Token = SOL,
+    left_out: tuple[LeftOut, ...] = (),
+    ceiling: int = 10_000,
+    per_leg: int = 10_000,
+) -> Decision:
+    return decide(
+        pools,
+        mint_in=x.mint,
+        mint_out=y.mint,
+        amount_in=amount_in,
+        left_out=left_out,
+        max_price_impact_bps=ceiling,
+        lamports_per_leg=per_leg,
+    )
+
+
+def check_shape(decision: Decision, x: Token, y: Token, amount_in: int) -> None:
+    """What holds for every decision: the amounts of the legs add up, in every token, for every candidate."""
+    assert decision.chosen == decision.quotes[0]
+    assert len(decision.quotes) <= MAX_QUOTES
+    nets = [c.net_out for c in decision.quotes]
+    assert nets == sorted(nets, reverse=True)
+    for candidate in decision.quotes:
+        assert 1 <= len(candidate.legs) <= MAX_LEGS
+        assert candidate.price_impact_bps >= 0
+        held = {x.mint: amount_in}
+        for leg in candidate.legs:
+            assert leg.amount_in > 0
+            assert leg.amount_out > 0
+            held[leg.mint_in] = held.get(leg.mint_in, 0) - leg.amount_in
+            assert held[leg.mint_in] >= 0
+            held[leg.mint_out] = held.get(leg.mint_out, 0) + leg.amount_out
+        assert held.pop(y.mint) == candidate.amount_out
+        assert set(held.values()) == {0}
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from([(a, b) for a in TOKENS for b in TOKENS if a != b]),
+    st.integers(0, 86_400_000),
+    st.floats(-2, 6.5),
+    st.randoms(use_true_random=False),
+)
+def test_a_decision_adds_up_is_never_worse_than_one_pool_and_does_not_depend_on_the_order(
+    pair: tuple[Token, Token], later: int, magnitude: float, shuffle: random.Random
+) -> None:
+    x, y = pair
+    at = AT + later
+    pools = all_pools(MARKET, x, y, at)
+    amount = max(1, int(10**magnitude / float(MARKET.price(x.mint, at)) * x.unit))
+    try:
+        decision = route(pools, amount, x=x, y=y)
+    except NoRoute:
+        for pool in pools:
+            if set(pool.mints) == {x.mint, y.mint}:
+                with pytest.raises(QuoteRefused):
+                    pool.quote(x.mint, amount)
+        return
+    check_shape(decision, x, y, amount)
+    by_id = {pool.pool_id: pool for pool in pools}
+    for leg in decision.chosen.legs:
+        assert by_id[leg.pool_id].quote(leg.mint_in, leg.amount_in) == leg.amount_out
+    one_leg = next((c.amount_out - c.net_out for c in decision.quotes if len(c.legs) == 1), 0)
+    for pool in pools:
+        if set(pool.mints) == {x.mint, y.mint}:
+            try:
+                alone = pool.quote(x.mint, amount)
+            except QuoteRefused:
+                continue
+            assert decision.chosen.net_out >= alone - one_leg
+    shuffle.shuffle(pools)
+    assert route(pools, amount, x=x, y=y) == decision
+
+
+def test_random_pools_are_divided_as_well_as_the_best_of_all_sets_in_closed_form() -> None:
+    found = gaps(cpmm_case, cpmm_optimum, CASES, seed=11)
+    assert found.worst_bps <= TOLERATED_BPS
+    assert found.above_a_hundredth <= CASES // 10_000
+    assert found.mean_bps < 0.001
+    assert found.divided > CASES // 2
+
+
+def test_paths_and_direct_pools_are_divided_as_well_as_the_best_of_all_sets() -> None:
+    found = gaps(network_case, network_optimum, max(30, CASES // 20), seed=12)
+    assert found.worst_bps <= TOLERATED_BPS
+    assert found.mean_bps < 0.002
+
+
+def test_pools_with_ticks_and_bins_are_divided_as_well_as_by_a_fine_grid() -> None:
+    found = gaps(lambda rng: market_case(rng, MARKET), market_optimum, max(15, CASES // 50), seed=13)
+    assert found.worst_bps <= TOLERATED_BPS
+
+
+def test_the_references_notice_a_router_that_only_takes_one_pool() -> None:
+    rng = random.Random(3)
+    case = cpmm_case(rng)
+    alone = [
+        CpmmPool("solo", p.mints, p.reserves, p.trade_fee_rate, 0, 0) for p in case.pools if isinstance(p, CpmmPool)
+    ]
+    worse = Case(tuple(alone), case.mint_in, case.mint_out, case.amount_in)
+    gap, divided = gap_bps(worse, cpmm_optimum(case))
+    assert gap > TOLERATED_BPS
+    assert not divided
+
+
+def test_equal_pools_are_tied_and_the_tie_goes_to_the_first_venue_and_the_lower_id() -> None:
+    price = (1_000, 150)
+    pools: list[Pool] = [
+        flat("aaa", METEORA, USDC, SOL, price),
+        flat("zzz", RAYDIUM, USDC, SOL, price),
+        flat("mmm", RAYDIUM, USDC, SOL, price),
+    ]
+    decision = route(pools, 10**9)
+    assert [(leg.venue, leg.pool_id) for leg in decision.chosen.legs] == [(RAYDIUM, "mmm")]
+    assert decision.improvement_bps == 0
+    assert decision.improvement_over_other_bps == 0
+
+
+def test_a_second_leg_must_earn_its_network_fee() -> None:
+    # 1 000 USDC; the better pool takes half of them and gives 50 000 lamports more on it than the other.
+    pools: list[Pool] = [
+        flat("deep", RAYDIUM, USDC, SOL, (7, 1)),
+        flat("better", METEORA, USDC, SOL, (70_001, 10_000), 500 * USDC.unit),
+    ]
+    cheap = route(pools, 1_000 * USDC.unit, per_leg=10_000)
+    assert cheap.chosen.kind == "split"
+    assert cheap.chosen.net_out == cheap.chosen.amount_out - 25_000
+    assert cheap.network_fee_lamports == 25_000
+    dear = route(pools, 1_000 * USDC.unit, per_leg=60_000)
+    assert dear.chosen.kind == "single"
+    assert dear.network_fee_lamports == 65_000
+
+
+def test_a_path_must_earn_its_second_leg_too() -> None:
+    direct = flat("direct", RAYDIUM, JUP, SOL, (5_000, 1_000))
+    pools: list[Pool] = [
+        direct,
+        flat("in", METEORA, JUP, USDC, (8_000, 10_000)),
+        flat("out", METEORA, USDC, SOL, (62_501, 10_000)),
+    ]
+    # The path gives 0.08 lamports more per thousand base units of JUP.
+    small = route(pools, 100 * JUP.unit, x=JUP)
+    assert small.chosen.kind == "single"
+    large = route(pools, 10_000 * JUP.unit, x=JUP)
+    assert large.chosen.kind == "path"
+    assert large.chosen.venue == METEORA
+    assert [leg.mint_out for leg in large.chosen.legs] == [USDC.mint, SOL.mint]
+    assert large.chosen.legs[1].amount_in == large.chosen.legs[0].amount_out
+
+
+def test_the_network_fee_is_expressed_in_the_output_token_at_the_median_price() -> None:
+    pools: list[Pool] = [
+        flat("a", RAYDIUM, SOL, USDC, (150, 1_000)),
+        flat("b", METEORA, SOL, USDC, (149, 1_000)),
+        # An absurd price does not make the fee absurd.
+        flat("c", METEORA, SOL, USDC, (9, 1_000_000)),
+    ]
+    decision = route(pools, SOL.unit, x=SOL, y=USDC)
+    assert decision.chosen.amount_out - decision.chosen.net_out == 15_000 * 149 // 1_000
+    # For JUP the fee goes through USDC: 15 000 lamports are 2 250 units of USDC, and those 2 812.5 of JUP.
+    via: list[Pool] = [
+        flat("a", RAYDIUM, SOL, USDC, (150, 1_000)),
+        flat("d", RAYDIUM, USDC, JUP, (125, 100)),
+    ]
+    decision = route(via, 100 * USDC.unit, x=USDC, y=JUP)
+    assert decision.chosen.amount_out - decision.chosen.net_out == 2_813
+
+
+def test_an_order_that_no_pool_can_fill_alone_is_divided() -> None:
+    pools: list[Pool] = [
+        flat("a", RAYDIUM, USDC, SOL, (7, 1), 600),
+        flat("b", METEORA, USDC, SOL, (6, 1), 500),
+    ]
+    decision = route(pools, 1_000, per_leg=0)
+    assert {leg.pool_id: leg.amount_in for leg in decision.chosen.legs} == {"a": 600, "b": 400}
+    assert decision.improvement_bps == 0
+    assert decision.improvement_over_other_bps is None
+    assert "no venue can fill it alone" in decision.reason
+    with pytest.raises(NoRoute):
+        route(pools, 1_101)
+
+
+def test_a_path_whose_second_edge_is_divided_fills_what_single_pools_cannot() -> None:
+    pools: list[Pool] = [
+        flat("in", RAYDIUM, JUP, USDC, (8, 10)),
+        flat("one", RAYDIUM, USDC, SOL, (7, 1), 500 * USDC.unit),
+        flat("two", METEORA, USDC, SOL, (6, 1), 400 * USDC.unit),
+    ]
+    decision = route(pools, 1_000 * JUP.unit, x=JUP)
+    check_shape(decision, JUP, SOL, 1_000 * JUP.unit)
+    legs = {leg.pool_id: leg.amount_in for leg in decision.chosen.legs}
+    assert set(legs) == {"in", "one", "two"}
+    # The end of a pool is found to one part in 2^26.
+    assert 500 * USDC.unit - 16 <= legs["one"] <= 500 * USDC.unit
+    assert decision.chosen.kind == "split"
+
+
+def test_without_any_way_the_reason_names_who_was_left_out() -> None:
+    with pytest.raises(NoRoute, match="meteora was left out: No answer within 5 ms"):
+        route([], 1_000, left_out=(LeftOut(METEORA, "No answer within 5 ms."),))
+
+
+def test_a_route_above_the_impact_ceiling_is_refused_with_both_numbers() -> None:
+    pool = CpmmPool("thin", (USDC.mint, SOL.mint), (10**9, 10**10), 0, 0, 0)
+    # A tenth of the reserve: out = R / 11, that is 1 / 1.1 of the marginal price.
+    assert route([pool], 10**8).chosen.price_impact_bps == Decimal("909.09")
+    with pytest.raises(PriceImpactTooHigh, match=r"909\.09 bps .* at most 900 bps"):
+        route([pool], 10**8, ceiling=900)
+
+
+def test_the_impact_of_a_path_counts_on_both_legs() -> None:
+    first = CpmmPool("first", (JUP.mint, USDC.mint), (10**9, 10**9), 0, 0, 0)
+    second = CpmmPool("second", (USDC.mint, SOL.mint), (10**9, 10**9), 0, 0, 0)
+    decision = route([first, second], 10**8, x=JUP)
+    out = 10**9 * 90_909_090 // (10**9 + 90_909_090)
+    assert decision.chosen.amount_out == out
+    assert decision.chosen.price_impact_bps == Decimal("1666.67")
+
+
+def test_the_improvement_is_measured_against_each_venues_own_quote() -> None:
+    pools: list[Pool] = [
+        flat("a", RAYDIUM, USDC, SOL, (700, 100)),
+        flat("b", METEORA, USDC, SOL, (690, 100)),
+    ]
+    decision = route(pools, 1_000 * USDC.unit, per_leg=0)
+    assert decision.chosen.venue == RAYDIUM
+    assert decision.improvement_bps == 0
+    # (7 000 000 000 - 5 000) / (6 900 000 000 - 5 000) is 144.93 bps above one.
+    assert decision.improvement_over_other_bps == Decimal("144.93")
+    assert {c.venue for c in decision.quotes} == {RAYDIUM, METEORA}
+    assert decision.reason == "One raydium pool gives 6.999995 SOL after all fees, 144.93 bps more than meteora."
+
+
+def test_the_same_mint_or_no_amount_is_a_mistake_of_the_caller() -> None:
+    with pytest.raises(ValueError, match="positive amount"):
+        route([], 0)
+    with pytest.raises(ValueError, match="two different mints"):
+        route([], 5, x=SOL, y=SOL)
+
+
+@pytest.mark.parametrize("amount", [1, 2, 999, 10**18])
+def test_amounts_at_the_ends_of_the_range_are_decided_or_refused(amount: int) -> None:
+    pools = all_pools(MARKET, BONK, USDT, AT)
+    try:
+        decision = route(pools, amount, x=BONK, y=USDT)
+    except NoRoute:
+        return
+    check_shape(decision, BONK, USDT, amount)
+
+
+def test_a_large_order_between_two_lesser_tokens_is_divided_over_paths() -> None:
+    decision = route(all_pools(MARKET, JUP, RAY, AT), 125_000 * JUP.unit, x=JUP, y=RAY)
+    check_shape(decision, JUP, RAY, 125_000 * JUP.unit)
+    assert decision.chosen.kind == "split"
+    assert decision.improvement_bps > 5
