@@ -281,7 +281,7 @@ class Stacks:
 
     def describe_stacks(self, *, StackName: str) -> dict[str, Any]:  # noqa: N803 - as boto3 names it
         if StackName != "order-engine-dev":
-            error = {"Error": {"Code": "ValidationError", "Message": f"Stack with id {StackName} does not exist"}}
+            error: Any = {"Error": {"Code": "ValidationError", "Message": f"Stack with id {StackName} does not exist"}}
             raise ClientError(error, "DescribeStacks")
         return {"Stacks": [{"Outputs": [{"OutputKey": "AccountsTable", "OutputValue": "the-table"}]}]}
 
