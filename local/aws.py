@@ -40,7 +40,7 @@ from moto.core.base_backend import BackendDict
 from moto.core.botocore_stubber import MockRawResponse
 from moto.core.request import Request as MotoRequest
 from moto.dynamodb.models import dynamodb_backends
-from moto.dynamodb.models.table import StreamRecord, StreamShard
+from moto.dynamodb.models.table import StreamShard
 from moto.dynamodb.responses import DynamoHandler
 from moto.dynamodbstreams.models import ShardIterator, dynamodbstreams_backends
 from moto.dynamodbstreams.responses import DynamoDBStreamsHandler
@@ -297,27 +297,15 @@ def _tidy_streams(lengths: Mapping[str, int]) -> bool:
 
 
 def _tidy(shard: StreamShard, start: int) -> None:
-    """Join the records of one call per item, from its first image to its last, and drop what changed nothing."""
+    """Keep one record of a call for each item, the last, which has its images before and after; and none where they
+    are the same."""
     fresh = shard.items[start:]
     del shard.items[start:]
-    joined: dict[str, StreamRecord] = {}
-    for record in fresh:
-        key = json.dumps(record.record["dynamodb"]["Keys"], sort_keys=True)
-        first = joined.get(key)
-        if first is not None:
-            before = first.record["dynamodb"].get("OldImage")
-            record.record["dynamodb"].pop("OldImage", None)
-            if before is not None:
-                record.record["dynamodb"]["OldImage"] = before
-        joined[key] = record
-    for record in joined.values():
+    for record in {json.dumps(record.record["dynamodb"]["Keys"], sort_keys=True): record for record in fresh}.values():
         change = record.record["dynamodb"]
-        old, new = change.get("OldImage"), change.get("NewImage")
-        if old == new:
-            continue
-        record.record["eventName"] = "INSERT" if old is None else "REMOVE" if new is None else "MODIFY"
-        change["SequenceNumber"] = str(shard.starting_sequence_number + len(shard.items))
-        shard.items.append(record)
+        if change.get("OldImage") != change.get("NewImage"):
+            change["SequenceNumber"] = str(shard.starting_sequence_number + len(shard.items))
+            shard.items.append(record)
 
 
 def _forget_iterators(iterators: dict[str, ShardIterator]) -> None:
