@@ -64,7 +64,8 @@ export const api = {
   read: (id) => call("GET", order(id)),
   cancel: (id) => call("DELETE", order(id)),
   list: (cursor = null, limit = 50) => call("GET", "api/orders", { query: { cursor, limit } }),
-  quote: (tokenIn, tokenOut, amountIn, signal) => call("GET", "api/quote", { query: { tokenIn, tokenOut, amountIn }, signal }),
+  quote: (tokenIn, tokenOut, amountIn, signal) =>
+    call("GET", "api/quote", { query: { tokenIn, tokenOut, amountIn }, signal }),
   stats: () => call("GET", "api/stats"),
   streamTicket: () => call("POST", "api/stream-tickets"),
 };

@@ -31,7 +31,7 @@ let streamState = { name: "stopped" };
 
 // What changed since the last paint: id -> whether the order is new on the page.
 const changed = new Map();
-const asked = new Map(); // order id -> when its missing events were asked for
+const asked = new Set(); // orders whose missing events were asked for a moment ago
 const learning = new Set(); // orders that were heard of before they were described
 const outcomes = []; // announcements that wait to be read out
 
@@ -57,15 +57,21 @@ function notice(text, { bad = false, action = null } = {}) {
 
 const announceOutcomes = debounced(() => {
   const ended = outcomes.splice(0);
-  setText(byId("announcer"), ended.length > 2 ? `${ended.length} orders have ended: ${summary(ended)}.` : ended.map(sentence).join(" "));
+  setText(
+    byId("announcer"),
+    ended.length > 2 ? `${ended.length} orders have ended: ${summary(ended)}.` : ended.map(sentence).join(" "),
+  );
 }, 600);
 
 const summary = (ended) =>
-  [...new Set(ended.map(({ status }) => status))].map((status) => `${ended.filter((order) => order.status === status).length} ${status}`).join(", ");
+  [...new Set(ended.map(({ status }) => status))]
+    .map((status) => `${ended.filter((order) => order.status === status).length} ${status}`)
+    .join(", ");
 
 function sentence(order) {
   const what = `${amount(order.amountIn)} ${order.tokenIn} to ${order.tokenOut}`;
-  if (order.status === "confirmed") return `${what} confirmed: ${amount(order.amountOut)} ${order.tokenOut} on ${venueName(order.venue)}.`;
+  if (order.status === "confirmed")
+    return `${what} confirmed: ${amount(order.amountOut)} ${order.tokenOut} on ${venueName(order.venue)}.`;
   return `${what} ${statusLabel(order.status).toLowerCase()}.${order.error ? ` ${order.error.message}` : ""}`;
 }
 
@@ -84,7 +90,8 @@ function paint() {
     table.update(entry, { fresh });
     if (!entry.summary) continue;
     const order = facts(entry);
-    if (order.terminal) finished.add({ id, status: order.status, at: order.updatedAt, latencyMs: order.updatedAt - order.createdAt });
+    if (order.terminal)
+      finished.add({ id, status: order.status, at: order.updatedAt, latencyMs: order.updatedAt - order.createdAt });
   }
   changed.clear();
   paintCounts();
@@ -96,7 +103,10 @@ function paintCounts() {
   for (const name of Object.keys(FILTERS)) setText(byId(`count-${name}`), String(counts[name]));
   setText(byId("active-now"), counts.active ? String(counts.active) : "");
   byId("empty").hidden = table.visible > 0 || !key.get();
-  setText(byId("empty-text"), book.size ? "No order in this view." : "No orders yet. Place one, or run the demonstration.");
+  setText(
+    byId("empty-text"),
+    book.size ? "No order in this view." : "No orders yet. Place one, or run the demonstration.",
+  );
 }
 
 function paintCharts(now) {
@@ -113,7 +123,18 @@ function describe(view, fresh = false) {
 
 function placed(accepted, request) {
   const { expiresAt = null, limitPrice = null, slippage, ...rest } = request;
-  describe({ ...rest, limitPrice, expiresAt, slippageBps: Math.round(Number(slippage) * 100), orderId: accepted.orderId, status: accepted.status, createdAt: accepted.createdAt }, true);
+  describe(
+    {
+      ...rest,
+      limitPrice,
+      expiresAt,
+      slippageBps: Math.round(Number(slippage) * 100),
+      orderId: accepted.orderId,
+      status: accepted.status,
+      createdAt: accepted.createdAt,
+    },
+    true,
+  );
   notice(`Order accepted: ${amount(request.amountIn)} ${request.tokenIn} → ${request.tokenOut}`, {
     action: { label: "Show", run: () => showOrder(accepted.orderId) },
   });
@@ -158,24 +179,33 @@ async function loadOrders(from = null) {
 
 function onFrame(frame) {
   if (frame.type !== "event" && frame.type !== "snapshot") return;
-  const { id, fresh, missing } = book.apply(frame);
-  if (frame.type === "snapshot") asked.delete(id);
-  if (missing !== null) askFor(id, missing);
-  if (!book.get(id).summary) learn(id);
+  const { entry, fresh } = book.apply(frame);
+  const { id } = entry;
+  // A long snapshot comes in parts, so what is missing after one may be on its way.
+  if (entry.behind && frame.type === "event") askFor(entry);
+  else if (entry.behind) setTimeout(askIfBehind, ASK_AGAIN_MS, id);
+  if (!entry.summary) learn(id);
   if (frame.type === "event" && fresh.some(({ status }) => TERMINAL.has(status))) {
-    outcomes.push(facts(book.get(id)));
+    outcomes.push(facts(entry));
     announceOutcomes();
     statsSoon();
   }
   if (fresh.length) touch(id);
 }
 
-/** Events were missed: have those after `after` sent again, once in a while until they are here. */
-function askFor(id, after) {
-  const now = Date.now();
-  if (now - (asked.get(id) ?? 0) < ASK_AGAIN_MS) return;
-  asked.set(id, now);
-  stream.send({ action: "subscribe", orderId: id, after });
+/** Events were missed: have those after the last one sent again, once in a while until they are here. */
+function askFor({ id, seq }) {
+  if (asked.has(id) || !stream.send({ action: "subscribe", orderId: id, after: seq })) return;
+  asked.add(id);
+  setTimeout(() => {
+    asked.delete(id);
+    askIfBehind(id);
+  }, ASK_AGAIN_MS);
+}
+
+function askIfBehind(id) {
+  const entry = book.get(id);
+  if (entry?.behind) askFor(entry);
 }
 
 /** An order from elsewhere was heard of: its request has to be read, unless it is our own and about to be known. */
@@ -193,15 +223,16 @@ async function onStreamState(state) {
   paintStream(Date.now());
   if (state.name === "refused") unauthorized();
   if (state.name !== "connected") return;
-  // The subscription's snapshots cover the newest orders; running ones beyond them resume where they stood.
   asked.clear();
-  for (const entry of book.entries()) {
-    if (entry.summary && !facts(entry).terminal) askFor(entry.id, entry.seq);
-  }
   try {
     await loadOrders();
   } catch (error) {
     refused(error);
+  }
+  // The subscription's snapshots cover the newest orders; others that went on meanwhile resume where they stood.
+  for (const entry of book.entries()) {
+    const missed = entry.seq > 0 && (entry.summary?.seq ?? 0) > entry.seq;
+    if (entry.behind || missed || (entry.summary && !facts(entry).terminal)) askFor(entry);
   }
 }
 
@@ -219,7 +250,12 @@ function paintStream(now) {
   setText(byId("stream-text"), text);
   setAttribute(byId("stream"), "data-state", name);
   byId("stream-retry").hidden = name !== "waiting" && name !== "offline";
-  setText(byId("stream-announcer"), { connected: "Live updates are on.", waiting: "Live updates are interrupted; reconnecting.", offline: "Offline." }[name] ?? "");
+  setText(
+    byId("stream-announcer"),
+    { connected: "Live updates are on.", waiting: "Live updates are interrupted; reconnecting.", offline: "Offline." }[
+      name
+    ] ?? "",
+  );
 }
 
 // Statistics
@@ -246,12 +282,25 @@ async function runDemo(event) {
   byId("demo-count").value = String(count);
   const button = byId("demo-run");
   button.disabled = true;
-  const requests = Array.from({ length: count }, (_, at) => ({ type: "market", slippage: "0.5", ...DEMO_ORDERS[at % DEMO_ORDERS.length] }));
+  const requests = Array.from({ length: count }, (_, at) => ({
+    type: "market",
+    slippage: "0.5",
+    ...DEMO_ORDERS[at % DEMO_ORDERS.length],
+  }));
   const results = await Promise.allSettled(
     requests.map(async (request) => {
       const { slippage, ...rest } = request;
       const accepted = await placeSurely(request, attemptName());
-      describe({ ...rest, slippageBps: Number(slippage) * 100, orderId: accepted.orderId, status: accepted.status, createdAt: accepted.createdAt }, true);
+      describe(
+        {
+          ...rest,
+          slippageBps: Number(slippage) * 100,
+          orderId: accepted.orderId,
+          status: accepted.status,
+          createdAt: accepted.createdAt,
+        },
+        true,
+      );
     }),
   );
   button.disabled = false;
@@ -327,7 +376,8 @@ function lock() {
 
 function setView(name) {
   setAttribute(document.body, "data-view", name);
-  for (const button of byId("views").querySelectorAll("button")) setAttribute(button, "aria-pressed", String(button.dataset.view === name));
+  for (const button of byId("views").querySelectorAll("button"))
+    setAttribute(button, "aria-pressed", String(button.dataset.view === name));
 }
 
 function toggleTheme() {
@@ -376,10 +426,13 @@ byId("views").addEventListener("click", ({ target }) => {
   if (button) setView(button.dataset.view);
 });
 let width = window.innerWidth;
-window.addEventListener("resize", debounced(() => {
-  if (width !== window.innerWidth) table.resized();
-  width = window.innerWidth;
-}, 150));
+window.addEventListener(
+  "resize",
+  debounced(() => {
+    if (width !== window.innerWidth) table.resized();
+    width = window.innerWidth;
+  }, 150),
+);
 
 setInterval(beat, 100);
 setInterval(readStats, STATS_EVERY_MS);

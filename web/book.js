@@ -15,10 +15,16 @@ class Entry {
     this.summary = null; // the API's view of the order, without its events
     this.events = []; // numbered 1 … events.length, without a gap
     this.held = new Map(); // events that came before their predecessors, by number
+    this.known = 0; // the highest number that was heard of
   }
 
   get seq() {
     return this.events.length;
+  }
+
+  /** Whether events are known to exist that are not here. */
+  get behind() {
+    return this.known > this.seq;
   }
 }
 
@@ -55,7 +61,8 @@ export class Book {
   describe(view) {
     const entry = this.#entry(view.orderId);
     const { events, ...summary } = view;
-    if (!entry.summary || (summary.seq ?? 0) >= (entry.summary.seq ?? 0)) entry.summary = { ...entry.summary, ...summary };
+    if (!entry.summary || (summary.seq ?? 0) >= (entry.summary.seq ?? 0))
+      entry.summary = { ...entry.summary, ...summary };
     if (events) this.#take(entry, events);
     return entry;
   }
@@ -63,19 +70,18 @@ export class Book {
   /**
    * Take a frame of the stream.
    *
-   * Returns the order's id, the new events in order, and `missing`: the number after which the events of this
-   * order have to be asked for again, or null.
+   * Returns the order's entry and its new events, in order. The entry is `behind` if some have to be asked for.
    */
   apply(frame) {
     const entry = this.#entry(frame.orderId);
-    const fresh = this.#take(entry, frame.type === "snapshot" ? frame.events : [frame]);
-    const behind = frame.type === "snapshot" && frame.seq > entry.seq;
-    return { id: entry.id, fresh, missing: entry.held.size > 0 || behind ? entry.seq : null };
+    entry.known = Math.max(entry.known, frame.seq);
+    return { entry, fresh: this.#take(entry, frame.type === "snapshot" ? frame.events : [frame]) };
   }
 
   #take(entry, events) {
     const fresh = [];
     for (const event of events) {
+      entry.known = Math.max(entry.known, event.seq);
       if (event.seq > entry.seq && entry.held.size < HELD_AT_MOST) entry.held.set(event.seq, event);
     }
     for (let next = entry.held.get(entry.seq + 1); next; next = entry.held.get(entry.seq + 1)) {

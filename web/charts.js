@@ -46,7 +46,14 @@ export class Finished {
 }
 
 const rect = (x, y, width, height, kind, title) => {
-  const bar = svg("rect", { class: kind, x: x.toFixed(2), y: y.toFixed(2), width: width.toFixed(2), height: height.toFixed(2), rx: 1 });
+  const bar = svg("rect", {
+    class: kind,
+    x: x.toFixed(2),
+    y: y.toFixed(2),
+    width: width.toFixed(2),
+    height: height.toFixed(2),
+    rx: 1,
+  });
   if (title) bar.append(svg("title", {}, title));
   return bar;
 };
@@ -67,7 +74,10 @@ export function drawThroughput(finished, stats, now) {
   const lastMinute = finished.since(now, MINUTE).length;
   setText(byId("throughput-value"), String(lastMinute));
   const queue = stats?.queue;
-  setText(byId("throughput-note"), queue ? `${queue.waiting} waiting · ${queue.inFlight} in flight${queue.dead ? ` · ${queue.dead} dead` : ""}` : "");
+  setText(
+    byId("throughput-note"),
+    queue ? `${queue.waiting} waiting · ${queue.inFlight} in flight${queue.dead ? ` · ${queue.dead} dead` : ""}` : "",
+  );
   const buckets = finished.buckets(now);
   const top = Math.max(4, ...buckets.map(({ confirmed, failed }) => confirmed + failed));
   show(
@@ -90,7 +100,12 @@ export function drawSuccess(finished, stats) {
   const ended = confirmed + failed;
   setText(byId("success-value"), ended ? percent(confirmed / ended) : "–");
   const gone = cancelled + expired;
-  setText(byId("success-note"), ended || gone ? `${confirmed} confirmed · ${failed} failed${gone ? ` · ${gone} withdrawn` : ""}` : "no order has ended yet");
+  setText(
+    byId("success-note"),
+    ended || gone
+      ? `${confirmed} confirmed · ${failed} failed${gone ? ` · ${gone} withdrawn` : ""}`
+      : "no order has ended yet",
+  );
   const recent = finished.list.slice(-STRIP);
   const padded = [...Array.from({ length: STRIP - recent.length }, () => null), ...recent];
   const bad = recent.filter(({ status }) => status === "failed").length;
@@ -99,7 +114,16 @@ export function drawSuccess(finished, stats) {
     `Of the last ${recent.length} orders ${recent.length - bad} were confirmed and ${bad} failed.`,
     bars(padded, (order, x, width) =>
       order
-        ? [rect(x, 10, width, HEIGHT - 10, order.status === "confirmed" ? "ok" : "bad", `${order.status} at ${timeOfDay(order.at)}`)]
+        ? [
+            rect(
+              x,
+              10,
+              width,
+              HEIGHT - 10,
+              order.status === "confirmed" ? "ok" : "bad",
+              `${order.status} at ${timeOfDay(order.at)}`,
+            ),
+          ]
         : [rect(x, HEIGHT - 1, width, 1, "idle")],
     ),
   );
@@ -117,31 +141,60 @@ export function drawLatency(finished, stats) {
   const shapes = bars(padded, (order, x, width) => {
     if (!order) return [rect(x, HEIGHT - 1, width, 1, "idle")];
     const height = Math.max(1.5, Math.min(1, order.latencyMs / top) * HEIGHT);
-    return [rect(x, HEIGHT - height, width, height, order.status === "confirmed" ? "plain" : "bad", duration(order.latencyMs))];
+    return [
+      rect(
+        x,
+        HEIGHT - height,
+        width,
+        height,
+        order.status === "confirmed" ? "plain" : "bad",
+        duration(order.latencyMs),
+      ),
+    ];
   });
   if (p50 !== null && recent.length) {
     const y = (HEIGHT - Math.min(1, p50 / top) * HEIGHT).toFixed(2);
     shapes.push(svg("line", { class: "mark", x1: 0, x2: WIDTH, y1: y, y2: y }));
   }
-  show("latency-chart", `Time from placed to ended: p50 ${duration(p50)}, p90 ${duration(p90)}, p99 ${duration(p99)}.`, shapes);
+  show(
+    "latency-chart",
+    `Time from placed to ended: p50 ${duration(p50)}, p90 ${duration(p90)}, p99 ${duration(p99)}.`,
+    shapes,
+  );
 }
+
+const inShort = (venue) => (venue.includes("+") ? "Both" : venueName(venue));
 
 export function drawVenues(stats) {
   const shares = Object.entries(stats?.byVenue ?? {}).sort(([a], [b]) => (a < b ? -1 : 1));
   const total = shares.reduce((sum, [, count]) => sum + count, 0);
   const [best] = [...shares].sort(([, a], [, b]) => b - a);
-  setText(byId("venues-value"), best ? venueName(best[0]) : "–");
+  const part = (count) => percent(count / total, 0);
+  setText(byId("venues-value"), best ? inShort(best[0]) : "–");
+  setText(byId("venues-share"), best ? part(best[1]) : "");
+  const rest = shares.filter((entry) => entry !== best);
   setText(
     byId("venues-note"),
-    shares.map(([venue, count]) => `${venueName(venue)} ${percent(count / total, 0)}`).join(" · ") || "no order was filled yet",
+    best ? rest.map(([venue, count]) => `${inShort(venue)} ${part(count)}`).join(" · ") : "no order was filled yet",
   );
   let x = 0;
   const shapes = shares.map(([venue, count]) => {
     const width = (count / total) * WIDTH;
-    const shape = rect(x, 14, Math.max(0, width - 1.5), HEIGHT - 22, venueClass(venue), `${venueName(venue)}: ${count}`);
+    const shape = rect(
+      x,
+      14,
+      Math.max(0, width - 1.5),
+      HEIGHT - 22,
+      venueClass(venue),
+      `${venueName(venue)}: ${count}`,
+    );
     x += width;
     return shape;
   });
   if (!total) shapes.push(rect(0, 14, WIDTH, HEIGHT - 22, "idle"));
-  show("venues-chart", `Confirmed orders by venue: ${shares.map(([venue, count]) => `${venueName(venue)} ${count}`).join(", ") || "none"}.`, shapes);
+  show(
+    "venues-chart",
+    `Confirmed orders by venue: ${shares.map(([venue, count]) => `${venueName(venue)} ${count}`).join(", ") || "none"}.`,
+    shapes,
+  );
 }

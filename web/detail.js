@@ -3,7 +3,7 @@
 import { facts, stretches } from "./book.js";
 import { h } from "./dom.js";
 import { amount, basisPoints, bps, duration, moment, shortened, timeOfDay, venueClass, venueName } from "./format.js";
-import { routeDiagram, routeKind } from "./route.js";
+import { routeKind } from "./route.js";
 
 const LABELS = {
   open: "Resting",
@@ -23,12 +23,16 @@ export const statusLabel = (status) => LABELS[status] ?? String(status);
 function story(event, before, order) {
   switch (event.status) {
     case "open":
-      return event.error ? event.error.message : `Rests until 1 ${order.tokenIn} gives at least ${amount(order.limitPrice)} ${order.tokenOut}`;
+      return event.error
+        ? event.error.message
+        : `Rests until 1 ${order.tokenIn} gives at least ${amount(order.limitPrice)} ${order.tokenOut}`;
     case "pending":
       if (event.error) return event.error.message;
       return before?.status === "open" ? "The market reached the limit; queued" : "Accepted and queued";
     case "routing":
-      return before?.status === "pending" ? "Claimed by a worker, which asks all venues for quotes" : "Taken over by another worker";
+      return before?.status === "pending"
+        ? "Claimed by a worker, which asks all venues for quotes"
+        : "Taken over by another worker";
     case "building":
       return event.reason ?? "Route chosen";
     case "submitted":
@@ -51,7 +55,10 @@ function timeline(entry, order, now) {
   const total = rows.reduce((sum, { ms }) => sum + ms, 0);
   const bar = h("div", { class: "gantt", "aria-hidden": "true" });
   for (const { status, ms, attempt } of rows) {
-    const piece = h("span", { class: `s-${status}`, title: `${statusLabel(status)}, attempt ${attempt}: ${duration(ms)}` });
+    const piece = h("span", {
+      class: `s-${status}`,
+      title: `${statusLabel(status)}, attempt ${attempt}: ${duration(ms)}`,
+    });
     piece.style.flexGrow = String(Math.max(ms, total * 0.006, 1));
     bar.append(piece);
   }
@@ -68,27 +75,42 @@ function timeline(entry, order, now) {
         h(
           "div",
           { class: "step-head" },
-          h("strong", {}, event.error && event.status === "pending" ? "Will be tried again" : statusLabel(event.status)),
+          h("strong", {}, event.error && event.status === "pending" ? "To be retried" : statusLabel(event.status)),
           attempts > 1 && event.attempt > 0 ? h("span", { class: "tag" }, `attempt ${event.attempt}`) : null,
           event.error ? h("code", { class: "tag code" }, event.error.code) : null,
           spent,
         ),
         h("p", {}, story(event, entry.events[at - 1], order)),
-        event.retryAt ? h("p", { class: "soft" }, `Next try ${duration(Date.parse(event.retryAt) - Date.parse(event.at))} later`) : null,
+        event.retryAt
+          ? h("p", { class: "soft" }, `Next try ${duration(Date.parse(event.retryAt) - Date.parse(event.at))} later`)
+          : null,
         h("time", { datetime: event.at }, timeOfDay(Date.parse(event.at), { millis: true })),
       ),
     );
   });
-  return h("section", { class: "block timeline" }, h("h3", {}, "Timeline", h("span", { class: "soft" }, duration(total))), bar, list);
+  return h(
+    "section",
+    { class: "block timeline" },
+    h("h3", {}, "Timeline", h("span", { class: "soft" }, duration(total))),
+    bar,
+    list,
+  );
+}
+
+/** The best candidates, and in any case the best of each venue. */
+function shown(quotes, atMost) {
+  const firsts = new Set(["raydium", "meteora"].map((venue) => quotes.find((quote) => quote.venue === venue)));
+  const rest = atMost - quotes.slice(atMost).filter((quote) => firsts.has(quote)).length;
+  return quotes.filter((quote, at) => at < rest || firsts.has(quote));
 }
 
 /** The candidates as a table, the chosen one marked, and the venues that were left out with their reasons. */
-export function quotesTable(decision, tokenOut) {
+export function quotesTable(decision, tokenOut, atMost = Infinity) {
   const best = decision.route;
   const same = (quote) => quote.venue === best.venue && quote.kind === best.kind && quote.netOut === best.netOut;
   const chosen = decision.quotes.find(same);
   const body = h("tbody");
-  for (const quote of decision.quotes) {
+  for (const quote of shown(decision.quotes, atMost)) {
     const difference = quote === chosen ? null : basisPoints(quote.netOut, best.netOut);
     body.append(
       h(
@@ -98,11 +120,19 @@ export function quotesTable(decision, tokenOut) {
           "th",
           { scope: "row" },
           h("span", { class: `venue ${venueClass(quote.venue)}` }, venueName(quote.venue)),
-          h("span", { class: "soft" }, routeKind(quote)),
+          h(
+            "span",
+            { class: "soft", title: quote.legs.map(({ pool }) => pool).join(", ") },
+            quote.kind === "single" ? `pool ${shortened(quote.legs[0].pool, 4, 3)}` : routeKind(quote),
+          ),
         ),
         h("td", { title: `${quote.netOut} ${tokenOut}` }, amount(quote.netOut)),
         h("td", { class: "soft" }, `${Number(quote.priceImpactBps).toFixed(1)}`),
-        h("td", {}, quote === chosen ? h("span", { class: "best" }, "best") : h("span", { class: "worse" }, bps(difference))),
+        h(
+          "td",
+          {},
+          quote === chosen ? h("span", { class: "best" }, "best") : h("span", { class: "worse" }, bps(difference)),
+        ),
       ),
     );
   }
@@ -138,7 +168,11 @@ export function quotesTable(decision, tokenOut) {
 const fact = (name, ...value) => h("div", { class: "fact" }, h("dt", {}, name), h("dd", {}, ...value));
 
 function copyable(text) {
-  const button = h("button", { type: "button", class: "copy", title: "Copy the whole text", "aria-label": `Copy ${text}` }, shortened(text, 10, 8));
+  const button = h(
+    "button",
+    { type: "button", class: "copy", title: "Copy the whole text", "aria-label": `Copy ${text}` },
+    shortened(text, 10, 8),
+  );
   button.addEventListener("click", async (event) => {
     event.stopPropagation();
     try {
@@ -153,15 +187,20 @@ function copyable(text) {
   return button;
 }
 
-function decision(order, width) {
+function decision(order) {
   if (!order.route) return null;
   const other = order.improvementOverOtherBps;
   return h(
     "section",
     { class: "block decision" },
-    h("h3", {}, "Routing decision", other === null ? null : h("span", { class: "soft" }, `${bps(other)} over the other venue`)),
+    h(
+      "h3",
+      {},
+      "Routing decision",
+      other === null ? null : h("span", { class: "soft" }, `${bps(other)} over the other venue`),
+    ),
     h("p", { class: "reason" }, order.reason),
-    routeDiagram(order.route, width),
+    h("div", { class: "route-place" }),
     quotesTable(order, order.tokenOut),
   );
 }
@@ -186,22 +225,32 @@ function execution(order) {
       order.amountOut ? fact("Received", h("strong", {}, `${amount(order.amountOut)} ${order.tokenOut}`)) : null,
       order.executedPrice ? fact("Price", `${amount(order.executedPrice)} ${price}`) : null,
       against === null ? null : fact("Against quote", h("span", { class: against < 0 ? "bad" : "ok" }, bps(against))),
-      order.networkFeeLamports ? fact("Network fee", `${order.networkFeeLamports.toLocaleString("en-US")} lamports`) : null,
+      order.networkFeeLamports
+        ? fact("Network fee", `${order.networkFeeLamports.toLocaleString("en-US")} lamports`)
+        : null,
       order.attempt > 0 ? fact("Attempts", String(order.attempt)) : null,
       order.txHash ? fact("Signature", copyable(order.txHash)) : null,
     ),
-    order.error && order.terminal ? h("p", { class: "failure" }, h("code", { class: "tag code" }, order.error.code), " ", order.error.message) : null,
+    order.error && order.terminal
+      ? h("p", { class: "failure" }, h("code", { class: "tag code" }, order.error.code), " ", order.error.message)
+      : null,
   );
 }
 
-/** The whole panel. `width` is the room for the drawing of the route, in pixels. */
-export function detail(entry, now, width) {
+/** The whole panel; the route is drawn into its `.route-place` once that has a width. */
+export function detail(entry, now) {
   const order = facts(entry);
   if (entry.events.length === 0) return h("div", { class: "panel-detail loading" }, "Reading the order's events…");
-  return h("div", { class: "panel-detail" }, timeline(entry, order, now), h("div", { class: "column" }, decision(order, width), execution(order)));
+  return h(
+    "div",
+    { class: "panel-detail" },
+    h("div", { class: "column" }, timeline(entry, order, now), execution(order)),
+    h("div", { class: "column" }, decision(order)),
+  );
 }
 
 /** Let the running step's time go on. */
 export function tickDetail(panel, now) {
-  for (const node of panel.querySelectorAll("[data-since]")) node.textContent = duration(now - Number(node.dataset.since));
+  for (const node of panel.querySelectorAll("[data-since]"))
+    node.textContent = duration(now - Number(node.dataset.since));
 }

@@ -43,7 +43,8 @@ export function share(part, whole) {
 export function scaled(text, numerator, denominator, decimals) {
   const value = parseDecimal(text);
   if (!value) return null;
-  const units = (value.units * 10n ** BigInt(decimals) * BigInt(numerator)) / (10n ** BigInt(value.scale) * BigInt(denominator));
+  const units =
+    (value.units * 10n ** BigInt(decimals) * BigInt(numerator)) / (10n ** BigInt(value.scale) * BigInt(denominator));
   const digits = units.toString().padStart(decimals + 1, "0");
   const fraction = digits.slice(digits.length - decimals).replace(/0+$/, "");
   return digits.slice(0, digits.length - decimals) + (decimals && fraction ? `.${fraction}` : "");
@@ -56,7 +57,7 @@ export function amount(text) {
   const [, sign, whole, fraction = ""] = found;
   const trimmed = whole.replace(/^0+(?=\d)/, "");
   const lead = /^0*/.exec(fraction)[0].length;
-  const places = trimmed !== "0" ? [6, 4, 4, 4, 2, 2, 2][trimmed.length] ?? 0 : lead + 5;
+  const places = trimmed !== "0" ? ([6, 4, 4, 4, 2, 2, 2][trimmed.length] ?? 0) : lead + 5;
   const kept = fraction.slice(0, places).replace(/0+$/, "");
   const grouped = trimmed.replace(/\B(?=(\d{3})+$)/g, ",");
   return (sign ? "−" : "") + grouped + (kept ? `.${kept}` : "");

@@ -3,8 +3,8 @@
 import { CANCELLABLE, facts, timePerStatus } from "./book.js";
 import { detail, statusLabel, tickDetail } from "./detail.js";
 import { h, setAttribute, setText } from "./dom.js";
-import { amount, basisPoints, bps, duration, moment, shortened, venueClass, venueName } from "./format.js";
-import { routeKind } from "./route.js";
+import { amount, basisPoints, bps, duration, moment, venueClass, venueName } from "./format.js";
+import { routeDiagram, routeKind } from "./route.js";
 
 const STAGES = ["pending", "routing", "building", "submitted"];
 const ROWS_AT_MOST = 400;
@@ -29,15 +29,19 @@ class Row {
     this.badge = h("span", { class: "badge" });
     this.note = h("span", { class: "soft note" });
     this.segments = STAGES.map((stage) => ({ stage, bar: h("i"), time: h("span") }));
-    this.end = { bar: h("i"), time: h("span") };
+    this.end = { bar: h("i"), time: h("span", { title: "In all" }) };
     this.venue = h("span", { class: "venue" });
     this.way = h("span", { class: "soft" });
     this.got = h("span", { class: "got" });
     this.price = h("span", { class: "soft" });
     this.against = h("span");
-    this.total = h("span", { class: "total" });
     this.cancel = h("button", { type: "button", class: "quiet cancel" }, "Cancel");
-    this.toggle = h("button", { type: "button", class: "chevron", "aria-expanded": "false", "aria-controls": this.panelId });
+    this.toggle = h("button", {
+      type: "button",
+      class: "chevron",
+      "aria-expanded": "false",
+      "aria-controls": this.panelId,
+    });
     this.track = h(
       "div",
       { class: "track", role: "img" },
@@ -52,10 +56,9 @@ class Row {
       cell("c-track", this.track),
       cell("c-venue", this.venue, this.way),
       cell("c-got", this.got, h("span", { class: "soft price-line" }, this.price, this.against)),
-      cell("c-time", this.total),
       cell("c-act", this.cancel, this.toggle),
     );
-    this.panel = h("td", { role: "cell", colspan: 7, id: this.panelId });
+    this.panel = h("td", { role: "cell", colspan: 6, id: this.panelId });
     this.body = h(
       "tbody",
       { role: "rowgroup", class: "order", "data-order": entry.id },
@@ -86,32 +89,44 @@ class Row {
   }
 
   drawPanel(now) {
-    const outer = this.table.element.clientWidth;
-    const room = outer > 760 ? outer / 2 - 60 : outer - 48;
-    this.panel.replaceChildren(detail(this.entry, now, Math.max(220, Math.min(room, 520))));
+    this.panel.replaceChildren(detail(this.entry, now));
+    const place = this.panel.querySelector(".route-place");
+    if (place) place.append(routeDiagram(this.facts.route, Math.max(220, place.clientWidth)));
   }
 
   /** Show the order as it is now; the details too if they are open. */
   draw(now) {
     const order = (this.facts = facts(this.entry));
-    const short = shortened(order.id, 4, 4);
+    const short = order.id.slice(0, 6);
     setText(this.title, `${amount(order.amountIn)} ${order.tokenIn} → ${order.tokenOut}`);
-    setText(this.kind, `${order.type === "limit" ? `limit ${amount(order.limitPrice)}` : "market"} · ${moment(order.createdAt, now)} · ${short}`);
+    setText(
+      this.kind,
+      `${order.type === "limit" ? `limit ${amount(order.limitPrice)}` : "market"} · ${moment(order.createdAt, now)} · ${short}`,
+    );
     setAttribute(this.body, "data-status", order.status);
-    setText(this.badge, order.retryAt && order.status === "pending" ? `Retry ${order.attempt}` : statusLabel(order.status));
+    setText(
+      this.badge,
+      order.retryAt && order.status === "pending" ? `Retry ${order.attempt}` : statusLabel(order.status),
+    );
     setAttribute(this.badge, "class", `badge s-${order.status}${order.retryAt ? " is-retry" : ""}`);
     setText(this.venue, order.venue ? venueName(order.venue) : "–");
     setAttribute(this.venue, "class", order.venue ? `venue ${venueClass(order.venue)}` : "soft");
     setText(this.way, order.route ? routeKind(order.route) : "");
     const against = order.amountOut && order.route ? basisPoints(order.amountOut, order.route.amountOut) : null;
     const quoted = order.route && !order.terminal;
-    setText(this.got, order.amountOut ? `${amount(order.amountOut)} ${order.tokenOut}` : quoted ? `≈ ${amount(order.route.amountOut)} ${order.tokenOut}` : "–");
+    setText(
+      this.got,
+      order.amountOut
+        ? `${amount(order.amountOut)} ${order.tokenOut}`
+        : quoted
+          ? `≈ ${amount(order.route.amountOut)} ${order.tokenOut}`
+          : "–",
+    );
     setAttribute(this.got, "class", order.amountOut ? "got" : "got soft");
     setText(this.price, order.executedPrice ? `@ ${amount(order.executedPrice)}` : "");
     setText(this.against, against === null ? "" : bps(against));
     setAttribute(this.against, "title", against === null ? null : "Received against quoted");
     setAttribute(this.against, "class", against === null ? null : against < 0 ? "bad" : "ok");
-    setAttribute(this.line, "title", null);
     this.cancel.hidden = !CANCELLABLE.has(order.status);
     setAttribute(this.cancel, "aria-label", `Cancel ${order.tokenIn} to ${order.tokenOut}, order ${short}`);
     setAttribute(this.toggle, "aria-label", `Details of ${order.tokenIn} to ${order.tokenOut}, order ${short}`);
@@ -124,21 +139,46 @@ class Row {
     const order = this.facts;
     const spent = timePerStatus(this.entry, now);
     const total = (order.terminal ? order.updatedAt : Math.max(now, order.createdAt)) - order.createdAt;
-    setText(this.total, order.status === "open" ? "" : duration(total));
-    const failedAt = order.status === "failed" || order.status === "cancelled" || order.status === "expired" ? this.#reached() : null;
+    const failedAt =
+      order.status === "failed" || order.status === "cancelled" || order.status === "expired" ? this.#reached() : null;
     for (const { stage, bar, time } of this.segments) {
       const resting = stage === "pending" && order.status === "open";
       const ms = (spent.get(stage) ?? 0) + (stage === "pending" ? (spent.get("open") ?? 0) : 0);
       const seen = spent.has(stage) || resting || (stage === "pending" && spent.has("open"));
-      const kind = order.status === stage || resting ? (resting ? "resting" : order.retryAt ? "retry" : "active") : failedAt === stage ? order.status : seen || order.status === "confirmed" ? "done" : "idle";
+      const kind =
+        order.status === stage || resting
+          ? resting
+            ? "resting"
+            : order.retryAt
+              ? "retry"
+              : "active"
+          : failedAt === stage
+            ? order.status
+            : seen || order.status === "confirmed"
+              ? "done"
+              : "idle";
       setAttribute(bar, "class", kind);
       setText(time, seen ? duration(ms) : "");
     }
     setAttribute(this.end.bar, "class", order.status === "confirmed" ? "confirmed" : "idle");
-    setText(this.end.time, "");
+    setText(this.end.time, order.status === "open" ? "" : duration(total));
+    setAttribute(this.end.time, "class", order.terminal ? "in-all" : null);
     const wait = order.retryAt && order.status === "pending" ? order.retryAt - now : 0;
-    setText(this.note, wait > 0 ? `in ${duration(wait)}` : order.attempt > 1 && order.terminal ? `${order.attempt} attempts` : order.attempt > 1 ? `attempt ${order.attempt}` : "");
-    setAttribute(this.track, "aria-label", `${statusLabel(order.status)}${order.terminal ? ` after ${duration(total)}` : ""}`);
+    setText(
+      this.note,
+      wait > 0
+        ? `in ${duration(wait)}`
+        : order.attempt > 1 && order.terminal
+          ? `${order.attempt} attempts`
+          : order.attempt > 1
+            ? `attempt ${order.attempt}`
+            : "",
+    );
+    setAttribute(
+      this.track,
+      "aria-label",
+      `${statusLabel(order.status)}${order.terminal ? ` after ${duration(total)}` : ""}`,
+    );
     if (this.open && !order.terminal) tickDetail(this.panel, now);
   }
 

@@ -1,56 +1,76 @@
-// How a route is said and drawn: hops from token to token, and within a hop one lane for each pool.
+// How a route is said and drawn. A route is a set of ways from one token to the other: a way leads through one pool,
+// or through an intermediate token, where each of its two hops may again use several pools.
 
+import { h, svg } from "./dom.js";
 import { amount, percent, share, shortened, venueClass, venueName } from "./format.js";
-import { svg } from "./dom.js";
 
-/** The legs grouped into hops, in order: `{tokenIn, tokenOut, lanes: [{leg, share}]}`. */
-export function hops(route) {
-  const found = [];
-  for (const leg of route.legs) {
-    const open = found.find((hop) => hop.tokenIn === leg.tokenIn && hop.tokenOut === leg.tokenOut);
-    if (open) open.lanes.push({ leg });
-    else found.push({ tokenIn: leg.tokenIn, tokenOut: leg.tokenOut, lanes: [{ leg }] });
+/** The ways of a route, each with its share of the input: `{share, hops: [{from, to, legs}]}`. */
+export function ways(route) {
+  const { legs } = route;
+  const entered = new Set(legs.map((leg) => leg.tokenOut));
+  const left = new Set(legs.map((leg) => leg.tokenIn));
+  const source = legs.find((leg) => !entered.has(leg.tokenIn))?.tokenIn;
+  const target = legs.find((leg) => !left.has(leg.tokenOut))?.tokenOut;
+  const found = legs
+    .filter((leg) => leg.tokenIn === source && leg.tokenOut === target)
+    .map((leg) => ({ hops: [{ from: source, to: target, legs: [leg] }] }));
+  for (const middle of left) {
+    if (!entered.has(middle)) continue;
+    found.push({
+      hops: [
+        { from: source, to: middle, legs: legs.filter((leg) => leg.tokenOut === middle) },
+        { from: middle, to: target, legs: legs.filter((leg) => leg.tokenIn === middle) },
+      ],
+    });
   }
-  for (const hop of found) {
-    // The first lane takes the rest, so that the shares add up to one.
-    for (const lane of hop.lanes) lane.share = hop.lanes.length === 1 ? 1 : shareOf(lane.leg, hop.lanes);
-  }
+  const sizes = found.map((way) => sum(way.hops[0].legs));
+  const whole = sizes.reduce((total, size) => total + size, 0);
+  found.forEach((way, at) => (way.share = whole ? sizes[at] / whole : 1));
   return found;
 }
 
-function shareOf(leg, lanes) {
-  const others = lanes.filter((lane) => lane.leg !== leg);
-  const parts = others.reduce((sum, lane) => sum + share(lane.leg.amountIn, leg.amountIn), 0);
-  return 1 / (1 + parts);
+/** What the legs take in, relative to the first one: their token is the same. */
+function sum(legs) {
+  return legs.reduce((total, leg) => total + Number(leg.amountIn), 0);
 }
 
-/** In a few words: "direct", "via USDC", "62 % + 38 %". */
+const middleOf = (way) => (way.hops.length > 1 ? way.hops[0].to : null);
+
+/** In a few words: "direct", "via USDC", "62 % + 38 %", "4 pools". */
 export function routeKind(route) {
-  const steps = hops(route);
-  if (route.kind === "split" && steps.length === 1) return steps[0].lanes.map((lane) => percent(lane.share, 0)).join(" + ");
-  if (steps.length > 1) return `via ${steps.slice(1).map((hop) => hop.tokenIn).join(", ")}`;
-  return "direct";
+  const found = ways(route);
+  if (found.length === 0) return "";
+  if (route.legs.length > 2) return `${route.legs.length} pools`;
+  if (found.length === 1) return middleOf(found[0]) ? `via ${middleOf(found[0])}` : "direct";
+  return found.map((way) => percent(way.share, 0)).join(" + ");
 }
 
 /** The whole route as a sentence. */
 export function routeSentence(route) {
-  return hops(route)
-    .map(({ tokenIn, tokenOut, lanes }) => {
-      const ways = lanes.map(({ leg, share: part }) => `${part < 1 ? `${percent(part, 0)} ` : ""}on ${venueName(leg.venue)}`);
-      return `${tokenIn} to ${tokenOut} ${ways.join(" and ")}`;
-    })
-    .join(", then ");
+  const said = ways(route).map((way) => {
+    const hops = way.hops.map(
+      (hop) => `${hop.from} to ${hop.to} on ${hop.legs.map((leg) => venueName(leg.venue)).join(" and ")}`,
+    );
+    return `${way.share < 1 ? `${percent(way.share, 0)}: ` : ""}${hops.join(", then ")}`;
+  });
+  return `${said.join("; ")}.`;
 }
 
 const LANE = 34;
-const NODE = 46;
+const NODE = 48;
 
 /** The route as a drawing of the given width in pixels. */
 export function routeDiagram(route, width) {
-  const steps = hops(route);
-  const height = Math.max(...steps.map((hop) => hop.lanes.length), 1) * LANE + 12;
-  const middle = height / 2;
-  const stride = (width - NODE) / steps.length;
+  const found = ways(route);
+  const rows = found.map((way) => Math.max(...way.hops.map((hop) => hop.legs.length)));
+  const height =
+    Math.max(
+      1,
+      rows.reduce((total, count) => total + count, 0),
+    ) *
+      LANE +
+    8;
+  if (found.length === 0) return h("p", { class: "soft" }, "No route");
   const drawing = svg("svg", {
     class: "route",
     viewBox: `0 0 ${width} ${height}`,
@@ -59,47 +79,75 @@ export function routeDiagram(route, width) {
     role: "img",
     "aria-label": routeSentence(route),
   });
-  steps.forEach((hop, at) => {
-    const from = NODE + at * stride;
-    const to = (at + 1) * stride;
-    hop.lanes.forEach((lane, row) => {
-      const y = middle + (row - (hop.lanes.length - 1) / 2) * LANE;
-      drawing.append(lanePath(lane, from, to, middle, y), laneLabel(lane, (from + to) / 2, y, to - from - 28));
+  const labels = [];
+  let top = 4;
+  found.forEach((way, at) => {
+    const middle = top + (rows[at] * LANE) / 2;
+    top += rows[at] * LANE;
+    const label = middleOf(way) && (way.share < 1 ? `${middleOf(way)} ${percent(way.share, 0)}` : middleOf(way));
+    const room = label ? Math.max(NODE, label.length * 7 + 18) : 0;
+    const stops = label ? [NODE, (width - room) / 2, (width + room) / 2, width - NODE] : [NODE, width - NODE];
+    way.hops.forEach((hop, step) => {
+      const [from, to] = [stops[2 * step], stops[2 * step + 1]];
+      const start = { x: from, y: step === 0 ? height / 2 : middle };
+      const end = { x: to, y: step === way.hops.length - 1 ? height / 2 : middle };
+      const shares = lanes(hop.legs);
+      hop.legs.forEach((leg, row) => {
+        const y = middle + (row - (hop.legs.length - 1) / 2) * LANE;
+        const part = shares[row] * way.share;
+        const said = label ? shares[row] : part;
+        drawing.append(lane(leg, part, start, end, y));
+        labels.push(laneLabel(leg, said, (from + to) / 2, y, to - from - 16));
+      });
     });
+    if (label) labels.push(node(label, stops[1], middle, room));
   });
-  [steps[0].tokenIn, ...steps.map((hop) => hop.tokenOut)].forEach((symbol, at) => {
-    drawing.append(node(symbol, at * stride, middle));
-  });
+  const ends = found[0].hops;
+  drawing.append(...labels, node(ends[0].from, 0, height / 2), node(ends.at(-1).to, width - NODE, height / 2));
   return drawing;
 }
 
-function lanePath({ leg, share: part }, from, to, middle, y) {
-  const bend = Math.min(28, (to - from) / 4);
+function lanes(legs) {
+  const rest = legs.slice(1).map((leg) => share(leg.amountIn, legs[0].amountIn));
+  const whole = rest.reduce((total, part) => total + part, 1);
+  return [1, ...rest].map((part) => part / whole);
+}
+
+function lane(leg, part, start, end, y) {
+  const bend = Math.min(26, (end.x - start.x) / 4);
+  const into = `C${start.x + bend} ${start.y} ${start.x + bend * 0.4} ${y} ${start.x + bend * 1.4} ${y}`;
+  const out = `C${end.x - bend * 0.4} ${y} ${end.x - bend} ${end.y} ${end.x} ${end.y}`;
   return svg("path", {
     class: `lane ${venueClass(leg.venue)}`,
-    d: `M${from} ${middle} C${from + bend} ${middle} ${from + bend / 3} ${y} ${from + bend * 1.3} ${y} L${to - bend * 1.3} ${y} C${to - bend / 3} ${y} ${to - bend} ${middle} ${to} ${middle}`,
+    d: `M${start.x} ${start.y} ${into} L${end.x - bend * 1.4} ${y} ${out}`,
     "stroke-width": (1.5 + 2.5 * part).toFixed(2),
   });
 }
 
-function laneLabel({ leg, share: part }, x, y, room) {
-  const name = part < 1 ? `${venueName(leg.venue)} ${percent(part, 0)}` : venueName(leg.venue);
-  const text = room < 60 ? name.slice(0, 3) : name;
-  const width = text.length * 6.6 + 16;
+function laneLabel(leg, part, x, y, room) {
+  const name = venueName(leg.venue);
+  const full = part < 0.995 ? `${name} ${percent(part, 0)}` : name;
+  const measure = (text) => text.length * 6.8 + 14;
+  const text = measure(full) <= room ? full : measure(name) <= room ? name : name.slice(0, 3);
+  const width = measure(text);
   return svg(
     "g",
     { class: `lane-label ${venueClass(leg.venue)}` },
-    svg("title", {}, `${amount(leg.amountIn)} ${leg.tokenIn} gives ${amount(leg.amountOut)} ${leg.tokenOut} in pool ${shortened(leg.pool)}`),
+    svg(
+      "title",
+      {},
+      `${amount(leg.amountIn)} ${leg.tokenIn} gives ${amount(leg.amountOut)} ${leg.tokenOut} in pool ${shortened(leg.pool)}`,
+    ),
     svg("rect", { x: x - width / 2, y: y - 11, width, height: 22, rx: 11 }),
     svg("text", { x, y: y + 4, "text-anchor": "middle" }, text),
   );
 }
 
-function node(symbol, x, middle) {
+function node(label, x, middle, width = NODE) {
   return svg(
     "g",
     { class: "node" },
-    svg("rect", { x: x + 0.5, y: middle - 14.5, width: NODE - 1, height: 29, rx: 8 }),
-    svg("text", { x: x + NODE / 2, y: middle + 4, "text-anchor": "middle" }, String(symbol).slice(0, 6)),
+    svg("rect", { x: x + 0.5, y: middle - 14.5, width: width - 1, height: 29, rx: 8 }),
+    svg("text", { x: x + width / 2, y: middle + 4, "text-anchor": "middle" }, String(label).slice(0, 14)),
   );
 }

@@ -10,13 +10,22 @@ export const TOKENS = { SOL: 9, USDC: 6, USDT: 6, JUP: 6, RAY: 6, BONK: 5 };
 
 const QUOTE_AFTER_MS = 250;
 const QUOTE_EVERY_MS = 4_000;
+const QUOTES_SHOWN = 4;
 const STALE_MS = 12_000;
 const TRIES = 3;
 const DAY_MS = 86_400_000;
 const EXPIRIES = { hour: DAY_MS / 24, day: DAY_MS, week: 7 * DAY_MS };
 
 /** Which control a field of the API belongs to. */
-const CONTROLS = { amountIn: "amount-in", tokenIn: "token-in", tokenOut: "token-out", limitPrice: "limit-price", slippage: "slippage", slippageBps: "slippage", expiresAt: "expiry" };
+const CONTROLS = {
+  amountIn: "amount-in",
+  tokenIn: "token-in",
+  tokenOut: "token-out",
+  limitPrice: "limit-price",
+  slippage: "slippage",
+  slippageBps: "slippage",
+  expiresAt: "expiry",
+};
 
 export class Ticket {
   #quote = null;
@@ -30,7 +39,8 @@ export class Ticket {
     this.onPlaced = onPlaced;
     this.onUnauthorized = onUnauthorized;
     this.form = byId("ticket");
-    for (const id of ["token-in", "token-out"]) byId(id).append(...Object.keys(TOKENS).map((symbol) => h("option", { value: symbol }, symbol)));
+    for (const id of ["token-in", "token-out"])
+      byId(id).append(...Object.keys(TOKENS).map((symbol) => h("option", { value: symbol }, symbol)));
     byId("token-in").value = "SOL";
     byId("token-out").value = "USDC";
     const soon = debounced(() => this.requote(), QUOTE_AFTER_MS);
@@ -60,7 +70,8 @@ export class Ticket {
 
   get request() {
     const limit = this.#value("type") === "limit";
-    const slippage = this.#value("slippage-choice") === "own" ? byId("slippage").value.trim() : this.#value("slippage-choice");
+    const slippage =
+      this.#value("slippage-choice") === "own" ? byId("slippage").value.trim() : this.#value("slippage-choice");
     const expiry = EXPIRIES[byId("expiry").value];
     return {
       type: limit ? "limit" : "market",
@@ -88,7 +99,8 @@ export class Ticket {
   #turn(soon) {
     const [source, target] = [byId("token-in"), byId("token-out")];
     [source.value, target.value] = [target.value, source.value];
-    if (this.#quote) byId("amount-in").value = scaled(this.#quote.route.amountOut, 1, 1, Math.min(4, TOKENS[source.value]));
+    if (this.#quote)
+      byId("amount-in").value = scaled(this.#quote.route.amountOut, 1, 1, Math.min(4, TOKENS[source.value]));
     byId("limit-price").value = "";
     this.#clearError();
     this.#forgetQuote();
@@ -158,7 +170,7 @@ export class Ticket {
   }
 
   #drawQuote() {
-    byId("quotes").replaceChildren(quotesTable(this.#quote, this.#quote.tokenOut));
+    byId("quotes").replaceChildren(quotesTable(this.#quote, this.#quote.tokenOut, QUOTES_SHOWN));
     setText(byId("quote-reason"), this.#quote.reason);
     this.#drawRoute();
     this.#shape();
@@ -179,7 +191,10 @@ export class Ticket {
     setText(byId("amount-out"), quote ? amount(quote.route.amountOut) : "–");
     setText(byId("price"), quote ? `${amount(quote.route.price)} ${quote.tokenOut} per ${quote.tokenIn}` : "–");
     const kept = tolerance && 100n * 10n ** BigInt(tolerance.scale) - tolerance.units;
-    const least = quote && kept > 0n ? scaled(quote.route.amountOut, kept, 100n * 10n ** BigInt(tolerance.scale), TOKENS[quote.tokenOut]) : null;
+    const least =
+      quote && kept > 0n
+        ? scaled(quote.route.amountOut, kept, 100n * 10n ** BigInt(tolerance.scale), TOKENS[quote.tokenOut])
+        : null;
     setText(byId("minimum"), least ? `${amount(least)} ${quote.tokenOut}` : "–");
     setText(byId("impact"), quote ? `${(Number(quote.route.priceImpactBps) / 100).toFixed(2)} %` : "–");
     setText(byId("fee"), quote ? `${quote.networkFeeLamports.toLocaleString("en-US")} lamports` : "–");
@@ -192,7 +207,11 @@ export class Ticket {
     if (age > STALE_MS) {
       this.#forgetQuote();
       setText(byId("quote-state"), "No quote at the moment");
-    } else setText(byId("quote-state"), age < 1500 ? "just now" : `${duration(Math.floor(age / 1000) * 1000).replace(".00", "")} ago`);
+    } else
+      setText(
+        byId("quote-state"),
+        age < 1500 ? "just now" : `${duration(Math.floor(age / 1000) * 1000).replace(".00", "")} ago`,
+      );
   }
 
   /** Quotes and orders need a key. */
@@ -215,7 +234,10 @@ export class Ticket {
   }
 
   #showError(error) {
-    setText(byId("ticket-error"), error.retryAfterMs ? `${error.message} Next order in ${duration(error.retryAfterMs)}.` : error.message);
+    setText(
+      byId("ticket-error"),
+      error.retryAfterMs ? `${error.message} Next order in ${duration(error.retryAfterMs)}.` : error.message,
+    );
     const control = byId(CONTROLS[error.field] ?? "");
     if (!control) return;
     control.setAttribute("aria-invalid", "true");
