@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 LOCAL_URL = "http://127.0.0.1:8000"
 # The key that every local stack has, and no other.
-LOCAL_KEY = "oek_demo"
+LOCAL_KEY = "oek_alice"
 
 OK, ORDER_FAILED, USAGE, REFUSED, NOT_REACHABLE, AWS_FAILED, DEFECT, INTERRUPTED = 0, 1, 2, 3, 4, 5, 70, 130
 

@@ -69,11 +69,17 @@ def _curl(url: str, key: str | None) -> str:
 
 async def _run(given: argparse.Namespace, template: Mapping[str, object], out: IO[str], log: IO[str]) -> int:
     from local.console import Steps
+    from local.demo import DEFAULT, DemoKeysError, add_demo_keys, demo_keys
     from local.functions import HandlerMissing
     from local.stack import PortTaken, Stack, Unreachable
     from local.template import TemplateError
     from local.threads import in_thread
 
+    try:
+        keys = demo_keys(os.environ.get("DEMO_KEYS") or DEFAULT)
+    except DemoKeysError as error:
+        print(error, file=sys.__stderr__)
+        return 1
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -103,14 +109,13 @@ async def _run(given: argparse.Namespace, template: Mapping[str, object], out: I
         return 1
     try:
         table = next((own["ACCOUNTS_TABLE"] for own in stack.environments.values() if "ACCOUNTS_TABLE" in own), None)
-        key = None
         if table is not None:
-            from local.demo import add_demo_key
-
-            key = await in_thread(add_demo_key, stack.session, table)
+            await in_thread(add_demo_keys, stack.session, table, keys)
         where = "" if given.verbose else f" The functions' logs are in build/{_LOG.name}."
         print(f"Ready: {stack.http_url} and {stack.ws_url}, AWS services at {stack.aws_url}", file=out)
-        print(f"Try:   {_curl(stack.http_url, key)}", file=out)
+        if table is not None:
+            print(f"Keys:  {', '.join(f'{user} {key}' for user, key in keys.items())}", file=out)
+        print(f"Try:   {_curl(stack.http_url, next(iter(keys.values())) if table is not None else None)}", file=out)
         print(f"Ctrl-C stops it.{where}", file=out, flush=True)
         await stop.wait()
     finally:

@@ -13,7 +13,7 @@ from websockets.asyncio.client import connect
 
 from local import Running
 
-KEY = "oek_demo"
+KEY = "oek_alice"
 HEADERS = {"Authorization": f"Bearer {KEY}"}
 ORDER = {"type": "market", "tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "1.5", "slippageBps": 100}
 

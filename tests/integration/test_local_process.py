@@ -23,7 +23,7 @@ from tests.integration.sample import template as sample
 from tests.integration.sample.results import Results
 from tests.integration.test_local_sources import left_in, put, send
 
-_KEY = {"Authorization": "Bearer oek_demo"}
+_KEY = {"Authorization": "Bearer oek_alice"}
 _FAST = {"QUOTE_DELAY_MS": "0", "LANDING_MIN_MS": "0", "LANDING_MAX_MS": "0", "FAILURE_RATE": "0"}
 
 
