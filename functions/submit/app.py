@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from order_engine import bootstrap
 from order_engine.domain.amounts import parse_amount, token
-from order_engine.domain.errors import IdempotencyConflict, InvalidInput, SameToken
+from order_engine.domain.errors import IdempotencyConflict, InvalidInput, OrderNotFound, SameToken
 from order_engine.domain.order import OrderRef, OrderRequest, Status
 from order_engine.engine.accounts import (
     TICKET_MS,
@@ -30,11 +30,12 @@ from order_engine.engine.place import Placed
 from order_engine.engine.quoting import gather_pools
 from order_engine.engine.route import decide
 from order_engine.engine.stats import quantile
-from order_engine.wire.requests import PlaceOrderBody, check_expiry, parse_json
+from order_engine.wire.requests import NUMBER_PATTERN, TOKEN_NAMES, PlaceOrderBody, check_expiry, parse_json
 from order_engine.wire.times import to_text
 from order_engine.wire.views import decision_view, order_view
 
 from submit import pages, problems
+from submit.description import describe
 from submit.schemas import (
     COMMON_ERRORS,
     AcceptedView,
@@ -48,11 +49,17 @@ from submit.schemas import (
 )
 
 MAX_BODY = 16_384
+MAX_ORDER_ID = 64
 DESCRIPTION = """Execute Solana swaps over Raydium and Meteora, exactly once.
 
 Post an order, get `202` with an order id and a WebSocket address, and follow it to `confirmed` or `failed`.
 Errors are [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problem details with a stable `code`.
 """
+TAGS = [
+    {"name": "orders", "description": "Place, follow, list and cancel orders."},
+    {"name": "market", "description": "Quotes and statistics."},
+    {"name": "service", "description": "The service itself."},
+]
 
 
 class ExactRequest(Request):
@@ -126,7 +133,23 @@ def _may(scope: str) -> Callable[[Identity], Identity]:
 
 Trader = Annotated[Identity, Depends(_may("trade"))]
 Reader = Annotated[Identity, Depends(_may("read"))]
-OrderId = Annotated[str, Path(alias="orderId", min_length=1, max_length=64, description="The order's id.")]
+OrderId = Annotated[
+    str,
+    Path(
+        alias="orderId",
+        description="The order's id.",
+        json_schema_extra={"minLength": 1, "maxLength": MAX_ORDER_ID, "pattern": "^[0-9a-f-]+$"},
+    ),
+]
+TokenName = Annotated[
+    str,
+    Query(
+        min_length=1,
+        max_length=44,
+        description="A token by symbol or by mint.",
+        json_schema_extra={"enum": list(TOKEN_NAMES)},
+    ),
+]
 
 router = APIRouter(prefix="/api", route_class=ExactRoute)
 
@@ -174,6 +197,12 @@ async def execute_order(
     if allowance is not None:
         headers["RateLimit"] = f'"orders";r={allowance.remaining};t={-(-allowance.full_after_ms // 1000)}'
     return JSONResponse(content, 202, headers=headers)
+
+
+@router.api_route("/orders/execute", methods=["GET", "HEAD", "PUT", "PATCH", "DELETE"], include_in_schema=False)
+async def not_an_order() -> None:
+    """No order has this id; without this, reading it would look like a missing order."""
+    raise problems.Problem(405, "method_not_allowed", problems.WRONG_METHOD, headers={"Allow": "POST"})
 
 
 async def _accept(
@@ -256,9 +285,9 @@ async def create_stream_ticket(caller: Reader) -> JSONResponse:
     tags=["orders"],
 )
 async def get_order(order_id: OrderId, caller: Reader) -> JSONResponse:
-    order = await bootstrap.orders().get(OrderRef(caller.user_id, order_id))
+    order = await bootstrap.orders().get(_ref(caller, order_id))
     if order is None:
-        raise problems.Problem(404, "order_not_found", "There is no such order.")
+        raise OrderNotFound("There is no such order.")
     return JSONResponse(order_view(order))
 
 
@@ -271,7 +300,18 @@ async def get_order(order_id: OrderId, caller: Reader) -> JSONResponse:
     tags=["orders"],
 )
 async def cancel_order(order_id: OrderId, caller: Trader) -> JSONResponse:
-    return JSONResponse(order_view(await bootstrap.cancel()(OrderRef(caller.user_id, order_id))))
+    return JSONResponse(order_view(await bootstrap.cancel()(_ref(caller, order_id))))
+
+
+def _ref(caller: Identity, order_id: str) -> OrderRef:
+    """Where the caller's order is. The user comes from the credential alone.
+
+    Raises:
+        OrderNotFound: no order has an id like this.
+    """
+    if len(order_id) > MAX_ORDER_ID or not order_id.isprintable():
+        raise OrderNotFound("There is no such order.")
+    return OrderRef(caller.user_id, order_id)
 
 
 @router.get(
@@ -285,7 +325,7 @@ async def cancel_order(order_id: OrderId, caller: Trader) -> JSONResponse:
 async def list_orders(
     caller: Reader,
     status: Annotated[Status | None, Query(description="Only orders in this status.")] = None,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    limit: Annotated[int, Query(ge=1, le=100, description="At most this many orders.")] = 20,
     cursor: Annotated[str | None, Query(min_length=1, max_length=200, description="`nextCursor` of a page.")] = None,
 ) -> JSONResponse:
     after = None if cursor is None else _open_cursor(cursor)
@@ -319,9 +359,19 @@ def _open_cursor(cursor: str) -> str:
 )
 async def get_quote(
     caller: Reader,
-    token_in: Annotated[str, Query(alias="tokenIn", min_length=1, max_length=44)],
-    token_out: Annotated[str, Query(alias="tokenOut", min_length=1, max_length=44)],
-    amount_in: Annotated[str, Query(alias="amountIn", min_length=1, max_length=64)],
+    token_in: Annotated[TokenName, Query(alias="tokenIn")],
+    token_out: Annotated[TokenName, Query(alias="tokenOut")],
+    amount_in: Annotated[
+        str,
+        Query(
+            alias="amountIn",
+            min_length=1,
+            max_length=64,
+            description="Whole tokens of `tokenIn`.",
+            examples=["1.5"],
+            pattern=NUMBER_PATTERN,
+        ),
+    ],
 ) -> JSONResponse:
     source, target = token(token_in, field="tokenIn"), token(token_out, field="tokenOut")
     if source is target:
@@ -378,8 +428,10 @@ def create_app() -> FastAPI:
         redoc_url=None,
         responses=COMMON_ERRORS,
         redirect_slashes=False,
+        openapi_tags=TAGS,
     )
-    problems.install(app)
+    problems.install(app, router.routes)
+    describe(app)
     app.include_router(router)
     pages.install(app)
 

@@ -15,6 +15,8 @@ from fastapi.responses import Response
 from order_engine import bootstrap
 from starlette.exceptions import HTTPException
 
+DOCS = "docs.html"
+
 
 @dataclass(frozen=True, slots=True)
 class _File:
@@ -42,11 +44,22 @@ def _files() -> dict[str, _File]:
     return {path.relative_to(folder()).as_posix(): _read(path) for path in folder().rglob("*") if path.is_file()}
 
 
+# The API's description is shown by a library that draws icons from data URLs, sets styles on elements, and writes
+# HTML that it has cleaned. Its page has no other rights, and the desk has none of these.
+_SWAGGER_UI = {
+    "style-src": "'self' 'unsafe-inline'",
+    "img-src": "'self' data:",
+    "connect-src": "'self'",
+    "require-trusted-types-for": None,
+    "trusted-types": None,
+}
+
+
 @cache
-def _headers() -> dict[str, str]:
+def _headers(page: str = "") -> dict[str, str]:
     """The page may load its own files, and talk to its own API and to the one WebSocket."""
     socket = urlsplit(bootstrap.settings().websocket_url)
-    policy = {
+    policy: dict[str, str | None] = {
         "default-src": "'none'",
         "script-src": "'self'",
         "style-src": "'self'",
@@ -59,8 +72,10 @@ def _headers() -> dict[str, str]:
         "require-trusted-types-for": "'script'",
         "trusted-types": "'none'",
     }
+    if page == DOCS:
+        policy |= _SWAGGER_UI
     return {
-        "Content-Security-Policy": "; ".join(f"{name} {value}" for name, value in policy.items()),
+        "Content-Security-Policy": "; ".join(f"{name} {value}" for name, value in policy.items() if value),
         "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "no-referrer",
         "Cross-Origin-Opener-Policy": "same-origin",
@@ -74,11 +89,15 @@ type IfNoneMatch = Annotated[str | None, Header()]
 
 
 def install(app: FastAPI) -> None:
-    """Serve the page at / and its files under /web/."""
+    """Serve the page at /, the API's description at /docs, and their files under /web/."""
 
     @app.get("/", include_in_schema=False)
     async def index(if_none_match: IfNoneMatch = None) -> Response:
         return _serve("index.html", if_none_match)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs(if_none_match: IfNoneMatch = None) -> Response:
+        return _serve(DOCS, if_none_match)
 
     @app.get("/web/{name:path}", include_in_schema=False)
     async def file(name: str, if_none_match: IfNoneMatch = None) -> Response:
@@ -89,7 +108,7 @@ def _serve(name: str, known: str | None) -> Response:
     found = _files().get(name)
     if found is None:
         raise HTTPException(404)
-    headers = {**_headers(), "ETag": found.etag}
+    headers = {**_headers(name if name == DOCS else ""), "ETag": found.etag}
     if known is not None and found.etag in known:
         return Response(status_code=304, headers=headers)
     return Response(found.content, media_type=found.media_type, headers=headers)

@@ -13,8 +13,10 @@ from order_engine.domain import errors
 from order_engine.engine.accounts import NotAuthorized, RateLimited
 from order_engine.observability import count, logger
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match
 
 MEDIA_TYPE = "application/problem+json"
+WRONG_METHOD = "This address does not take this method."
 
 TITLES: dict[int, str] = {
     400: "Bad request",
@@ -108,11 +110,16 @@ def _sentence(item: Mapping[str, Any]) -> str:
     return {
         "missing": "This field is required.",
         "extra_forbidden": "There is no such field.",
+        "string_pattern_mismatch": "The text does not have the form that is asked for here.",
     }.get(str(item["type"]), message if message.endswith(".") else f"{message}.")
 
 
-def install(app: FastAPI) -> None:
-    """Answer every error of the application as a problem."""
+def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
+    """Answer every error of the application as a problem.
+
+    Args:
+        routes: those of the included routers, which the application does not list itself.
+    """
 
     @app.exception_handler(Problem)
     async def on_problem(request: Request, error: Problem) -> JSONResponse:
@@ -131,13 +138,26 @@ def install(app: FastAPI) -> None:
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request")
         detail = {
             404: "There is nothing at this address.",
-            405: "This address does not take this method.",
+            405: WRONG_METHOD,
         }.get(error.status_code, "The request could not be read.")
         status = error.status_code if error.status_code in TITLES else 400
-        return Problem(status, code, detail, headers=error.headers).response()
+        headers = dict(error.headers or {})
+        if status == 405:
+            # Starlette names the methods of the first route at this address only.
+            headers["Allow"] = _allowed([*app.routes, *routes], request)
+        return Problem(status, code, detail, headers=headers).response()
 
     @app.exception_handler(Exception)
     async def on_crash(request: Request, error: Exception) -> JSONResponse:
         logger.error("request failed", exc_info=error)
         count("RequestsFailed")
         return Problem(503, "unavailable", "The service could not do this now. Nothing was accepted.").response()
+
+
+def _allowed(routes: Sequence[BaseRoute], request: Request) -> str:
+    """The methods of all routes at this address (RFC 9110, section 10.2.1)."""
+    methods: set[str] = set()
+    for route in routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            methods |= getattr(route, "methods", None) or set()
+    return ", ".join(sorted(methods))

@@ -155,7 +155,7 @@ class HealthView(View):
     stage: str
 
 
-_DESCRIPTIONS = {
+DESCRIPTIONS = {
     401: "The key or ticket is missing or not valid.",
     403: "The key lacks the scope.",
     404: "There is no such order.",
@@ -169,16 +169,8 @@ _DESCRIPTIONS = {
 
 
 def problem_answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI's responses for these error statuses."""
-    schema = {"$ref": "#/components/schemas/ProblemView"}
-    return {
-        status: {
-            "description": _DESCRIPTIONS[status],
-            "model": ProblemView,
-            "content": {"application/problem+json": {"schema": schema}},
-        }
-        for status in statuses
-    }
+    """Which error statuses an operation may answer; ``submit.description`` says what they look like."""
+    return {status: {"description": DESCRIPTIONS[status], "model": ProblemView} for status in statuses}
 
 
-COMMON_ERRORS = problem_answers(401, 403, 503)
+COMMON_ERRORS = problem_answers(401, 403, 422, 503)

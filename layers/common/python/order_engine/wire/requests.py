@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
-from order_engine.domain.amounts import limit_min_out, parse_amount, parse_decimal, token
+from order_engine.domain.amounts import TOKENS, limit_min_out, parse_amount, parse_decimal, token
 from order_engine.domain.errors import InvalidAmount, InvalidInput, SameToken
 from order_engine.domain.order import OrderRequest
 from order_engine.wire.times import from_text
@@ -16,6 +17,8 @@ from order_engine.wire.times import from_text
 DEFAULT_SLIPPAGE_BPS = 50
 MAX_SLIPPAGE_BPS = 5000
 MAX_RESTING_MS = 30 * 24 * 3600 * 1000
+NUMBER_PATTERN = r"^[0-9]{1,30}(\.[0-9]{1,30})?$"
+TOKEN_NAMES: tuple[str, ...] = (*(each.symbol for each in TOKENS), *(each.mint for each in TOKENS))
 _MAX_NUMBER_TEXT = 64
 _U64_OUT = 2**64
 
@@ -55,6 +58,8 @@ def parse_json(body: bytes) -> Any:
 def _exact(value: object) -> str | int | Decimal:
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
         raise ValueError('Write the number as a string, such as "1.5".')
+    if isinstance(value, str) and not re.fullmatch(NUMBER_PATTERN, value):
+        raise ValueError('Write the number in plain digits, such as "1.5".')
     if len(str(value) if not isinstance(value, int) else "0" * (value.bit_length() // 3)) > _MAX_NUMBER_TEXT:
         raise ValueError("The number has more digits than any amount can have.")
     return value
@@ -66,10 +71,11 @@ def _text(value: object) -> object:
     return value
 
 
-def _number(description: str, example: str) -> WithJsonSchema:
+def _number(description: str, example: str, *, optional: bool = True) -> WithJsonSchema:
+    kinds: list[dict[str, Any]] = [{"type": "string", "pattern": NUMBER_PATTERN}, {"type": "number", "minimum": 0}]
     return WithJsonSchema(
         {
-            "anyOf": [{"type": "string", "pattern": r"^[0-9]{1,30}(\.[0-9]{1,30})?$"}, {"type": "number"}],
+            "anyOf": [*kinds, {"type": "null"}] if optional else kinds,
             "description": description,
             "examples": [example],
         }
@@ -82,7 +88,13 @@ OrderTypeField = Literal["market", "limit"]
 TokenField = Annotated[
     str,
     BeforeValidator(_text),
-    Field(min_length=1, max_length=44, description="A token by symbol or by mint.", examples=["SOL"]),
+    Field(
+        min_length=1,
+        max_length=44,
+        description="A token by symbol or by mint.",
+        examples=["SOL"],
+        json_schema_extra={"enum": list(TOKEN_NAMES)},
+    ),
 ]
 
 
@@ -98,7 +110,9 @@ class PlaceOrderBody(BaseModel):
     amountIn: Annotated[  # noqa: N815
         Exact,
         BeforeValidator(_exact),
-        _number("Whole tokens of `tokenIn`, as a decimal string. A JSON number is read exactly.", "1.5"),
+        _number(
+            "Whole tokens of `tokenIn`, as a decimal string. A JSON number is read exactly.", "1.5", optional=False
+        ),
     ]
     slippageBps: Annotated[int, Field(ge=0, le=MAX_SLIPPAGE_BPS, strict=True)] | None = Field(  # noqa: N815
         None, description=f"Tolerance against the quote in basis points; {DEFAULT_SLIPPAGE_BPS} if absent."

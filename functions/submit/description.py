@@ -1,0 +1,201 @@
+"""The API's OpenAPI document: what FastAPI derives from the routes, made complete."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from order_engine.engine.accounts import KEY_PREFIX
+
+type Json = dict[str, Any]
+
+_NAMES = {
+    401: "Unauthorized",
+    403: "InsufficientScope",
+    404: "OrderNotFound",
+    409: "TooLateToCancel",
+    413: "BodyTooLarge",
+    415: "UnsupportedMediaType",
+    422: "InvalidRequest",
+    429: "RateLimited",
+    503: "Unavailable",
+}
+_EXAMPLES: dict[int, tuple[str, str, str, str | None]] = {
+    401: ("Not authorized", "unauthorized", "The API key is missing, unknown, expired or revoked.", None),
+    403: ("Forbidden", "insufficient_scope", "This key lacks the scope “trade”.", None),
+    404: ("Not found", "order_not_found", "There is no such order.", None),
+    409: ("Conflict", "too_late_to_cancel", "The order is submitted and can no longer be cancelled.", None),
+    413: ("Too large", "body_too_large", "The body is larger than 16384 bytes.", None),
+    415: ("Unsupported media type", "unsupported_media_type", "Send the order as application/json.", None),
+    422: ("Invalid request", "invalid_amount", "The number must be greater than zero.", "amountIn"),
+    429: ("Too many requests", "rate_limited", "Too many orders in a short time.", None),
+    503: ("Unavailable", "unavailable", "The service could not do this now. Nothing was accepted.", None),
+}
+_ORDER_ID = "4c1b6f2e-9a53-5b0e-8f65-1f3a7c2d9e10"
+_ACCEPTED = {
+    "orderId": _ORDER_ID,
+    "status": "pending",
+    "createdAt": "2026-11-21T09:30:00.123Z",
+    "wsUrl": "wss://socket.example.com/live?ticket=WyJhbGljZSIs…",
+}
+_BODIES = {
+    "market": {
+        "summary": "Swap at the market's price",
+        "value": {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "1.5", "slippageBps": 50},
+    },
+    "limit": {
+        "summary": "Swap once the price is right",
+        "value": {
+            "type": "limit",
+            "tokenIn": "SOL",
+            "tokenOut": "USDC",
+            "amountIn": "1.5",
+            "limitPrice": "152.30",
+        },
+    },
+}
+_LIMIT_HEADERS = {
+    "RateLimit-Policy": {
+        "description": "The quota `q` in a window of `w` seconds (draft-ietf-httpapi-ratelimit-headers).",
+        "schema": {"type": "string"},
+        "example": '"orders";q=100;w=60',
+    },
+    "RateLimit": {
+        "description": "Orders that remain now, `r`, and the seconds `t` until more do.",
+        "schema": {"type": "string"},
+        "example": '"orders";r=99;t=1',
+    },
+}
+
+
+def describe(app: FastAPI) -> None:
+    """Let the application answer /openapi.json with the complete document."""
+
+    def document() -> Json:
+        if app.openapi_schema is None:
+            app.openapi_schema = _complete(
+                get_openapi(
+                    title=app.title,
+                    version=app.version,
+                    description=app.description,
+                    routes=app.routes,
+                    tags=app.openapi_tags,
+                )
+            )
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]
+
+
+def _complete(document: Json) -> Json:
+    components = document["components"]
+    components["securitySchemes"] = {
+        "apiKey": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": f"An API key, `{KEY_PREFIX}…`, with the scopes `trade`, `read` or both.",
+        }
+    }
+    components["responses"] = {name: _problem(status) for status, name in _NAMES.items()}
+    # FastAPI's own description of validation errors, which never leave here.
+    for name in ("HTTPValidationError", "ValidationError"):
+        components["schemas"].pop(name, None)
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            _operation(operation, secured=path.startswith("/api/"))
+    _execute(document["paths"]["/api/orders/execute"]["post"])
+    listing = document["paths"]["/api/orders"]["get"]["responses"]["200"]
+    listing["links"] = {
+        "NextPage": {
+            "operationId": "listOrders",
+            "parameters": {"cursor": "$response.body#/nextCursor"},
+            "description": "The next page, where there is one.",
+        }
+    }
+    return document
+
+
+def _operation(operation: Json, *, secured: bool) -> None:
+    for parameter in operation.get("parameters", ()):
+        parameter["schema"] = _without_null(parameter["schema"])
+        if parameter["name"] == "orderId":
+            parameter["example"] = _ORDER_ID
+    responses = operation["responses"]
+    takes_input = "parameters" in operation or "requestBody" in operation
+    for status in [int(code) for code in responses if int(code) >= 400]:
+        if status == 422 and not takes_input:
+            del responses[str(status)]
+        else:
+            responses[str(status)] = {"$ref": f"#/components/responses/{_NAMES[status]}"}
+    operation["responses"] = dict(sorted(responses.items()))
+    if secured:
+        operation["security"] = [{"apiKey": []}]
+    else:
+        operation["responses"].pop("401", None)
+        operation["responses"].pop("403", None)
+        operation["security"] = []
+
+
+def _without_null(schema: Json) -> Json:
+    """A parameter of a query or header is absent, never null."""
+    choices = [choice for choice in schema.get("anyOf", ()) if choice != {"type": "null"}]
+    if len(choices) != 1:
+        return schema
+    rest = {name: value for name, value in schema.items() if name != "anyOf"}
+    return {**choices[0], **rest}
+
+
+def _problem(status: int) -> Json:
+    from submit.schemas import DESCRIPTIONS
+
+    title, code, detail, field = _EXAMPLES[status]
+    example: Json = {
+        "type": f"urn:order-engine:problem:{code}",
+        "title": title,
+        "status": status,
+        "code": code,
+        "detail": detail,
+    }
+    if field is not None:
+        example["field"] = field
+    content: Json = {
+        "application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemView"}, "example": example}
+    }
+    problem: Json = {"description": DESCRIPTIONS[status], "content": content}
+    if status == 401:
+        # API Gateway's own words: without the header no request reaches us.
+        content["application/json"] = {
+            "schema": {"type": "object", "properties": {"message": {"type": "string"}}, "required": ["message"]},
+            "example": {"message": "Unauthorized"},
+        }
+        problem["headers"] = {"WWW-Authenticate": {"schema": {"type": "string"}, "example": "Bearer"}}
+    if status == 429:
+        problem["headers"] = {
+            "Retry-After": {
+                "description": "Seconds until the next order is admitted.",
+                "schema": {"type": "integer", "minimum": 1},
+                "required": True,
+            },
+            **_LIMIT_HEADERS,
+        }
+    return problem
+
+
+def _execute(operation: Json) -> None:
+    operation["requestBody"]["content"]["application/json"]["examples"] = _BODIES
+    accepted = operation["responses"]["202"]
+    accepted["description"] = "The order is stored and will be executed, whatever happens."
+    accepted["content"]["application/json"]["example"] = _ACCEPTED
+    accepted["headers"] = {
+        "Location": {"description": "The order's address.", "schema": {"type": "string"}, "required": True},
+        "Idempotent-Replayed": {
+            "description": "`true` if an earlier request with this key had placed the order.",
+            "schema": {"type": "string", "enum": ["true"]},
+        },
+        **_LIMIT_HEADERS,
+    }
+    accepted["links"] = {
+        name: {"operationId": operation_id, "parameters": {"orderId": "$response.body#/orderId"}}
+        for name, operation_id in (("Read", "getOrder"), ("Cancel", "cancelOrder"))
+    }
