@@ -54,7 +54,7 @@ format: $(VENV)/.ready ## format the code
 
 .PHONY: lock
 lock: $(VENV)/.ready ## pin the dependencies again: names, versions and hashes
-	cd requirements && for name in layer dev; do \
+	cd requirements && for name in layer dev ministack; do \
 		../$(UV) pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --universal --python-version 3.13 \
 			--custom-compile-command "make lock" $$name.in --output-file $$name.txt; done
 	cd requirements && ../$(UV) pip compile --quiet --generate-hashes --no-emit-index-url --universal --python-version 3.8 \
@@ -76,13 +76,15 @@ synth: $(CDK) ## synthesise the CloudFormation template into cdk.out and lint it
 	$(CDK) synth --quiet -c stage=$(STAGE) $(CONTEXT)
 	$(BIN)/cfn-lint --config-file infra/cfnlint.yaml -- cdk.out/*.template.json
 
+# What only names or removes a stack does not build the layer first.
 .PHONY: bootstrap
 bootstrap: $(CDK) ## prepare an AWS account and region for the CDK, once
-	$(CDK) bootstrap -c stage=$(STAGE) $(CONTEXT)
+	$(CDK) bootstrap -c stage=$(STAGE) -c bundle=false $(CONTEXT)
 
 .PHONY: deploy
 deploy: $(CDK) ## deploy a stage: make deploy STAGE=dev
-	$(CDK) deploy --require-approval never -c stage=$(STAGE) $(CONTEXT)
+	@mkdir -p build
+	$(CDK) deploy --require-approval never --outputs-file build/outputs-$(STAGE).json -c stage=$(STAGE) $(CONTEXT)
 
 .PHONY: diff
 diff: $(CDK) ## show what a deployment would change
@@ -90,7 +92,11 @@ diff: $(CDK) ## show what a deployment would change
 
 .PHONY: destroy
 destroy: $(CDK) ## remove a stage
-	$(CDK) destroy --force -c stage=$(STAGE) $(CONTEXT)
+	$(CDK) destroy --force -c stage=$(STAGE) -c bundle=false $(CONTEXT)
+
+.PHONY: deploy-test
+deploy-test: $(CDK) ## deploy into an emulator of AWS, use it, update it, remove it
+	$(BIN)/python -m tests.deploy
 
 # --- proofs and pictures -------------------------------------------------------------------------------------------
 

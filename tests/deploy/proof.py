@@ -1,0 +1,256 @@
+"""A deployment from the first command to the last, as the README has it, into an emulator of AWS.
+
+The commands are the Makefile's own, with the pinned CDK command line behind them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+from order_engine.aws.accounts import DynamoAccounts
+from order_engine.engine.accounts import new_key
+from websockets.asyncio.client import connect
+
+from infra.synth import ROOT
+from tests.deploy import emulator, inventory
+from tests.deploy.emulator import Emulator
+
+STAGE = "ci"
+STACK = f"order-engine-{STAGE}"
+ORDER = {"type": "market", "tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "1.5", "slippageBps": 100}
+LIFE = ["pending", "routing", "building", "submitted", "confirmed"]
+# Whatever the market does, the order that is followed confirms.
+SURE = ("-c", "failureRate=0")
+_COMMAND_S, _FOLLOW_S, _HTTP_S = 150, 60, 30
+
+type Report = Callable[[str], None]
+
+
+class ProofError(AssertionError):
+    """The deployment did not do what it must."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """Where a deployment is, as its outputs tell."""
+
+    http_url: str
+    accounts_table: str
+
+
+def prove(report: Report) -> None:
+    """Bootstrap, deploy, use, deploy again, update, remove; one line to ``report`` for each step.
+
+    Raises:
+        ProofError: a step went otherwise than it must.
+        OSError, subprocess.SubprocessError: a program could not be run or took too long.
+    """
+    with _step(report, "an emulator of AWS in an environment of its own") as say:
+        _require(not emulator.has("boto3", "pydantic"), "the functions take their packages from the layer")
+        say("the functions' packages are not in it: they can only come from the layer")
+    with emulator.running() as aws:
+        Proof(aws, report).run()
+
+
+class Proof:
+    def __init__(self, aws: Emulator, report: Report) -> None:
+        self._aws = aws
+        self._report = report
+        self._session = aws.session()
+        self._context = ("-c", f"architecture={_architecture()}", "-c", f"emulatorUrl={aws.url}", *SURE)
+
+    def run(self) -> None:
+        with self._step("make bootstrap") as say:
+            _expect("bootstrapped", self._make("bootstrap"))
+            say("the CDK's own stack is there")
+        before = self._inventory()
+
+        with self._step("make deploy") as say:
+            self._make("deploy")
+            made = inventory.difference(self._inventory(), before)
+            _require(set(made) == set(before), f"a deployment has something of each kind, not only {sorted(made)}")
+            say(f"{self._count()} resources")
+        deployed = self._outputs()
+        key = asyncio.run(self._add_key(deployed))
+
+        with self._step("a WebSocket client follows an order") as say:
+            order_id, statuses = asyncio.run(self._follow(deployed, key))
+            _require(statuses == LIFE, f"an order's life is {LIFE}, not {statuses}")
+            say(" > ".join(statuses))
+        with self._step("a caller without a key") as say:
+            _require(self._status(deployed, "/api/orders", "") == 401, "no key is refused")
+            _require(self._status(deployed, "/api/orders", "oek_unknown") in (401, 403), "an unknown key is refused")
+            say("is refused, and so is an unknown key")
+
+        resources, revisions = self._resources(), self._revisions()
+        with self._step("make deploy again") as say:
+            _expect(f"{STACK} (no changes)", self._make("deploy"))
+            _require((self._resources(), self._revisions()) == (resources, revisions), "nothing changed")
+            say("(no changes)")
+        with self._step("make deploy with another rate limit") as say:
+            self._make("deploy", "-c", "ordersPerMinute=7")
+            say(self._check_update(deployed, key, order_id, resources, revisions))
+
+        with self._step("make destroy") as say:
+            self._make("destroy")
+            left = inventory.difference(self._inventory(), before)
+            kept = left.pop("role", frozenset())
+            # API Gateway's permission to write logs is the account's, not the stack's (infra/websocket_api.py).
+            _require(not left and len(kept) == 1 and "AccountLogs" in next(iter(kept)), f"left: {left or kept}")
+            say("nothing is left but the role that lets API Gateway write logs, which is the account's")
+
+    def _check_update(
+        self,
+        deployed: Deployed,
+        key: str,
+        order_id: str,
+        resources: Mapping[str, str],
+        revisions: Mapping[str, str],
+    ) -> str:
+        _require(self._outputs() == deployed, "an update keeps the addresses")
+        others = {name: physical for name, physical in self._resources().items() if "CurrentVersion" not in name}
+        former = {name: physical for name, physical in resources.items() if "CurrentVersion" not in name}
+        _require(others == former, "an update replaces the published version and nothing else")
+        changed = {name for name, revision in self._revisions().items() if revision != revisions[name]}
+        _require([name for name in changed if "Submit" not in name] == [], f"only one function changes, not {changed}")
+        reply = httpx.post(
+            f"{deployed.http_url}/api/orders/execute", json=ORDER, headers=_headers(key), timeout=_HTTP_S
+        )
+        policy = reply.headers.get("ratelimit-policy", "")
+        _require(reply.status_code == 202 and "q=7;" in policy, f"the new limit holds, not {policy!r}: {reply.text}")
+        former_order = httpx.get(
+            f"{deployed.http_url}/api/orders/{order_id}", headers=_headers(key), timeout=_HTTP_S
+        ).json()
+        _require(former_order.get("status") == "confirmed", f"orders outlive an update: {former_order}")
+        return "one function has a new version; every table, queue, address and order is as before"
+
+    # --- how it is done and looked at ------------------------------------------------------------------------------
+
+    def _step(self, title: str) -> Any:
+        return _step(self._report, title)
+
+    def _make(self, target: str, *context: str) -> str:
+        """Run a target of the Makefile against the emulator; what it wrote."""
+        options = " ".join([*self._context, "--ci", "--no-notices", *context])
+        environment = self._aws.environment() | {"CDK_DISABLE_VERSION_CHECK": "1", "NO_COLOR": "1"}
+        for inherited in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):
+            environment.pop(inherited, None)
+        # The environment that runs this is the one to use, whatever its files' times say.
+        command = ["make", "--old-file", ".venv/.ready", target, f"STAGE={STAGE}", f"CONTEXT={options}"]
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=_COMMAND_S,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise ProofError(f"make {target} ended with {done.returncode}:\n{done.stdout[-6000:]}")
+        return done.stdout
+
+    def _outputs(self) -> Deployed:
+        outputs = json.loads((ROOT / "build" / f"outputs-{STAGE}.json").read_text(encoding="utf-8"))[STACK]
+        _require(outputs["WebSocketUrl"].startswith("ws"), "the WebSocket's address is an output")
+        # Its host name is the API's, which this machine's resolver need not know: the emulator takes a path as well.
+        api = (urlsplit(outputs["HttpUrl"]).hostname or "").partition(".")[0]
+        return Deployed(f"{self._aws.url}/_aws/execute-api/{api}/$default", outputs["AccountsTable"])
+
+    async def _add_key(self, deployed: Deployed) -> str:
+        key, stored = new_key("deployer", int(time.time() * 1000))
+        table = self._session.client("dynamodb", endpoint_url=self._aws.url)
+        await DynamoAccounts(table, deployed.accounts_table).add_key(stored)
+        return key
+
+    async def _follow(self, deployed: Deployed, key: str) -> tuple[str, list[str]]:
+        """Place an order and follow it on the address that comes with it, until the server closes the socket."""
+        async with asyncio.timeout(_FOLLOW_S):
+            async with httpx.AsyncClient(timeout=_HTTP_S) as http:
+                reply = await http.post(f"{deployed.http_url}/api/orders/execute", json=ORDER, headers=_headers(key))
+            _require(reply.status_code == 202, f"an order is accepted, not {reply.status_code}: {reply.text}")
+            accepted = reply.json()
+            seen: dict[int, str] = {}
+            async with connect(accepted["wsUrl"], proxy=None) as socket:
+                await socket.send(json.dumps({"action": "subscribe", "orderId": accepted["orderId"], "after": 0}))
+                async for message in socket:
+                    frame = json.loads(message)
+                    events = frame["events"] if frame["type"] == "snapshot" else [frame]
+                    seen |= {event["seq"]: event["status"] for event in events}
+        return accepted["orderId"], [seen[seq] for seq in sorted(seen)]
+
+    @staticmethod
+    def _status(deployed: Deployed, path: str, key: str) -> int:
+        return httpx.get(f"{deployed.http_url}{path}", headers=_headers(key), timeout=_HTTP_S).status_code
+
+    def _inventory(self) -> inventory.Inventory:
+        return inventory.take(self._session, self._aws.url)
+
+    def _resources(self) -> dict[str, str]:
+        """Physical ids by logical id."""
+        client = self._session.client("cloudformation", endpoint_url=self._aws.url)
+        found = client.describe_stack_resources(StackName=STACK)["StackResources"]
+        return {item["LogicalResourceId"]: item["PhysicalResourceId"] for item in found}
+
+    def _count(self) -> int:
+        return len(self._resources())
+
+    def _revisions(self) -> dict[str, str]:
+        """What changes with a function's code or configuration, by its name."""
+        client = self._session.client("lambda", endpoint_url=self._aws.url)
+        functions = client.list_functions()["Functions"]
+        return {
+            item["FunctionName"]: json.dumps([item["CodeSha256"], item["Layers"], item["Environment"]], sort_keys=True)
+            for item in functions
+        }
+
+
+@contextmanager
+def _step(report: Report, title: str) -> Iterator[Callable[[str], None]]:
+    """Report a step with the time that it took and what was seen, once it is over."""
+    began = time.monotonic()
+    seen: list[str] = []
+    yield seen.append
+    report(f"{time.monotonic() - began:6.1f} s  {title}: {', '.join(seen)}")
+
+
+def _require(holds: bool, what: str) -> None:
+    if not holds:
+        raise ProofError(what)
+
+
+def _expect(text: str, output: str) -> None:
+    _require(text in output, f"expected {text!r} in:\n{output[-4000:]}")
+
+
+def _headers(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+def _architecture() -> str:
+    """This machine's: the functions run on it."""
+    return "arm64" if os.uname().machine in ("aarch64", "arm64") else "x86_64"
+
+
+def main() -> int:
+    began = time.monotonic()
+    try:
+        prove(lambda line: print(line, flush=True))
+    except ProofError as error:
+        print(f"The deployment failed: {error}", file=sys.stderr)
+        return 1
+    print(f"{time.monotonic() - began:6.1f} s  in all")
+    return 0
