@@ -161,8 +161,8 @@ def _intercept(request: AWSPreparedRequest, **_: object) -> AWSResponse | None:
 BUILTIN_HANDLERS.insert(0, ("before-send", _intercept))
 
 
-def _context(function: Function) -> Context:
-    return context_of(Invocation(function, None, str(uuid.uuid4()), time.time() + function.timeout_s))
+def _context(function: Function, timeout_s: float) -> Context:
+    return context_of(Invocation(function, None, str(uuid.uuid4()), time.time() + timeout_s))
 
 
 class Account:
@@ -278,13 +278,13 @@ class Account:
     def function(self, handler: str) -> Function:
         return next(function for function in self.functions.values() if function.handler == f"{handler}.lambda_handler")
 
-    def invoke(self, handler: str, event: Json) -> Invoked:
-        """Run a handler as Lambda does. ``handler`` is its module."""
+    def invoke(self, handler: str, event: Json, *, timeout_s: float | None = None) -> Invoked:
+        """Run a handler as Lambda does. ``handler`` is its module; ``timeout_s`` wins over the function's own."""
         function = self.function(handler)
         run = handler_of(function.handler)
         token = _function.set(handler)
         known = len(self.calls)
-        context = _context(function)
+        context = _context(function, timeout_s or function.timeout_s)
         event = json.loads(json.dumps(event))
         inside, started, cpu = self._inside_s, time.monotonic(), time.process_time()
         try:
@@ -391,16 +391,16 @@ def running(body: Mapping[str, Json], **settings: str) -> Iterator[Account]:
             provision(template, boto3.Session(region_name=REGION))
             account.functions = {function.name: function for function in functions(template)}
             with process_environment({**common_environment(account.functions), **settings}):
-                _forget()
+                forget()
                 yield account
         finally:
             _current = None
             boto3.DEFAULT_SESSION = None
             services.close()
-            _forget()
+            forget()
 
 
-def _forget() -> None:
+def forget() -> None:
     """Drop cached clients and use cases, as a new execution environment would."""
     for module in (bootstrap, clients):
         for value in vars(module).values():

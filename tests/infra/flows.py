@@ -1,0 +1,224 @@
+"""Everything that the functions do on AWS, once: in an account in memory, from the events that AWS would send."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import boto3
+import pytest
+from order_engine import bootstrap
+from order_engine.clock import SystemClock
+from order_engine.domain import lifecycle
+from order_engine.domain.order import Lease, Order, OrderRef
+from order_engine.runtime import event_loop
+from order_engine.wire.times import to_text
+
+from bench import events
+from bench.account import Account, Call, forget, running
+from bench.orders import MARKET_ORDER, logs, new_user, place
+from infra.synth import ROOT, template
+from local.template import Template
+
+type Json = Any
+
+USER = "alice"
+_LIMIT: Json = {"type": "limit", "tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "1", "slippageBps": 100}
+_QUICK = {"QUOTE_DELAY_MS": "0", "LANDING_MIN_MS": "0", "LANDING_MAX_MS": "0", "LANDING_POLL_MS": "1"}
+
+
+@dataclass(slots=True)
+class Recorded:
+    """What was seen. ``secrets`` must be in no log."""
+
+    template: Template
+    calls: list[Call] = field(default_factory=list)
+    log: str = ""
+    secrets: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Flows:
+    account: Account
+    patch: pytest.MonkeyPatch
+    recorded: Recorded
+    key: str = ""
+    identity: Json = None
+
+    def run(self) -> None:
+        for flow in (
+            self.identify,
+            self.orders_over_http,
+            self.execute,
+            self.follow,
+            self.try_again,
+            self.give_up,
+            self.sweep,
+            self.set_aside,
+        ):
+            # Each in new execution environments, where nothing is cached.
+            forget()
+            flow()
+
+    def invoke(self, handler: str, event: Json, **more: float) -> Json:
+        return self.account.invoke(handler, event, **more).result
+
+    def http(self, method: str, path: str, status: int, **more: Any) -> Json:
+        answer = self.invoke("submit.handler", events.http(method, path, self.identity, **more))
+        assert answer["statusCode"] == status, answer["body"]
+        return json.loads(answer["body"])
+
+    def order(self, body: Json = MARKET_ORDER) -> Json:
+        answer = json.loads(place(self.account, self.identity, body).result["body"])
+        self.recorded.secrets[f"ticket of {answer['orderId']}"] = _ticket(answer["wsUrl"])
+        return answer
+
+    def process(self, records: list[Json]) -> int:
+        answer = self.invoke("process.handler", {"Records": records})
+        failed = {item["itemIdentifier"] for item in answer["batchItemFailures"]}
+        self.account.delete("Orders", [record for record in records if record["messageId"] not in failed])
+        return len(failed)
+
+    def send(self, queue: str, body: str) -> list[Json]:
+        boto3.client("sqs").send_message(QueueUrl=self.account.queue_url(queue), MessageBody=body)
+        return self.account.messages(queue)
+
+    # --- the flows
+
+    def identify(self) -> None:
+        self.key = new_user(self.account, USER)
+        self.recorded.secrets["API key"] = self.key
+        answer = self.invoke("submit.authorizer", events.http_authorizer(f"Bearer {self.key}"))
+        assert answer["isAuthorized"]
+        self.identity = answer["context"]
+        refused = self.invoke("submit.authorizer", events.http_authorizer("Bearer oek_unknown-to-us"))
+        self.recorded.secrets["unknown API key"] = "oek_unknown-to-us"
+        assert not refused["context"].get("userId")
+
+    def orders_over_http(self) -> None:
+        order_id = self.order()["orderId"]
+        ticket = self.http("POST", "/api/stream-tickets", 201)["wsUrl"]
+        self.recorded.secrets["ticket for all"] = _ticket(ticket)
+        self.http("GET", f"/api/orders/{order_id}", 200)
+        self.http("GET", "/api/orders", 200)
+        self.http("DELETE", f"/api/orders/{order_id}", 200)
+        self.http("GET", "/api/stats", 200)
+        self.http("GET", "/api/quote", 200, query=urlencode({"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "1"}))
+        replay = {"Idempotency-Key": "once"}
+        for _ in range(2):
+            self.http("POST", "/api/orders/execute", 202, body=MARKET_ORDER, headers=replay)
+        secret = boto3.client("secretsmanager").list_secrets()["SecretList"][0]["ARN"]
+        self.recorded.secrets["ticket key"] = boto3.client("secretsmanager").get_secret_value(SecretId=secret)[
+            "SecretString"
+        ]
+
+    def execute(self) -> None:
+        assert self.process(self.account.messages("Orders")) == 0
+
+    def follow(self) -> None:
+        placed = self.order()
+        ticket = events.socket_authorizer(_ticket(placed["wsUrl"]))
+        forget()
+        one = self.invoke("submit.authorizer", ticket)["context"]
+        every = {**self.identity, "orderId": ""}
+        subscribe = {"action": "subscribe"}
+        for connection, who, message in (
+            ("one", one, {**subscribe, "orderId": placed["orderId"]}),
+            ("all", every, subscribe),
+            ("gone", every, subscribe),
+        ):
+            self.invoke("notify.socket", events.socket("$connect", connection, who))
+            self.invoke("notify.socket", events.socket("$default", connection, who, message))
+        # One that has gone when its event is pushed, and one that has when it is answered.
+        self.account.gone |= {"gone", "vanished"}
+        self.invoke("notify.socket", events.socket("$default", "vanished", every, {"action": "ping"}))
+        self.process(self.account.messages("Orders"))
+        self.invoke("notify.handler", {"Records": self.account.changes()})
+        assert "one" in self.account.closed
+        self.invoke("notify.socket", events.socket("$disconnect", "all", every))
+
+    def try_again(self) -> None:
+        """A transaction that fails, and a message that comes back for it."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("FAILURE_RATE", "1")
+            forget()
+            self.order()
+            assert self.process(self.account.messages("Orders")) == 1
+            self._keep_raw()
+        forget()
+
+    def _keep_raw(self) -> None:
+        """The signed transactions are in the table's images and nowhere else."""
+        for record in self.account.changes():
+            intent = record["dynamodb"].get("NewImage", {}).get("intent")
+            if intent is not None:
+                _, raw, _ = json.loads(intent["S"])
+                self.recorded.secrets[f"signed transaction {len(self.recorded.secrets)}"] = raw
+
+    def give_up(self) -> None:
+        orphan, held = self.order(), self.order()
+        self.account.delete("Orders", self.account.messages("Orders"))
+        self._hold(held["orderId"])
+        for placed in (orphan, held):
+            records = self.send("DeadLetters", json.dumps({"userId": USER, "orderId": placed["orderId"]}))
+            self.invoke("process.dead_letters", {"Records": records})
+        assert self._read(orphan["orderId"]).status == "failed"
+        self.invoke("process.dead_letters", {"Records": self.send("DeadLetters", "not one of ours")})
+        assert self.account.messages("Quarantine")
+
+    def _hold(self, order_id: str) -> None:
+        order = self._read(order_id)
+        now = bootstrap.CLOCK.now_ms()
+        claimed = lifecycle.claim(order, Lease("another", now + 20_000), now)
+        event_loop().run_until_complete(bootstrap.orders().replace(order, claimed))
+
+    def _read(self, order_id: str) -> Order:
+        order = event_loop().run_until_complete(bootstrap.orders().get(OrderRef(USER, order_id)))
+        assert order is not None
+        return order
+
+    def sweep(self) -> None:
+        """An order that was never sent, one whose time has passed, and one whose price has come."""
+        stranded = self.order()
+        self.account.delete("Orders", self.account.messages("Orders"))
+        soon = to_text(int(time.time() * 1000) + 60_000)
+        late = self.order({**_LIMIT, "limitPrice": "1000000", "expiresAt": soon})
+        crossed = self.order({**_LIMIT, "limitPrice": "0.000001"})
+        real = SystemClock.now_ms
+        self.patch.setattr(SystemClock, "now_ms", lambda clock: real(clock) + 10 * 60_000)
+        forget()
+        self.invoke("process.sweep", {}, timeout_s=2.5)
+        self.patch.undo()
+        assert self._read(late["orderId"]).status == "expired"
+        assert self._read(crossed["orderId"]).status == "pending"
+        sent = [json.loads(record["body"])["orderId"] for record in self.account.messages("Orders")]
+        assert {stranded["orderId"], crossed["orderId"]} <= set(sent)
+
+    def set_aside(self) -> None:
+        """What cannot be read."""
+        assert self.process(self.send("Orders", "not one of ours")) == 0
+        self.account.changes()
+        self.order()
+        [spoilt] = self.account.changes()
+        spoilt["dynamodb"]["NewImage"]["events"] = {"L": [{"S": "{"}]}
+        self.invoke("notify.handler", {"Records": [spoilt]})
+        assert self.account.messages("StreamFailures")
+
+
+def _ticket(url: str) -> str:
+    return parse_qs(urlsplit(url).query)["ticket"][0]
+
+
+def record(patch: pytest.MonkeyPatch) -> Recorded:
+    """Run all flows; what the functions called, wrote to their logs and know that no log may."""
+    body = template(ROOT / "build")
+    with running(body, **_QUICK, FAILURE_RATE="0", ORDERS_BURST="1000") as account:
+        recorded = Recorded(account.template)
+        with logs() as written:
+            _Flows(account, patch, recorded).run()
+        recorded.calls = list(account.calls)
+        recorded.log = written.getvalue()
+    return recorded
