@@ -166,12 +166,12 @@ async def test_a_socket_hears_only_what_is_posted_to_it(stack: Stack) -> None:
 
 async def test_an_idle_socket_is_closed() -> None:
     resources = sample.template(sample.websocket())
-    async with Stack(resources, ws_idle_s=0.5) as stack, socket(stack) as client:
+    async with Stack(resources, ws_idle_s=1.5) as stack, socket(stack) as client:
         for _ in range(3):
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0.6)
             await ask(client)
         with pytest.raises(ConnectionClosed):
-            await asyncio.wait_for(client.recv(), 2)
+            await asyncio.wait_for(client.recv(), 4)
         assert client.close_code == 1001
 
 
