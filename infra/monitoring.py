@@ -18,6 +18,8 @@ from infra.python_function import PythonFunction
 from infra.queues import PROCESS_TIMEOUT, Queues
 from infra.workers import Workers
 
+_NAMESPACE, _SERVICE = "OrderEngine", "order-engine"
+_VENUES = ("raydium", "meteora", "raydium+meteora")
 _MINUTE, _FIVE_MINUTES = Duration.minutes(1), Duration.minutes(5)
 
 
@@ -56,12 +58,49 @@ class Monitoring(Construct):
             ),
             self._alarm("HttpServerErrors", http.server_errors(), 5, "the HTTP API answers 5xx"),
         ]
+        alarms += self._order_alarms(config)
         if config.alarm_email is not None:
             self._tell(config.alarm_email, alarms)
         self._dashboard(config, http, queues, workers, functions, alarms)
 
+    def _order_alarms(self, config: Config) -> list[cloudwatch.Alarm]:
+        """What the functions themselves tell of orders."""
+        failed = cloudwatch.MathExpression(
+            # A handful of orders says little: one failure of two is not a rate.
+            expression="IF(failed + confirmed >= 10, 100 * failed / (failed + confirmed), 0)",
+            label="orders failed (%)",
+            period=_FIVE_MINUTES,
+            using_metrics={
+                "failed": _order_metric(config, "Failed", period=_FIVE_MINUTES),
+                "confirmed": _order_metric(config, "Confirmed", period=_FIVE_MINUTES),
+            },
+        )
+        return [
+            self._alarm(
+                "MoreThanOneExecution",
+                _order_metric(config, "ExecutionsPerOrder", "Maximum"),
+                2,
+                "an order may have been swapped more than once",
+            ),
+            self._alarm(
+                "StuckOrders",
+                _order_metric(config, "OrdersResent", period=_FIVE_MINUTES),
+                1,
+                "active orders make no progress and are sent again and again",
+                minutes=3,
+            ),
+            self._alarm("FailureRate", failed, 20, "one order in five fails", minutes=3),
+            self._alarm(
+                "OrderLatency",
+                _order_metric(config, "LatencyMs", "p99", period=_FIVE_MINUTES),
+                30_000,
+                "one market order in a hundred takes 30 seconds",
+                minutes=3,
+            ),
+        ]
+
     def _alarm(
-        self, construct_id: str, metric: cloudwatch.Metric, threshold: float, meaning: str, *, minutes: int = 1
+        self, construct_id: str, metric: cloudwatch.IMetric, threshold: float, meaning: str, *, minutes: int = 1
     ) -> cloudwatch.Alarm:
         """Alarm when the metric reaches the threshold in so many periods in a row."""
         return cloudwatch.Alarm(
@@ -114,6 +153,42 @@ class Monitoring(Construct):
             ),
         )
         dashboard.add_widgets(
+            graph(
+                "Orders",
+                [
+                    _order_metric(config, name)
+                    for name in ("Accepted", "Confirmed", "Failed", "Retries", "OrdersResent", "DuplicateDeliveries")
+                ],
+            ),
+            graph(
+                "Executions of one order (more than 1 must never be)",
+                [_order_metric(config, "ExecutionsPerOrder", "Maximum")],
+            ),
+        )
+        dashboard.add_widgets(
+            graph(
+                "Market orders from accepted to their end (ms)",
+                [_order_metric(config, "LatencyMs", statistic, label=statistic) for statistic in ("p50", "p99")],
+            ),
+            graph(
+                "Time in each status, p50 (ms)",
+                [
+                    _order_metric(config, f"StageMs_{status}", "p50", label=status)
+                    for status in ("pending", "routing", "building", "submitted")
+                ],
+            ),
+        )
+        dashboard.add_widgets(
+            graph("Routes won", [_order_metric(config, f"Won_{venue}", label=venue) for venue in _VENUES]),
+            graph(
+                "Improvement over the best single venue (bps)",
+                [
+                    _order_metric(config, "ImprovementBps", statistic, label=statistic)
+                    for statistic in ("Average", "p90")
+                ],
+            ),
+        )
+        dashboard.add_widgets(
             graph("Messages waiting", [_depth(queue, label=queue.node.id) for queue in _all(queues)]),
             graph(
                 "Oldest order's message (s), stream's delay (ms)", [_age(queues.orders), _iterator_age(workers.notify)]
@@ -139,6 +214,20 @@ class Monitoring(Construct):
                 ],
             ),
         )
+
+
+def _order_metric(
+    config: Config, name: str, statistic: str = "Sum", *, period: Duration = _MINUTE, label: str | None = None
+) -> cloudwatch.Metric:
+    """A metric that the functions write; ``order_engine.observability`` lists them, and a test compares."""
+    return cloudwatch.Metric(
+        namespace=_NAMESPACE,
+        metric_name=name,
+        dimensions_map={"service": _SERVICE, "stage": config.stage},
+        statistic=statistic,
+        period=period,
+        label=label or name,
+    )
 
 
 def _all(queues: Queues) -> Sequence[sqs.Queue]:

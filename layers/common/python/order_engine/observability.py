@@ -1,16 +1,41 @@
-"""Logs and metrics. Every line about an order carries its id."""
+"""Logs and metrics. Every line about an order carries its id.
+
+Metrics are written to the log in CloudWatch's embedded format, with the dimensions ``service`` and ``stage``:
+
+========================= =========================================================================================
+Accepted                  orders stored
+Confirmed, Failed         orders that ended so; ``Failed_<code>`` by the reason's stable code
+Retries                   attempts that failed and are tried again
+Executions                transactions stored and broadcast
+ExecutionsPerOrder        of each confirmed order: transactions that may have landed. One, or something is very wrong
+LatencyMs                 market orders: from accepted to the end
+StageMs_<status>          how long an order was in a status before the next
+Won_<venue>               routes by venue; several joined by "+" for a split
+ImprovementBps            net output over the best single venue
+DuplicateDeliveries       messages received more than once; deliberate returns (a retry's wait) are among them
+ClaimsLost                writes that lost to another worker
+OrdersResent              orders that made no progress and were sent again
+SendsFailed, PushesFailed messages not sent (the sweeper sends them), stream batches that come again
+SlowSockets, ChainSilent  sockets closed for being slow; questions that the chain did not answer
+SweepFailures             orders or pairs that a beat of the sweeper could not handle
+Quarantined               messages that cannot be read or name no order
+StreamRecordsSetAside     records of the stream that cannot be read
+========================= =========================================================================================
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from order_engine.domain import lifecycle
 from order_engine.domain.order import Failure, Order, Retry, Routed, Status
+from order_engine.settings import Settings
 
 SERVICE = "order-engine"
 NAMESPACE = "OrderEngine"
@@ -24,16 +49,23 @@ _COUNTED = {
     "conflict": "ClaimsLost",
     "send_failed": "SendsFailed",
     "push_failed": "PushesFailed",
+    "socket_slow": "SlowSockets",
     "chain_silent": "ChainSilent",
-    "duplicate": "DuplicateDeliveries",
-    "quarantined": "Quarantined",
+    **dict.fromkeys(("expire_failed", "read_failed", "mark_failed", "watch_failed", "fire_failed"), "SweepFailures"),
 }
+
+
+@cache
+def _stage() -> str:
+    return Settings.load().stage
 
 
 @contextmanager
 def invocation(function_name: str, request_id: str) -> Iterator[None]:
     """Mark all log lines of an invocation, and publish its metrics at its end."""
     metrics = EphemeralMetrics(namespace=NAMESPACE, service=SERVICE)
+    # Several deployments share an account's metrics.
+    metrics.add_dimension("stage", _stage())
     token = _metrics.set(metrics)
     logger.thread_safe_append_keys(function_name=function_name, function_request_id=request_id)
     try:
@@ -50,6 +82,21 @@ def count(name: str, value: float = 1, unit: MetricUnit = MetricUnit.Count) -> N
     metrics = _metrics.get()
     if metrics is not None:
         metrics.add_metric(name, unit, value)
+
+
+def executions(order: Order) -> int:
+    """How many transactions of an order may have landed, as its history proves.
+
+    Each one that was broadcast counts, unless what came next is its proof of not having landed: a return to
+    pending, or the end as failed. More than one for a confirmed order means that it was swapped twice.
+    """
+    open_ones = 0
+    for before, event in zip((None, *order.events), order.events, strict=False):
+        if event.status is Status.SUBMITTED:
+            open_ones += 1
+        elif before is not None and before.status is Status.SUBMITTED and event.status is not Status.CONFIRMED:
+            open_ones -= 1
+    return open_ones
 
 
 class LogObserver:
@@ -74,14 +121,21 @@ class LogObserver:
             count("Retries")
         if isinstance(detail, Failure):
             extra["failure_code"] = detail.code
+            count("Failed")
             count(f"Failed_{detail.code}")
         if order.signature is not None:
             extra["signature"] = order.signature
         if event.seq == 1:
             count("Accepted")
+        else:
+            left = order.events[-2]
+            # A resting order waits for its price, not for us.
+            if left.status is not Status.OPEN:
+                count(f"StageMs_{left.status.value}", event.at - left.at, MetricUnit.Milliseconds)
         if event.status is Status.CONFIRMED:
             count("Confirmed")
-        if event.status in lifecycle.TERMINAL:
+            count("ExecutionsPerOrder", executions(order))
+        if event.status in lifecycle.TERMINAL and order.request.type == "market":
             count("LatencyMs", order.updated_at - order.created_at, MetricUnit.Milliseconds)
         if event.status is Status.SUBMITTED:
             count("Executions")
