@@ -21,16 +21,23 @@ class Totals:
 
 
 class FakeStatistics:
-    """``StatisticsStore`` in memory: counts what comes after the last sequence that it counted."""
+    """``StatisticsStore`` in memory: counts what comes after the last sequence that it counted.
+
+    Attributes:
+        failing: users for whom nothing can be counted.
+    """
 
     def __init__(self, wire: Wire | None = None) -> None:
         self._wire = wire or Direct()
         self.totals: dict[str, Totals] = {}
+        self.failing: set[str] = set()
 
     async def count(self, user_id: str, tallies: Sequence[Tally]) -> None:
         await self._wire.call("statistics.count", lambda: self._count(user_id, tallies), again=True)
 
     def _count(self, user_id: str, tallies: Sequence[Tally]) -> None:
+        if user_id in self.failing:
+            raise ConnectionError("the table does not answer for this user")
         totals = self.totals.setdefault(user_id, Totals())
         for tally in sorted(tallies, key=lambda tally: tally.sequence):
             if not self.is_new(totals, tally):

@@ -113,7 +113,7 @@ class SimChain:
         if world.happens("late"):
             # Around the last block in which it is valid, from where everything is a race.
             end = (known.last_valid + 1) * BLOCK_MS + EPOCH_MS
-            delay = max(0, end - world.now - rng.randint(-400, 1500))
+            delay = max(0, end - world.now - rng.choice((rng.randint(1, BLOCK_MS), rng.randint(-400, 1500))))
         lands_at = world.now + delay
         if (lands_at - EPOCH_MS) // BLOCK_MS > known.last_valid:
             return
@@ -145,7 +145,10 @@ class SimChain:
         return TransactionStatus(landing.slot, landing.amount_out, landing.error)
 
     async def block_height(self) -> int:
-        return await self.world.call("chain.block_height", lambda: self._seen_height() - self.world.rng.randint(0, 2))
+        def answer() -> int:
+            return self._seen_height() - max(0, self.world.rng.randint(-3, 2))
+
+        return await self.world.call("chain.block_height", answer)
 
     def _seen_height(self) -> int:
         return (self.world.now - self.confirm_ms - EPOCH_MS) // BLOCK_MS

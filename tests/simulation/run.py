@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -86,6 +87,8 @@ class Plan:
         duplicates, letters: when a spare message for an order appears in the order queue, or among the dead letters.
         poison: times at which an unreadable record reaches the stream.
         corrupt: an item of the orders table can no longer be read.
+        outages: calls that fail for a while: name, how (see ``World.broken``), from and until.
+        probes: functions that look at the simulation at a time.
     """
 
     orders: list[Planned]
@@ -102,6 +105,8 @@ class Plan:
     letters: list[tuple[int, int]] = field(default_factory=list)
     poison: list[int] = field(default_factory=list)
     corrupt: bool = False
+    outages: list[tuple[str, str, int, int]] = field(default_factory=list)
+    probes: list[tuple[int, Callable[[Simulation], None]]] = field(default_factory=list)
     script: dict[int, str] = field(default_factory=dict)
 
 
@@ -143,7 +148,7 @@ def plan_of(seed: int) -> Plan:
         period_ms=rng.choice((20_000, 60_000, 120_000, 400_000)),
         swing_ppm=rng.choice((1_000, 10_000, 30_000)),
         validity=rng.choice((20, 40, 75, 150)),
-        confirm_ms=rng.randint(0, 1200),
+        confirm_ms=rng.choice((0, rng.randint(0, 400), rng.randint(0, 1200))),
         sweep_offset_ms=rng.randint(0, 59_000),
         garbage=sometimes(0.15),
         duplicates=[(at, rng.randrange(len(orders))) for at in sometimes(0.3)],
@@ -161,14 +166,15 @@ def _planned(rng: random.Random, bad_ms: int) -> Planned:
     if rng.random() < 0.35:
         # Around the market's mean: some are met at once, some later, some never.
         price = Decimal(150) * (Decimal(1_000_000 + rng.randint(-25_000, 25_000)) / 1_000_000)
-        request = limit_order(amount, price.quantize(Decimal("0.0001")), EPOCH_MS + at_ms + rng.randint(2_000, 90_000))
+        lasts = rng.choice((rng.randint(500, 8_000), rng.randint(2_000, 90_000)))
+        request = limit_order(amount, price.quantize(Decimal("0.0001")), EPOCH_MS + at_ms + lasts)
         request = replace(request, slippage_bps=slippage)
     else:
         request = market_order(amount, slippage, buy=rng.random() < 0.3)
     if rng.random() < 0.03:
         request = replace(request, wallet_address=DEADLY)
     key = f"key{rng.randint(1, 1000)}" if rng.random() < 0.4 else None
-    cancel = at_ms + int(rng.expovariate(1 / 1500)) if rng.random() < 0.35 else None
+    cancel = at_ms + int(rng.expovariate(1 / rng.choice((60, 1500, 20_000)))) if rng.random() < 0.35 else None
     return Planned(at_ms, user, request, key, cancel)
 
 
@@ -179,6 +185,7 @@ class Result:
     Attributes:
         violation: the first promise that was broken, or None.
         points: the calls of the run, if they were recorded.
+        longest_wait_ms: the longest that an order waited after it had lost its worker.
     """
 
     seed: int
@@ -187,6 +194,7 @@ class Result:
     calls: int
     invocations: int
     simulated_ms: int
+    longest_wait_ms: int
     statuses: dict[str, int]
     points: list[str]
     trace: list[Line]
@@ -258,6 +266,7 @@ class Simulation:
             self.truth.landed,
             plan.script,
         )
+        world.on_death = self.truth.died
         self.truth.orders, self.truth.chain = self.orders, self.chain
         self.clients: list[Client] = []
         self.poisoned: list[str] = []
@@ -344,6 +353,7 @@ class Simulation:
             calls=world.calls,
             invocations=world.invocations,
             simulated_ms=world.now - EPOCH_MS,
+            longest_wait_ms=self.truth.longest_wait,
             statuses=statuses,
             points=world.points,
             trace=world.trace,
@@ -424,10 +434,20 @@ class Simulation:
             yield self._duplicate(self.dead_letters, at_ms, plan.orders[number].user_id, identifiers[number])
         for at_ms in plan.poison:
             yield self._at(at_ms, self._poison)
+        for name, how, from_ms, until_ms in plan.outages:
+            yield self._break(name, how, from_ms, until_ms)
+        for at_ms, probe in plan.probes:
+            yield self._at(at_ms, partial(probe, self))
 
     async def _at(self, at_ms: int, act: Callable[[], None]) -> None:
         await asyncio.sleep(at_ms / 1000)
         act()
+
+    async def _break(self, name: str, how: str, from_ms: int, until_ms: int) -> None:
+        await asyncio.sleep(from_ms / 1000)
+        self.world.broken[name] = how
+        await asyncio.sleep((until_ms - from_ms) / 1000)
+        del self.world.broken[name]
 
     async def _duplicate(self, queue: FakeQueue, at_ms: int, user_id: str, identifier: asyncio.Future[str]) -> None:
         await asyncio.sleep(at_ms / 1000)
@@ -449,6 +469,8 @@ class Simulation:
         order_id = order_id_for(planned.user_id, planned.key) if planned.key else None
         if order_id is not None:
             identifier.set_result(order_id)
+            if self.world.rng.random() < 0.3:
+                await self._post_rivals(planned)
         for _ in range(8):
             done, placed = await self.world.invoke(
                 "submit",
@@ -472,9 +494,23 @@ class Simulation:
             await asyncio.sleep(max(0, planned.cancel_at_ms - planned.at_ms) / 1000)
             await self._cancel(OrderRef(planned.user_id, order_id))
 
+    async def _post_rivals(self, planned: Planned) -> None:
+        """Two bodies with the same key at the same moment: at most one of them may be accepted."""
+        bodies = (planned.request, replace(planned.request, amount_in=planned.request.amount_in + 1))
+
+        async def post(request: OrderRequest) -> bool:
+            done, placed = await self.world.invoke(
+                "submit", lambda _: self.place(planned.user_id, request, planned.key), timeout_ms=_SUBMIT_MS
+            )
+            return done and placed is not None
+
+        accepted = await asyncio.gather(*map(post, bodies))
+        if all(accepted):
+            self.world.violate(f"two bodies with the key {planned.key} were both accepted")
+
     async def _post_conflict(self, planned: Planned) -> None:
         """The same key with another body must be refused, whatever else happens."""
-        other = replace(planned.request, amount_in=planned.request.amount_in + 1)
+        other = replace(planned.request, amount_in=planned.request.amount_in + 2)
 
         async def post(invocation: Invocation) -> bool:
             try:

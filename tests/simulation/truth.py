@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from order_engine.domain.order import Fill, Order, OrderRef, Status, Submission
 
 from tests.simulation.chain import SimChain, Transaction
-from tests.simulation.world import World
+from tests.simulation.world import Invocation, World
 
 if TYPE_CHECKING:
     from tests.fakes.orders import FakeOrders
@@ -30,12 +30,18 @@ ALLOWED: frozenset[tuple[Status, Status]] = frozenset(
 )
 ENDED = frozenset({CONFIRMED, FAILED, CANCELLED, EXPIRED})
 MAX_ATTEMPTS = 4
+MAX_WORKERS = 4
 LEASE_MS = 20_000
 
 
 @dataclass(slots=True)
 class Truth:
-    """The checker. ``orders`` and ``chain`` are set once they exist."""
+    """The checker. ``orders`` and ``chain`` are set once they exist.
+
+    Attributes:
+        waiting: orders that lost a worker, and since when they could have moved.
+        longest_wait: the longest that such an order has waited so far, milliseconds.
+    """
 
     world: World
     orders: FakeOrders = field(init=False)
@@ -45,6 +51,9 @@ class Truth:
     holders: dict[str, asyncio.Task[Any] | None] = field(default_factory=dict)
     sent: set[str] = field(default_factory=set)
     moved_at: dict[OrderRef, int] = field(default_factory=dict)
+    holding: dict[OrderRef, Invocation | None] = field(default_factory=dict)
+    waiting: dict[OrderRef, int] = field(default_factory=dict)
+    longest_wait: int = 0
     last_writer: dict[OrderRef, asyncio.Task[Any] | None] = field(default_factory=dict)
 
     @property
@@ -67,6 +76,8 @@ class Truth:
         added = new.events[len(old.events) :]
         self._must(new.events[: len(old.events)] == old.events, f"{name}: its past was rewritten")
         self._must(len(added) <= 1, f"{name}: {len(added)} events at once")
+        if added or old.lease != new.lease:
+            self.longest_wait = max(self.longest_wait, now - self.waiting.pop(new.ref, now))
         for event in added:
             last = old.events[-1]
             self._must(event.seq == last.seq + 1, f"{name}: seq {event.seq} follows {last.seq}")
@@ -99,6 +110,7 @@ class Truth:
             self._must(known is writer, f"{name}: two workers call themselves {new.lease.owner}")
             self._must(new.lease.until <= now + self.skew + LEASE_MS, f"{name}: the lease ends at {new.lease.until}")
             self.holders[new.lease.owner] = writer
+            self.holding[new.ref] = self.world.writing
             self.moved_at[new.ref] = now
             return
         self._must(new.version == old.version, f"{name}: the version changed without a claim")
@@ -116,6 +128,12 @@ class Truth:
         name, limit = old.ref.order_id, old.request.expires_at
         early = old.status is P and old.retry_at is not None and at + self.skew < old.retry_at
         self._must(not early, f"{name} was tried again before {old.retry_at}")
+        claims = 1
+        for event in reversed(old.events):
+            if event.status not in (R, B):
+                break
+            claims += event.status is R
+        self._must(claims <= MAX_WORKERS, f"{name} was given to {claims} workers within one attempt")
         self._must(limit is None or at < limit + self.skew, f"{name} was started after its time limit {limit}")
 
     def _check_wait(self, old: Order, new: Order) -> None:
@@ -170,6 +188,16 @@ class Truth:
         else:
             gone = landing.error is not None if landing else not self.chain.can_still_land(known.signature)
             self._must(gone, f"{name} became {new.status} although {known.signature} has landed, or still may")
+
+    def died(self, invocation: Invocation) -> None:
+        """An invocation was killed: from here on, what it held or was about to take has lost its worker."""
+        for ref, order in self.orders.stored.items():
+            if ref in self.waiting:
+                continue
+            if order.status is P:
+                self.waiting[ref] = max(self.world.now, order.retry_at or 0)
+            elif order.lease is not None and self.holding.get(ref) is invocation:
+                self.waiting[ref] = self.world.now
 
     # --- every broadcast and every landing -----------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ class Faults:
     Attributes:
         refused: a call fails without effect.
         unanswered: a call has its effect, and its caller gets an error.
-        stalled: a call takes 2 to 30 seconds.
+        stalled: a call takes 0.2 to 30 seconds.
         killed: an invocation dies before or after one of its calls.
         zombie: an invocation that ran out of time goes on unseen instead of dying.
         throttled: an invocation is refused by Lambda, its messages having been received.
@@ -142,8 +142,9 @@ class World:
     Attributes:
         fatal_calls: the crash-point sweep's plan: the n-th call of the run kills its invocation, before or after.
         points: names of all calls so far, if ``recording``.
-        broken: names of calls that are refused, always.
-        writer: the task whose call is being carried out.
+        broken: names of calls that are always ``refused``, or ``unanswered`` after their effect.
+        writer, writing: the task and the invocation whose call is being carried out.
+        on_death: told of every invocation that is killed.
     """
 
     seed: int
@@ -159,8 +160,10 @@ class World:
     trace: list[Line] = field(default_factory=list)
     counted: Counter[str] = field(default_factory=Counter)
     violation: Violation | None = None
-    broken: set[str] = field(default_factory=set)
+    broken: dict[str, str] = field(default_factory=dict)
     writer: asyncio.Task[Any] | None = None
+    writing: Invocation | None = None
+    on_death: Callable[[Invocation], None] = lambda invocation: None
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
@@ -207,30 +210,31 @@ class World:
         self.note(name, "…")
         if fate == "before":
             await self._die(invocation, name, fate)
-        if name in self.broken or self.happens("refused"):
+        if self.broken.get(name) == "refused" or self.happens("refused"):
             await asyncio.sleep(self.rng.randint(1, 10) / 1000)
             raise Unreachable(name)
         caller = asyncio.current_task()
         await self._travel(invocation, name, effect)
-        answer, error = self._carry_out(name, effect, caller)
+        answer, error = self._carry_out(name, effect, caller, invocation)
         if fate == "after":
             await self._die(invocation, name, fate)
-        if self.happens("unanswered"):
+        mute = self.broken.get(name) == "unanswered"
+        if mute or self.happens("unanswered"):
             self.note(name, "done, but not answered")
-            if not again or self.rng.random() < 0.5:
+            if mute or not again or self.rng.random() < 0.5:
                 await asyncio.sleep(self.rng.randint(1, 2000) / 1000)
                 raise Unreachable(name)
             await asyncio.sleep(self.rng.randint(1, 3000) / 1000)
             self._refuse_the_dead(invocation)
-            answer, error = self._carry_out(name, effect, caller)
+            answer, error = self._carry_out(name, effect, caller, invocation)
         if error is not None:
             raise error
         return answer()
 
     def _carry_out[T](
-        self, name: str, effect: Callable[[], T], caller: asyncio.Task[Any] | None
+        self, name: str, effect: Callable[[], T], caller: asyncio.Task[Any] | None, invocation: Invocation | None
     ) -> tuple[Callable[[], T], Exception | None]:
-        self.writer = caller
+        self.writer, self.writing = caller, invocation
         try:
             answer = effect()
         except Violation:
@@ -245,7 +249,8 @@ class World:
         """The way there. Who stops waiting, or dies, cannot know whether the call still arrives."""
         wait = self.rng.randint(1, 12)
         if self.happens("stalled"):
-            wait = self.rng.randint(2_000, 30_000)
+            # From a fifth of a second to half a minute, short ones as often as long ones.
+            wait = round(200 * 150 ** self.rng.random())
             self.note(name, f"stalls for {wait} ms")
         try:
             await asyncio.sleep(wait / 1000)
@@ -255,7 +260,7 @@ class World:
                 self.counted["abandoned call with effect"] += 1
                 delay = 0 if chance < 0.3 else self.rng.randint(1, 10_000)
                 self.note(name, f"given up by its caller, and yet arrives after {delay} ms")
-                self.loop.call_later(delay / 1000, self._carry_out, name, effect, asyncio.current_task())
+                self.loop.call_later(delay / 1000, self._carry_out, name, effect, asyncio.current_task(), invocation)
             raise
         self._refuse_the_dead(invocation)
 
@@ -324,6 +329,7 @@ class World:
         if not invocation.outcome.done():
             invocation.outcome.set_result((False, None))
         invocation.task.cancel()
+        self.on_death(invocation)
 
     def _fate(self, invocation: Invocation | None, number: int) -> str | None:
         if invocation is None:

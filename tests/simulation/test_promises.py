@@ -1,0 +1,136 @@
+"""Single promises, each in the worst case that it speaks of."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from order_engine.domain.amounts import SOL
+from order_engine.domain.order import Order, OrderRef, Status
+from order_engine.wire import messages
+
+from tests.simulation.chain import DEADLY
+from tests.simulation.run import Follower, Plan, Planned, Simulation, market_order
+
+MINUTE_MS = 60_000
+
+
+def _order(at_ms: int = 1000, user: str = "user1") -> Planned:
+    return Planned(at_ms, user, market_order(2 * SOL.unit, slippage_bps=300))
+
+
+def _only(simulation: Simulation) -> Order:
+    (order,) = simulation.orders.stored.values()
+    return order
+
+
+def test_a_broadcast_that_times_out_after_landing_is_found_and_never_repeated_under_a_new_signature() -> None:
+    signed_while_unknown: list[int] = []
+    plan = Plan(
+        [_order()],
+        validity=150,
+        outages=[
+            ("chain.broadcast", "unanswered", 0, 50_000),
+            ("chain.status", "refused", 0, 50_000),
+            ("chain.block_height", "refused", 0, 50_000),
+        ],
+        probes=[(49_000, lambda simulation: signed_while_unknown.append(len(simulation.chain.signed)))],
+    )
+    simulation = Simulation(1, plan)
+    result = simulation.run()
+    assert result.violation is None
+    assert signed_while_unknown == [1]
+    assert len(simulation.chain.signed) == 1
+    assert _only(simulation).status is Status.CONFIRMED
+
+
+def test_a_broadcast_that_never_lands_is_signed_anew_only_after_its_expiry() -> None:
+    plan = Plan([_order()], script={1: "lost"}, validity=75)
+    simulation = Simulation(1, plan)
+    assert simulation.run().violation is None
+    order = _only(simulation)
+    first, second = [event.at for event in order.events if event.status is Status.SUBMITTED]
+    assert second - first >= 75 * 400
+    assert order.status is Status.CONFIRMED
+
+
+def test_every_order_accepted_while_the_queue_refuses_for_half_an_hour_is_queued_within_a_minute_of_its_recovery() -> (
+    None
+):
+    outage_ms = 30 * MINUTE_MS
+    # More orders than one look of the sweeper could take if it read 100 of each partition.
+    orders = [_order(at_ms) for at_ms in range(1000, outage_ms, 3000)]
+    unqueued: list[str] = []
+
+    def look(simulation: Simulation) -> None:
+        queued = {message.body for message in simulation.queue.messages.values()}
+        unqueued.extend(
+            order.ref.order_id
+            for order in simulation.orders.stored.values()
+            if order.status is Status.PENDING and messages.encode(order.ref) not in queued
+        )
+
+    simulation = Simulation(
+        1,
+        Plan(
+            orders,
+            bad_ms=0,
+            outages=[("queue.send", "refused", 0, outage_ms)],
+            probes=[(outage_ms - 1, look), (outage_ms + MINUTE_MS, look)],
+        ),
+    )
+    result = simulation.run()
+    assert result.violation is None
+    # Nothing could be queued during the outage, and nothing was left out a minute after it.
+    assert len(unqueued) == len(orders)
+    assert set(result.statuses) <= {"confirmed", "failed"}
+    assert sum(result.statuses.values()) == len(orders)
+
+
+def test_a_poisoned_record_is_set_aside_and_delays_nobody_by_five_seconds() -> None:
+    orders = [_order(at_ms, user) for at_ms in (1000, 1500) for user in ("user1", "user2")]
+    plan = Plan(orders, [Follower(0, n) for n in range(4)], bad_ms=10_000, poison=[900, 1100, 1600, 3000])
+    simulation = Simulation(1, plan)
+    assert simulation.run().violation is None
+    assert max(simulation.stream.delays.values()) < 5_000
+    kept = [json.loads(message.body) for message in simulation.stream_failures.messages.values()]
+    assert sorted(record["eventID"] for record in kept) == sorted(simulation.poisoned)
+
+
+def test_a_user_whose_records_always_fail_delays_the_shards_others_by_less_than_five_seconds() -> None:
+    """user1 and user3 share a shard; whatever is counted for user3 fails."""
+    plan = Plan([_order(1000, "user3"), _order(1200, "user1")], bad_ms=5_000)
+    simulation = Simulation(1, plan)
+    simulation.statistics.failing.add("user3")
+    simulation.run()
+    shared = [shard for shard in simulation.stream.shards if shard.records]
+    assert len(shared) == 1
+    delays = {
+        record["dynamodb"]["SequenceNumber"]: simulation.stream.delays[record["dynamodb"]["SequenceNumber"]]
+        for record in shared[0].records
+        if record["dynamodb"]["NewImage"]["user_id"]["S"] == "user1"
+    }
+    assert delays
+    assert max(delays.values()) < 5_000
+    # The record is not lost: the mapping names it at the failure destination.
+    assert len(simulation.stream.given_up) == 1
+
+
+def test_an_order_that_ends_every_worker_fails_in_bounded_time_and_harms_no_other() -> None:
+    deadly = Planned(1000, "user1", replace(market_order(SOL.unit), wallet_address=DEADLY))
+    simulation = Simulation(1, Plan([deadly, _order(1000, "user2")], bad_ms=0))
+    result = simulation.run()
+    assert result.violation is None
+    by_user = {ref.user_id: order for ref, order in simulation.orders.stored.items()}
+    assert by_user["user1"].status is Status.FAILED
+    assert by_user["user2"].status is Status.CONFIRMED
+
+
+@pytest.mark.parametrize("letter", ["not json", "{}", '{"userId":"user1","orderId":"nobody knows"}'])
+def test_what_cannot_be_read_or_found_is_kept(letter: str) -> None:
+    plan = Plan([_order()], probes=[(100, lambda simulation: simulation.queue.put(letter))])
+    simulation = Simulation(1, plan)
+    assert simulation.run().violation is None
+    assert [message.body for message in simulation.quarantine.messages.values()] == [letter]
+    assert OrderRef("user1", "order1") in simulation.orders.stored
