@@ -98,7 +98,9 @@ def read_request(request: web.Request, body: bytes) -> Request:
         if lower == "cookie":
             cookies += [cookie.strip() for cookie in value.split(";") if cookie.strip()]
         else:
-            headers[lower] = f"{headers[lower]},{value}" if lower in headers else value
+            # Bytes that are no UTF-8 arrive as lone surrogates, which no JSON event can carry.
+            text = value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+            headers[lower] = f"{headers[lower]},{text}" if lower in headers else text
     query: dict[str, str] = {}
     for name, value in request.query.items():
         query[name] = f"{query[name]},{value}" if name in query else value

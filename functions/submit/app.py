@@ -199,7 +199,11 @@ async def execute_order(
     return JSONResponse(content, 202, headers=headers)
 
 
-@router.api_route("/orders/execute", methods=["GET", "HEAD", "PUT", "PATCH", "DELETE"], include_in_schema=False)
+@router.api_route(
+    "/orders/execute",
+    methods=["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"],
+    include_in_schema=False,
+)
 async def not_an_order() -> None:
     """No order has this id; without this, reading it would look like a missing order."""
     raise problems.Problem(405, "method_not_allowed", problems.WRONG_METHOD, headers={"Allow": "POST"})
