@@ -226,7 +226,7 @@ def _order_metric(
         dimensions_map={"service": _SERVICE, "stage": config.stage},
         statistic=statistic,
         period=period,
-        label=label or name,
+        label=label,
     )
 
 
