@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -39,23 +39,27 @@ def synth(outdir: Path, context: Mapping[str, object]) -> Path:
     return outdir / stack.template_file
 
 
-def template(cache_dir: Path) -> dict[str, Any]:
+def template(cache_dir: Path, announce: Callable[[], None] = lambda: None) -> dict[str, Any]:
     """The template of the stage ``local``, whose functions run from the source tree.
 
     It is kept in ``cache_dir`` under a hash of what it is made from; making it takes some ten seconds.
+
+    Args:
+        announce: called before it is made, and not where it is there already.
 
     Raises:
         subprocess.CalledProcessError: the synthesis failed; its output has gone to stderr.
     """
     cached = cache_dir / f"template-{_fingerprint()}.json"
     if not cached.exists():
+        announce()
         cache_dir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache_dir) as directory:
             out = Path(directory)
             # In a process of its own: the CDK's node process and its memory go with it.
             command = [sys.executable, "-m", "infra.synth", "--out", str(out), "--no-bundle", "-c", "stage=local"]
             environment = {name: value for name, value in os.environ.items() if not name.startswith("CDK_")}
-            subprocess.run(command, cwd=ROOT, env=environment, stdout=sys.stderr, check=True)  # noqa: S603
+            subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, check=True)  # noqa: S603
             made = next(out.glob("*.template.json"))
             # At once: another process may be looking for the same template.
             made.replace(cached)

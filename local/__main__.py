@@ -135,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             from infra.synth import template
 
-            document = template(_BUILD)
+            document = template(_BUILD, lambda: print("Synthesising the stack (once; about 10 s) ...", flush=True))
         except subprocess.CalledProcessError as error:
             print(f"The template cannot be synthesised (exit code {error.returncode}).", file=sys.stderr)
             return 1

@@ -37,17 +37,22 @@ def test_what_is_wrong_with_the_context_is_said_without_a_traceback(tmp_path: Pa
     assert [line.split()[0] for line in done.stderr.splitlines()] == ["stage", "batchSize"]
 
 
-def test_the_local_template_is_made_once_and_read_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_local_template_is_made_once_and_read_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "template-0000.json").write_text("{}")  # of other sources
-    first = synth.template(tmp_path)
+    announced: list[str] = []
+    first = synth.template(tmp_path, lambda: announced.append("about to be made"))
     assert first["Outputs"]["HttpUrl"]
+    assert capfd.readouterr() == ("", "")  # whoever waits for it says so in their own words
     (kept,) = tmp_path.glob("template-*.json")
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("synthesised again")
 
     monkeypatch.setattr(subprocess, "run", refuse)
-    assert synth.template(tmp_path) == first
+    assert synth.template(tmp_path, lambda: announced.append("about to be made")) == first
+    assert announced == ["about to be made"]
 
     # Other settings may mean another template.
     monkeypatch.setattr(synth, "_SOURCES", ("infra/**/*.py", "cdk.json"))
