@@ -190,7 +190,7 @@ class PaperChain:
         if (int.from_bytes(dice[8:16]) >> 11) / (1 << 53) < self._failure_rate:
             return TransactionStatus(slot, None, _MISFORTUNES[dice[16] % len(_MISFORTUNES)])
         try:
-            amount_out = self._execute(swap, lands_at)
+            amount_out = fill(self._market, swap.legs, swap.mint_in, swap.mint_out, lands_at)
         except QuoteRefused as refused:
             return TransactionStatus(slot, None, f"InsufficientLiquidity: {refused.message}")
         if amount_out < swap.min_out:
@@ -205,31 +205,32 @@ class PaperChain:
     async def block_height(self) -> int:
         return _height(self._clock.now_ms())
 
-    def _execute(self, swap: _Swap, at_ms: int) -> int:
-        """Run all legs against the market at a time, all or none: base units of the output token.
 
-        A leg out of an intermediate token takes its planned share of what really arrived there, the last one all
-        that is left.
+def fill(market: PaperMarket, legs: Sequence[Leg], mint_in: str, mint_out: str, at_ms: int) -> int:
+    """Run all legs against the market at a time, all or none: base units of ``mint_out``.
 
-        Raises:
-            QuoteRefused: a pool cannot fill its leg, or is gone.
-        """
-        planned: dict[str, int] = {}
-        for leg in swap.legs:
-            planned[leg.mint_in] = planned.get(leg.mint_in, 0) + leg.amount_in
-        held = {swap.mint_in: planned.get(swap.mint_in, 0)}
-        for leg in swap.legs:
-            pool = self._market.pool(leg.pool_id, at_ms)
-            if pool is None or {leg.mint_in, leg.mint_out} != set(pool.mints):
-                raise QuoteRefused("A pool of the route does not exist.")
-            have, still = held.get(leg.mint_in, 0), planned[leg.mint_in]
-            amount = have if leg.amount_in == still else have * leg.amount_in // still
-            held[leg.mint_in] = have - amount
-            planned[leg.mint_in] = still - leg.amount_in
-            if amount <= 0:
-                raise QuoteRefused("Nothing arrived for a leg of the route.")
-            held[leg.mint_out] = held.get(leg.mint_out, 0) + pool.quote(leg.mint_in, amount)
-        return held.get(swap.mint_out, 0)
+    A leg out of an intermediate token takes its planned share of what really arrived there, the last one all that
+    is left.
+
+    Raises:
+        QuoteRefused: a pool cannot fill its leg, or is gone.
+    """
+    planned: dict[str, int] = {}
+    for leg in legs:
+        planned[leg.mint_in] = planned.get(leg.mint_in, 0) + leg.amount_in
+    held = {mint_in: planned.get(mint_in, 0)}
+    for leg in legs:
+        pool = market.pool(leg.pool_id, at_ms)
+        if pool is None or {leg.mint_in, leg.mint_out} != set(pool.mints):
+            raise QuoteRefused("A pool of the route does not exist.")
+        have, still = held.get(leg.mint_in, 0), planned[leg.mint_in]
+        amount = have if leg.amount_in == still else have * leg.amount_in // still
+        held[leg.mint_in] = have - amount
+        planned[leg.mint_in] = still - leg.amount_in
+        if amount <= 0:
+            raise QuoteRefused("Nothing arrived for a leg of the route.")
+        held[leg.mint_out] = held.get(leg.mint_out, 0) + pool.quote(leg.mint_in, amount)
+    return held.get(mint_out, 0)
 
 
 def _height(at_ms: int) -> int:
