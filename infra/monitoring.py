@@ -46,9 +46,9 @@ class Monitoring(Construct):
         ):
             alarms.append(self._alarm(f"{queue.node.id}Depth", _depth(queue), 1, meaning))
         alarms += [
-            self._alarm("OldestMessage", _age(queues.orders), 120, "an order has waited for two minutes", minutes=2),
+            self._alarm("OldestMessage", _age(queues.orders), 120, "an order has waited for two minutes", periods=2),
             self._alarm(
-                "IteratorAge", _iterator_age(workers.notify), 30_000, "statuses are pushed 30 seconds late", minutes=3
+                "IteratorAge", _iterator_age(workers.notify), 30_000, "statuses are pushed 30 seconds late", periods=3
             ),
             self._alarm(
                 "ProcessDuration",
@@ -58,7 +58,7 @@ class Monitoring(Construct):
             ),
             self._alarm("HttpServerErrors", http.server_errors(), 5, "the HTTP API answers 5xx"),
         ]
-        alarms += self._order_alarms(config)
+        alarms += [*self._order_alarms(config), self._sweeper_alarm(workers.sweep)]
         if config.alarm_email is not None:
             self._tell(config.alarm_email, alarms)
         self._dashboard(config, http, queues, workers, functions, alarms)
@@ -87,20 +87,33 @@ class Monitoring(Construct):
                 _order_metric(config, "OrdersResent", period=_FIVE_MINUTES),
                 1,
                 "active orders make no progress and are sent again and again",
-                minutes=3,
+                periods=3,
             ),
-            self._alarm("FailureRate", failed, 20, "one order in five fails", minutes=3),
+            self._alarm("FailureRate", failed, 20, "one order in five fails", periods=3),
             self._alarm(
                 "OrderLatency",
                 _order_metric(config, "LatencyMs", "p99", period=_FIVE_MINUTES),
                 30_000,
                 "one market order in a hundred takes 30 seconds",
-                minutes=3,
+                periods=3,
             ),
         ]
 
+    def _sweeper_alarm(self, sweep: PythonFunction) -> cloudwatch.Alarm:
+        """Nobody else would tell: what the sweeper does not see is not counted as stuck either."""
+        return cloudwatch.Alarm(
+            self,
+            "SweeperStopped",
+            metric=sweep.function.metric_invocations(period=_FIVE_MINUTES, statistic="Sum"),
+            threshold=1,
+            evaluation_periods=1,
+            comparison_operator=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
+            treat_missing_data=cloudwatch.TreatMissingData.BREACHING,
+            alarm_description=f"{Stack.of(self).stack_name}: the sweeper has not run for five minutes.",
+        )
+
     def _alarm(
-        self, construct_id: str, metric: cloudwatch.IMetric, threshold: float, meaning: str, *, minutes: int = 1
+        self, construct_id: str, metric: cloudwatch.IMetric, threshold: float, meaning: str, *, periods: int = 1
     ) -> cloudwatch.Alarm:
         """Alarm when the metric reaches the threshold in so many periods in a row."""
         return cloudwatch.Alarm(
@@ -108,7 +121,7 @@ class Monitoring(Construct):
             construct_id,
             metric=metric,
             threshold=threshold,
-            evaluation_periods=minutes,
+            evaluation_periods=periods,
             comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
             alarm_description=f"{Stack.of(self).stack_name}: {meaning}.",
@@ -206,6 +219,17 @@ class Monitoring(Construct):
                     )
                 ],
             ),
+            graph(
+                "Concurrent invocations",
+                [
+                    function.function.metric(
+                        "ConcurrentExecutions", label=function.node.id, statistic="Maximum", period=_MINUTE
+                    )
+                    for function in functions
+                ],
+            ),
+        )
+        dashboard.add_widgets(
             graph(
                 "Function duration p99 (ms)",
                 [

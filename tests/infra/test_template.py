@@ -453,6 +453,36 @@ def test_every_function_has_alarms_on_errors_and_throttles(stack: Stack) -> None
     assert ("Duration", stack.function(PROCESS)[0]) in watched
 
 
+def test_a_sweeper_that_stops_raises_an_alarm(stack: Stack) -> None:
+    """Silence is the alarm here, and nowhere else."""
+    alarms = {name: item["Properties"] for name, item in stack.of_type("AWS::CloudWatch::Alarm").items()}
+    (silent,) = [alarm for alarm in alarms.values() if alarm["TreatMissingData"] == "breaching"]
+    assert (silent["MetricName"], silent["ComparisonOperator"], silent["Threshold"]) == (
+        "Invocations",
+        "LessThanThreshold",
+        1,
+    )
+    assert text(silent["Dimensions"][0]["Value"]).strip("<>") == stack.function(SWEEP)[0]
+
+
+def test_the_dashboard_shows_orders_queues_streams_and_concurrency(stack: Stack) -> None:
+    (dashboard,) = stack.of_type("AWS::CloudWatch::Dashboard").values()
+    body = text(dashboard["Properties"]["DashboardBody"])
+    for metric in (
+        "Accepted",
+        "Confirmed",
+        "Failed",
+        "Retries",
+        "LatencyMs",
+        "Won_raydium",
+        "Won_meteora",
+        "ApproximateAgeOfOldestMessage",
+        "IteratorAge",
+        "ConcurrentExecutions",
+    ):
+        assert f'"{metric}"' in body, metric
+
+
 def test_alarms_reach_a_person_only_where_one_is_named(stack: Stack, prod: Stack) -> None:
     assert stack.of_type("AWS::SNS::Topic") == {}
     topic, _ = prod.one("AWS::SNS::Topic")
