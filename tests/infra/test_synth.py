@@ -24,11 +24,11 @@ def _run(arguments: list[str], **environment: str) -> subprocess.CompletedProces
     )
 
 
-def test_no_node_on_the_path_is_needed(tmp_path: Path) -> None:
-    done = _run(["--out", str(tmp_path), "--no-bundle", "-c", "stage=bare"], PATH="/nonexistent")
-    assert done.returncode == 0, done.stderr
-    assert Path(done.stdout.strip()) == tmp_path / "order-engine-bare.template.json"
-    assert json.loads(Path(done.stdout.strip()).read_text())["Resources"]
+def test_the_assembly_is_written_where_it_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert synth.main(["--out", str(tmp_path), "--no-bundle", "-c", "stage=bare"]) == 0
+    written = Path(capsys.readouterr().out.strip())
+    assert written == tmp_path / "order-engine-bare.template.json"
+    assert json.loads(written.read_text())["Resources"]
 
 
 def test_what_is_wrong_with_the_context_is_said_without_a_traceback(tmp_path: Path) -> None:
@@ -42,6 +42,7 @@ def test_the_local_template_is_made_once_and_read_afterwards(
 ) -> None:
     (tmp_path / "template-0000.json").write_text("{}")  # of other sources
     announced: list[str] = []
+    monkeypatch.setenv("PATH", "/nonexistent")  # the environment brings the node that the CDK needs
     first = synth.template(tmp_path, lambda: announced.append("about to be made"))
     assert first["Outputs"]["HttpUrl"]
     assert capfd.readouterr() == ("", "")  # whoever waits for it says so in their own words
