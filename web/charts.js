@@ -82,7 +82,7 @@ export function drawThroughput(finished, stats, now) {
   const top = Math.max(4, ...buckets.map(({ confirmed, failed }) => confirmed + failed));
   show(
     "throughput-chart",
-    `Orders finished in the last five minutes: ${finished.since(now, 5 * MINUTE).length}, of which in the last minute ${lastMinute}.`,
+    `Orders finished: ${lastMinute} in the last minute, ${finished.since(now, 5 * MINUTE).length} in the last five.`,
     bars(buckets, ({ confirmed, failed }, x, width) => {
       const good = (confirmed / top) * HEIGHT;
       const bad = (failed / top) * HEIGHT;

@@ -38,7 +38,7 @@ function story(event, before, order) {
     case "submitted":
       return "Signed, stored, then broadcast";
     case "confirmed":
-      return `Landed${event.slot ? ` in slot ${event.slot}` : ""}: ${amount(event.amountOut)} ${order.tokenOut} at ${amount(event.executedPrice)}`;
+      return `Landed in slot ${event.slot}: ${amount(event.amountOut)} ${order.tokenOut} at ${amount(event.executedPrice)}`;
     case "failed":
       return event.failureReason ?? "Given up";
     case "cancelled":
@@ -123,7 +123,7 @@ export function quotesTable(decision, tokenOut, atMost = Infinity) {
           h(
             "span",
             { class: "soft", title: quote.legs.map(({ pool }) => pool).join(", ") },
-            quote.kind === "single" ? `pool ${shortened(quote.legs[0].pool, 4, 3)}` : routeKind(quote),
+            quote.kind === "single" ? `pool ${quote.legs[0].pool.slice(0, 4)}…` : routeKind(quote),
           ),
         ),
         h("td", { title: `${quote.netOut} ${tokenOut}` }, amount(quote.netOut)),

@@ -138,48 +138,35 @@ class Row {
   tick(now) {
     const order = this.facts;
     const spent = timePerStatus(this.entry, now);
-    const total = (order.terminal ? order.updatedAt : Math.max(now, order.createdAt)) - order.createdAt;
-    const failedAt =
-      order.status === "failed" || order.status === "cancelled" || order.status === "expired" ? this.#reached() : null;
+    // A resting order has not begun: its wait is shown where the others wait.
+    if (spent.has("open")) spent.set("pending", spent.get("open") + (spent.get("pending") ?? 0));
     for (const { stage, bar, time } of this.segments) {
-      const resting = stage === "pending" && order.status === "open";
-      const ms = (spent.get(stage) ?? 0) + (stage === "pending" ? (spent.get("open") ?? 0) : 0);
-      const seen = spent.has(stage) || resting || (stage === "pending" && spent.has("open"));
-      const kind =
-        order.status === stage || resting
-          ? resting
-            ? "resting"
-            : order.retryAt
-              ? "retry"
-              : "active"
-          : failedAt === stage
-            ? order.status
-            : seen || order.status === "confirmed"
-              ? "done"
-              : "idle";
-      setAttribute(bar, "class", kind);
-      setText(time, seen ? duration(ms) : "");
+      setAttribute(bar, "class", this.#segmentClass(stage, spent.has(stage)));
+      setText(time, spent.has(stage) ? duration(spent.get(stage)) : "");
     }
+    const total = (order.terminal ? order.updatedAt : Math.max(now, order.createdAt)) - order.createdAt;
     setAttribute(this.end.bar, "class", order.status === "confirmed" ? "confirmed" : "idle");
     setText(this.end.time, order.status === "open" ? "" : duration(total));
     setAttribute(this.end.time, "class", order.terminal ? "in-all" : null);
-    const wait = order.retryAt && order.status === "pending" ? order.retryAt - now : 0;
-    setText(
-      this.note,
-      wait > 0
-        ? `in ${duration(wait)}`
-        : order.attempt > 1 && order.terminal
-          ? `${order.attempt} attempts`
-          : order.attempt > 1
-            ? `attempt ${order.attempt}`
-            : "",
-    );
-    setAttribute(
-      this.track,
-      "aria-label",
-      `${statusLabel(order.status)}${order.terminal ? ` after ${duration(total)}` : ""}`,
-    );
+    setText(this.note, this.#attemptNote(now));
+    const after = order.terminal ? ` after ${duration(total)}` : "";
+    setAttribute(this.track, "aria-label", statusLabel(order.status) + after);
     if (this.open && !order.terminal) tickDetail(this.panel, now);
+  }
+
+  #segmentClass(stage, seen) {
+    const { status, retryAt } = this.facts;
+    if (stage === "pending" && status === "open") return "resting";
+    if (stage === status) return retryAt ? "retry" : "active";
+    if (["failed", "cancelled", "expired"].includes(status) && stage === this.#reached()) return status;
+    return seen || status === "confirmed" ? "done" : "idle";
+  }
+
+  #attemptNote(now) {
+    const { status, attempt, retryAt, terminal } = this.facts;
+    if (status === "pending" && retryAt > now) return `in ${duration(retryAt - now)}`;
+    if (attempt < 2) return "";
+    return terminal ? `${attempt} attempts` : `attempt ${attempt}`;
   }
 
   /** The last stage before the end. */

@@ -26,7 +26,8 @@ export class Stream {
   /**
    * @param open resolves to the address of a socket; an error with `unauthorized` ends the stream
    * @param onFrame called with every frame, parsed
-   * @param onState called with {name: "connecting" | "connected" | "waiting" | "offline" | "stopped" | "refused", until}
+   * @param onState called with {name, until, tries}; the name is connecting, connected, waiting, offline, stopped or
+   *   refused, `until` the time of the next try (milliseconds since the epoch)
    */
   constructor({ open, onFrame, onState }) {
     this.#open = open;

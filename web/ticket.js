@@ -4,7 +4,7 @@ import { api, ApiError, attemptName } from "./api.js";
 import { quotesTable } from "./detail.js";
 import { byId, debounced, h, setText } from "./dom.js";
 import { amount, basisPoints, bps, duration, isPositive, parseDecimal, scaled } from "./format.js";
-import { routeDiagram, routeSentence } from "./route.js";
+import { routeDiagram } from "./route.js";
 
 export const TOKENS = { SOL: 9, USDC: 6, USDT: 6, JUP: 6, RAY: 6, BONK: 5 };
 
@@ -124,7 +124,8 @@ export class Ticket {
     const distance = basisPoints(request.limitPrice, this.#quote.route.price);
     if (distance === null) return "";
     if (distance <= 0) return `${bps(distance)} from the market: it will fire at once.`;
-    return `${distance >= 100 ? `+${(distance / 100).toFixed(2)} %` : bps(distance)} from the market: it rests until the price gets there.`;
+    const above = distance >= 100 ? `+${(distance / 100).toFixed(2)} %` : bps(distance);
+    return `${above} from the market: it rests until the price gets there.`;
   }
 
   // Quotes
@@ -268,11 +269,6 @@ export class Ticket {
       button.classList.remove("is-busy");
       button.disabled = !this.enabled;
     }
-  }
-
-  /** What the ticket would do, for people who cannot see the drawing. */
-  get sentence() {
-    return this.#quote ? routeSentence(this.#quote.route) : "";
   }
 }
 
