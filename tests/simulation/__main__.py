@@ -17,7 +17,13 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)")
     parser.add_argument("--seed", type=int, help="run this seed only")
     parser.add_argument("--trace", action="store_true", help="with --seed: print everything that happens")
+    parser.add_argument("--mutants", action="store_true", help="search the first seed that shows each planted bug")
+    parser.add_argument("--crashes", action="store_true", help="die at every call of every scenario, once and twice")
     options = parser.parse_args()
+    if options.mutants:
+        return _mutants(options.seeds)
+    if options.crashes:
+        return _crashes(options.jobs)
     if options.seed is not None:
         return _one(options.seed, trace=options.trace)
     return _many(options.first, options.seeds, options.jobs)
@@ -41,6 +47,34 @@ def _many(first: int, seeds: int, jobs: int) -> int:
     for seed, violation in sorted(report.violations.items())[:20]:
         print(f"\nseed {seed}: {violation}\n  replay with: {replay(seed)}")
     return 1 if report.violations else 0
+
+
+def _mutants(limit: int) -> int:
+    from tests.simulation.mutants import MUTANTS, first_seed
+
+    missed = 0
+    print("| planted bug: what is no longer so | seed at which it falls |\n|---|---|")
+    for mutant in MUTANTS:
+        found = first_seed(mutant, limit)
+        missed += found is None
+        print(f"| {mutant.removes} (`{mutant.name}`) | {'not found' if found is None else found[0]} |", flush=True)
+    print(f"\n{len(MUTANTS) - missed} of {len(MUTANTS)} caught within {limit:,} seeds")
+    return 1 if missed else 0
+
+
+def _crashes(jobs: int) -> int:
+    from tests.simulation.crashes import SCENARIOS, Sweep, points, singles, sweep_all
+
+    for scenario in SCENARIOS:
+        print(f"{scenario}: {len(points(scenario))} calls, {len(singles(scenario))} single deaths")
+    done = Sweep()
+    for done in sweep_all(jobs):
+        _progress(f"{done.cases:,} cases, {len(done.violations)} violations")
+    _progress("")
+    print(f"{done.cases:,} cases, {len(done.violations)} violations, longest wait {done.longest_wait_ms} ms")
+    for case, violation in list(done.violations.items())[:20]:
+        print(f"{case}: {violation}")
+    return 1 if done.violations else 0
 
 
 def _progress(text: str) -> None:

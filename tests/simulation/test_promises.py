@@ -76,7 +76,11 @@ def test_every_order_accepted_while_the_queue_refuses_for_half_an_hour_is_queued
         Plan(
             orders,
             bad_ms=0,
-            outages=[("queue.send", "refused", 0, outage_ms)],
+            outages=[
+                ("queue.send", "refused", 0, outage_ms),
+                # What is sent first does not end at once: it must not stand in the way of what comes behind it.
+                ("chain.broadcast", "refused", 0, outage_ms + 2 * MINUTE_MS),
+            ],
             probes=[(outage_ms - 1, look), (outage_ms + MINUTE_MS, look)],
         ),
     )

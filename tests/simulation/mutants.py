@@ -1,0 +1,491 @@
+"""Planted bugs: each takes one rule out of the engine, and the simulation has to notice.
+
+Most are written as an edit of one function's source, so that they follow the code: an edit that no longer fits
+fails loudly.
+"""
+
+from __future__ import annotations
+import __future__
+
+import inspect
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from unittest.mock import patch
+
+import process.handler
+from order_engine.domain import lifecycle
+from order_engine.domain.order import Order, SignedTransaction, Status
+from order_engine.engine import dead_letters, execute, place, push, sweep
+from order_engine.engine.cancel import Cancel
+
+from tests.fakes.orders import FakeOrders
+from tests.fakes.queue import FakeQueue
+from tests.fakes.statistics import FakeStatistics
+from tests.simulation.chain import SimChain
+from tests.simulation.run import simulate
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One planted bug.
+
+    Attributes:
+        removes: the rule that is gone, as a person would say it.
+        plant: puts the bug in place for as long as the context lasts.
+        seed: the first seed of 0, 1, 2… under which it shows.
+    """
+
+    name: str
+    removes: str
+    plant: Callable[[], AbstractContextManager[Any]]
+    seed: int
+
+
+@contextmanager
+def edited(owner: Any, name: str, *edits: tuple[str, str]) -> Iterator[None]:
+    """One function of a module or class with pieces of its source replaced.
+
+    Raises:
+        ValueError: a piece does not occur exactly once.
+    """
+    function = inspect.unwrap(getattr(owner, name))
+    source = textwrap.dedent(inspect.getsource(function))
+    for old, new in edits:
+        if source.count(old) != 1:
+            raise ValueError(f"{owner.__name__}.{name} has {source.count(old)} times: {old}")
+        source = source.replace(old, new)
+    module = sys.modules[function.__module__]
+    # Written in a class, it may name the class's type parameters and annotations: they stay text.
+    flags = __future__.annotations.compiler_flag
+    found: dict[str, Any] = {}
+    exec(compile(source, f"<{name} with a planted bug>", "exec", flags, dont_inherit=True), vars(module), found)
+    with patch.object(owner, name, found[name]):
+        yield
+
+
+def edit(owner: Any, name: str, *edits: tuple[str, str]) -> Callable[[], AbstractContextManager[Any]]:
+    return partial(edited, owner, name, *edits)
+
+
+def replaced(owner: Any, name: str, value: object) -> Callable[[], AbstractContextManager[Any]]:
+    return partial(patch.object, owner, name, value)
+
+
+def also(allowed: Status, *, after: Status) -> Callable[[], AbstractContextManager[Any]]:
+    """One more transition in the table."""
+    return partial(patch.dict, lifecycle.TRANSITIONS, {after: lifecycle.TRANSITIONS[after] | {allowed}})
+
+
+_build = SimChain.build
+
+
+async def _build_and_send(self: SimChain, order: Order, *, min_out: int) -> SignedTransaction:
+    tx = await _build(self, order, min_out=min_out)
+    await self.broadcast(tx)
+    return tx
+
+
+def _always(*arguments: object) -> bool:
+    return True
+
+
+def _never(*arguments: object) -> bool:
+    return False
+
+
+_E, _L = execute.Execute, lifecycle
+_FAIL_ON_SILENCE = """await self._ask(self.chain.broadcast(tx), deadline)
+            except _ChainSilent:
+                return await self._retry(order, Failure("broadcast", "It was not sent."))"""
+_SEND_THEN_FOLLOW = """    await self._send(connection, order, after)
+    await self.connections.follow(connection.user_id, connection.connection_id, order_id)
+"""
+
+MUTANTS: Sequence[Mutant] = (
+    # --- the store's conditions ----------------------------------------------------------------------------------
+    Mutant(
+        "store-ignores-seq",
+        "a write demands the sequence number that its writer read",
+        replaced(FakeOrders, "conditions", frozenset({"version", "owner"})),
+        15,
+    ),
+    Mutant(
+        "store-ignores-fence",
+        "a write demands its own lease and fencing number",
+        replaced(FakeOrders, "conditions", frozenset({"seq"})),
+        36,
+    ),
+    Mutant(
+        "store-overwrites",
+        "a new order never replaces a stored one",
+        edit(FakeOrders, "_create", ("if current is None:", "if True:")),
+        0,
+    ),
+    Mutant(
+        "own-write-unknown",
+        "a write whose answer was lost finds itself",
+        replaced(FakeOrders, "own_write", _never),
+        16,
+    ),
+    Mutant(
+        "create-own-write-by-time",
+        "the same key with another body is a conflict, also within one millisecond",
+        edit(FakeOrders, "_create", ("current != order", "current.created_at != order.created_at")),
+        1,
+    ),
+    # --- claims, leases and fences -------------------------------------------------------------------------------
+    Mutant(
+        "claim-ignores-lease",
+        "an order that a living worker holds is left alone",
+        edit(execute, "next_step", ("order.lease is not None and now < order.lease.until", "False")),
+        2,
+    ),
+    Mutant(
+        "claim-keeps-version",
+        "a claim raises the fencing number",
+        edit(_L, "claim", ("version=order.version + 1", "version=order.version")),
+        0,
+    ),
+    Mutant(
+        "takeover-keeps-version",
+        "taking over a submitted order raises the fencing number",
+        edit(_L, "take_over", ("version=order.version + 1", "version=order.version")),
+        2,
+    ),
+    Mutant(
+        "takeover-without-claim",
+        "whoever settles a dead worker's transaction has claimed the order",
+        edit(_E, "_begin", ("await self._write(order, lifecycle.take_over(order, lease))", "order")),
+        2,
+    ),
+    Mutant(
+        "shared-worker-name",
+        "every execution has a name of its own",
+        edit(process.handler, "work_off", ("secrets.token_hex(6)", '"worker"')),
+        1,
+    ),
+    Mutant(
+        "lease-not-released",
+        "an order that waits for its next attempt is free",
+        edit(_L, "retry", ("_release(back)", "back")),
+        2,
+    ),
+    Mutant(
+        "dead-letter-ignores-lease",
+        "a dead letter does not take an order from a living worker",
+        edit(
+            dead_letters.ResolveDeadLetter,
+            "__call__",
+            ("order.lease is not None and now < order.lease.until", "False"),
+        ),
+        16,
+    ),
+    # --- intent first, unknown is not failed ---------------------------------------------------------------------
+    Mutant(
+        "broadcast-before-intent",
+        "the signed transaction is stored before it is broadcast",
+        replaced(SimChain, "build", _build_and_send),
+        0,
+    ),
+    Mutant(
+        "intent-not-stored",
+        "the bytes are stored with the submission",
+        edit(_L, "submit", (", intent=intent)", ")")),
+        0,
+    ),
+    Mutant(
+        "submitted-routed-again",
+        "a submitted order is followed, never routed again",
+        edit(execute, "next_step", ("if order.status is Status.SUBMITTED:", "if False:")),
+        2,
+    ),
+    Mutant(
+        "broadcast-error-is-failure",
+        "an error of the broadcast means unknown",
+        edit(
+            _E,
+            "_settle",
+            ("with contextlib.suppress(_ChainSilent):", "try:"),
+            (
+                "await self._ask(self.chain.broadcast(tx), deadline)",
+                _FAIL_ON_SILENCE,
+            ),
+        ),
+        16,
+    ),
+    Mutant(
+        "silence-is-failure",
+        "a look-up without an answer proves nothing",
+        edit(
+            _E,
+            "_look",
+            (
+                "except _ChainSilent:\n        return None",
+                'except _ChainSilent:\n        return await self._retry(order, Failure("silent", "No answer."))',
+            ),
+        ),
+        1,
+    ),
+    Mutant(
+        "no-height-check",
+        "a transaction has expired only when the block height has passed",
+        edit(_E, "_look", ("<= tx.last_valid_block_height", "<= 0")),
+        0,
+    ),
+    Mutant(
+        "height-off-by-one",
+        "the last valid block is still valid",
+        edit(_E, "_look", ("<= tx.last_valid_block_height", "< tx.last_valid_block_height")),
+        71,
+    ),
+    Mutant(
+        "no-history-lookup",
+        "expiry is believed only after a look-up through the history",
+        edit(_E, "_look", ("search_history=True", "search_history=False")),
+        46,
+    ),
+    Mutant(
+        "history-before-height",
+        "the look-up comes after the height",
+        edit(
+            _E,
+            "_look",
+            (
+                "status = await self._ask(self.chain.status(tx, search_history=False), deadline)",
+                "status = await self._ask(self.chain.status(tx, search_history=True), deadline)",
+            ),
+            (
+                "status = await self._ask(self.chain.status(tx, search_history=True), deadline)\n    except",
+                "pass\n    except",
+            ),
+        ),
+        1563,
+    ),
+    Mutant(
+        "landed-error-is-fill",
+        "a transaction that landed with an error swapped nothing",
+        edit(_E, "_landed", ("if status.error is not None or status.amount_out is None:", "if False:")),
+        2,
+    ),
+    Mutant(
+        "dead-letter-fails-submitted",
+        "a dead letter's submitted order is asked for on the chain",
+        edit(dead_letters.ResolveDeadLetter, "__call__", ("order.status is Status.SUBMITTED", "False")),
+        147,
+    ),
+    # --- retries and time ----------------------------------------------------------------------------------------
+    Mutant(
+        "retries-unbounded",
+        "at most three retries",
+        edit(execute, "after_failure", ("order.attempts > policy.max_retries", "False")),
+        2,
+    ),
+    Mutant(
+        "retry-at-once",
+        "a retry waits its turn",
+        edit(execute, "after_failure", ("now + wait_ms(policy, order.ref.order_id, order.attempts)", "now")),
+        2,
+    ),
+    Mutant(
+        "retry-too-early",
+        "no attempt starts before its time",
+        edit(execute, "_of_pending", ("order.retry_at is not None and now < order.retry_at", "False")),
+        2,
+    ),
+    Mutant(
+        "lost-workers-unbounded",
+        "an order that ends its workers is given up",
+        edit(execute, "_of_orphan", ("lost_workers(order) >= MAX_LOST_WORKERS", "False")),
+        3,
+    ),
+    Mutant(
+        "pending-never-expires",
+        "a pending order past its time limit is not started",
+        edit(execute, "_of_pending", ("expires_at is not None and expires_at <= now", "False")),
+        6,
+    ),
+    Mutant(
+        "orphan-never-expires",
+        "an order past its time limit is not started again after its worker was lost",
+        edit(execute, "_of_orphan", ("expires_at is not None and expires_at <= now", "False")),
+        6,
+    ),
+    Mutant(
+        "signed-after-limit",
+        "no transaction is stored after the order's time limit",
+        edit(
+            _E,
+            "_attempt",
+            ("request.expires_at is not None and request.expires_at <= self.clock.now_ms()", "False"),
+        ),
+        726,
+    ),
+    Mutant(
+        "time-runs-backwards",
+        "an order's history never runs backwards",
+        edit(_L, "_step", ("max(now, last.at)", "now")),
+        2,
+    ),
+    Mutant(
+        "fires-too-early",
+        "an order that missed its limit rests before it fires again",
+        edit(sweep.Sweep, "_fire", ("order.retry_at is not None and now < order.retry_at", "False")),
+        9,
+    ),
+    # --- what a swap may bring -----------------------------------------------------------------------------------
+    Mutant(
+        "slippage-ignored",
+        "the least output follows from the slippage tolerance",
+        edit(_E, "_route", ("slippage_min_out(decision.chosen.amount_out, request.slippage_bps)", "0")),
+        0,
+    ),
+    Mutant(
+        "limit-price-ignored",
+        "the least output honours the limit price",
+        edit(_E, "_route", ("max(min_out, limit)", "min_out")),
+        9,
+    ),
+    Mutant(
+        "min-out-not-signed",
+        "the transaction carries the least output",
+        edit(_E, "_attempt", ("min_out=routed.min_out", "min_out=0")),
+        2,
+    ),
+    # --- the table -----------------------------------------------------------------------------------------------
+    Mutant(
+        "cancel-submitted",
+        "a submitted order cannot be cancelled",
+        also(Status.CANCELLED, after=Status.SUBMITTED),
+        2,
+    ),
+    Mutant(
+        "cancel-confirmed",
+        "what is confirmed stays confirmed",
+        also(Status.CANCELLED, after=Status.CONFIRMED),
+        4,
+    ),
+    Mutant(
+        "cancel-ignores-conflict",
+        "a cancellation that lost its race is not reported as done",
+        edit(Cancel, "__call__", ("order = conflict.current\n            continue", "return cancelled")),
+        153,
+    ),
+    Mutant(
+        "seq-skips",
+        "sequence numbers have no gap",
+        edit(_L, "_step", ("last.seq + 1", "last.seq + 1 + (status is Status.CONFIRMED)")),
+        0,
+    ),
+    # --- two writes, recovery ------------------------------------------------------------------------------------
+    Mutant(
+        "lost-sends-forgotten",
+        "the sweeper sends what no worker has taken",
+        edit(
+            sweep, "stranded", ('Stranded(True, "no worker has taken it")', 'Stranded(False, "no worker has taken it")')
+        ),
+        2,
+    ),
+    Mutant(
+        "expiry-not-swept",
+        "the sweeper ends resting orders at their time limit",
+        edit(sweep.Sweep, "_expire_one", ("order.request.expires_at <= now", "False")),
+        11,
+    ),
+    Mutant(
+        "one-item-stops-the-sweep",
+        "one unreadable item does not keep the sweeper from the others",
+        edit(sweep.Sweep, "_survive", ("except Exception", "except TimeoutError")),
+        157,
+    ),
+    Mutant(
+        "key-forgotten",
+        "an idempotency key always names the same order",
+        edit(
+            place.Place,
+            "__call__",
+            ("self.new_id() if idempotency_key is None else order_id_for(user_id, idempotency_key)", "self.new_id()"),
+        ),
+        0,
+    ),
+    Mutant(
+        "replay-without-fingerprint",
+        "the same key with another body is a conflict",
+        edit(place.Place, "_replay", ("current.fingerprint != wanted", "False")),
+        0,
+    ),
+    Mutant(
+        "letters-dropped",
+        "what cannot be read is kept",
+        replaced(FakeQueue, "keep", lambda self, body, reason: _nothing()),
+        9,
+    ),
+    # --- the stream of statuses ----------------------------------------------------------------------------------
+    Mutant(
+        "read-before-follow",
+        "a subscription is stored before the order is read",
+        edit(
+            push.Subscribe,
+            "one",
+            ("    await self.connections.follow(connection.user_id, connection.connection_id, order_id)\n", ""),
+            (
+                "    await self._send(connection, order, after)\n",
+                _SEND_THEN_FOLLOW,
+            ),
+        ),
+        109,
+    ),
+    Mutant(
+        "failed-records-dropped",
+        "records that failed come again",
+        edit(push.PushEvents, "_user", ("return [change.record for change in changes]", "return []")),
+        0,
+    ),
+    Mutant(
+        "frames-out-of-order",
+        "one order's events are pushed in order",
+        edit(push.PushEvents, "_push_order", ("for change in changes:", "for change in reversed(changes):")),
+        2,
+    ),
+    Mutant(
+        "frames-to-everybody",
+        "a socket gets the events of what it follows",
+        edit(push.PushEvents, "_push_all", ("if socket.follows(group[0].order.ref.order_id)", "if True")),
+        1,
+    ),
+    Mutant(
+        "work-left-behind",
+        "a handler returns when its work is done",
+        edit(
+            push,
+            "_all",
+            ("return_exceptions=True", "return_exceptions=False"),
+            ("is not None", "is not None and False"),
+        ),
+        12,
+    ),
+    Mutant(
+        "counted-twice",
+        "a record that comes twice is counted once",
+        replaced(FakeStatistics, "is_new", _always),
+        0,
+    ),
+)
+
+
+async def _nothing() -> None:
+    return None
+
+
+def first_seed(mutant: Mutant, limit: int) -> tuple[int, str] | None:
+    """The first seed below ``limit`` under which the bug shows, and how; None if there is none."""
+    with mutant.plant():
+        for seed in range(limit):
+            violation = simulate(seed).violation
+            if violation is not None:
+                return seed, violation
+    return None
