@@ -195,7 +195,7 @@ svg{width:100%;height:auto;font:12px system-ui,sans-serif}svg text{fill:var(--in
 .range{stroke:var(--soft);stroke-width:2}.median{stroke:var(--ink);stroke-width:2.5}
 polyline{fill:none;stroke:var(--a);stroke-width:1.5}.scroll{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
-th,td{padding:.3rem .6rem;border-bottom:1px solid var(--line);text-align:right}
+th,td{padding:.3rem .6rem;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}
 th:first-child,td:first-child{text-align:left}
 """
 
@@ -266,7 +266,7 @@ def main() -> None:
     """Write the page."""
     parser = argparse.ArgumentParser(description="A day of the paper market: what paths and splits are worth.")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--every", type=int, default=10, help="minutes between two samples")
+    parser.add_argument("--every", type=int, default=7, help="minutes between two samples")
     parser.add_argument("--out", type=Path, default=Path("routes.html"))
     given = parser.parse_args()
     samples, refused = sample_day(given.seed, given.every)

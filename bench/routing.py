@@ -297,9 +297,9 @@ def main() -> None:
         },
         "gap": {
             "cpmm": asdict(gaps(cpmm_case, cpmm_optimum, given.cases, given.seed)),
-            "network": asdict(gaps(network_case, network_optimum, max(10, given.cases // 20), given.seed)),
+            "network": asdict(gaps(network_case, network_optimum, max(10, given.cases // 50), given.seed)),
             "market": asdict(
-                gaps(lambda rng: market_case(rng, market), market_optimum, max(10, given.cases // 20), given.seed)
+                gaps(lambda rng: market_case(rng, market), market_optimum, max(10, given.cases // 50), given.seed)
             ),
         },
     }

@@ -472,27 +472,37 @@ def _search(network: _Network, seeds: Iterable[frozenset[int]], fee_per_leg: flo
             worth[chosen] = value - fee_per_leg * len(chosen) if value >= 0 else float("-inf")
         return worth[chosen]
 
-    units = [frozenset({i}) for i in network.direct]
-    for via in network.vias:
-        units += [frozenset(pair) for pair in product(via.first, via.second)]
-        units += [frozenset({i}) for i in (*via.first, *via.second)]
     for seed in seeds:
         present = seed
         for _ in range(_MOVES):
-            smaller = {present} | {present - unit for unit in units if unit <= present}
-            near = {s | unit for s in smaller for unit in units if len(s | unit) <= MAX_LEGS} | smaller
-            valid = sorted((s for s in near if s and _whole(network, s)), key=sorted)
-            step = max(valid, key=look, default=present)
-            if step == present or look(step) <= look(present):
+            step = max(_neighbours(network, present), key=look, default=present)
+            if look(step) <= look(present):
                 break
             present = step
     ranked = sorted((s for s in worth if worth[s] > float("-inf")), key=lambda s: (-worth[s], sorted(s)))
     return ranked[:_FINALISTS]
 
 
-def _whole(network: _Network, chosen: frozenset[int]) -> bool:
-    """Every path of the set has both its edges."""
-    return all(chosen.isdisjoint(v.first) == chosen.isdisjoint(v.second) for v in network.vias)
+def _neighbours(network: _Network, present: frozenset[int]) -> list[frozenset[int]]:
+    """The sets that dropping, adding or exchanging one pool or one path leads to, always in the same order.
+
+    In a valid set every path has pools on both of its edges.
+    """
+    paths = [frozenset((*via.first, *via.second)) for via in network.vias]
+    smaller = [present, *(present - {i} for i in sorted(present)), *(present - path for path in paths)]
+    found: dict[frozenset[int], None] = {}
+    for base in dict.fromkeys(smaller):
+        more = [frozenset({i}) for i in network.direct]
+        for via, path in zip(network.vias, paths, strict=True):
+            if base.isdisjoint(path):
+                more += [frozenset(pair) for pair in product(via.first, via.second)]
+            else:
+                more += [frozenset({i}) for i in sorted(path)]
+        for chosen in (base, *(base | unit for unit in more)):
+            whole = all(chosen.isdisjoint(via.first) == chosen.isdisjoint(via.second) for via in network.vias)
+            if whole and 0 < len(chosen) <= MAX_LEGS:
+                found[chosen] = None
+    return list(found)
 
 
 @dataclass(frozen=True, slots=True)
