@@ -12,7 +12,8 @@ How it is solved:
 2. A leg costs a fee and a transaction holds few legs, so *which* pools to use is a choice of its own: a local
    search (add, drop, exchange) over sets of at most ``MAX_LEGS`` pools, valued on the ladders.
 3. The best sets are divided exactly: around the solution the pools are sampled again with ever smaller steps of
-   exact integer quotes. The sum of the pools' own integer results counts, never the model's.
+   exact integer quotes. The sum of the pools' own integer results counts, never the model's. Then the ladders are
+   sharpened around the marginal price that was found, and the search is run once more from there.
 
 Considered are: every single pool; for each venue and over all of them the best path of two pools; every split
 whose legs are any mixture of direct pools and of paths, of which a path may also divide each of its two edges.
@@ -54,6 +55,7 @@ _MOVES = 12  # of the local search
 _FOCUSES = 3  # how often a ladder is sampled again in a smaller range
 _SHARPER = 5  # into how many a step near the marginal price is divided
 _MARGIN = 64  # the last part of an order, whose price is its marginal price
+_TINY = 10_000  # base units; below this, rounding hides what a step's price is
 _CENT = Decimal("0.01")
 
 type _Quote = Callable[[int], int]
@@ -66,11 +68,10 @@ class _Curve:
         cap: the largest known input that the pool fills, at most the amount it was asked for; 0 if it fills none.
     """
 
-    __slots__ = ("_known", "cap", "mint_in", "mint_out", "pool", "rank")
+    __slots__ = ("_known", "cap", "mint_in", "mint_out", "pool")
 
-    def __init__(self, pool: Pool, mint_in: str, rank: int) -> None:
+    def __init__(self, pool: Pool, mint_in: str) -> None:
         self.pool = pool
-        self.rank = rank
         self.mint_in = mint_in
         self.mint_out = pool.mints[1] if pool.mints[0] == mint_in else pool.mints[0]
         self.cap = 0
@@ -152,9 +153,9 @@ class _Network:
 
     def _edge(self, pools: Sequence[Pool], mint_in: str, mint_out: str, amount: int) -> tuple[int, ...]:
         start = len(self.curves)
-        for rank, pool in enumerate(pools):
+        for pool in pools:
             if set(pool.mints) == {mint_in, mint_out}:
-                curve = _Curve(pool, mint_in, rank)
+                curve = _Curve(pool, mint_in)
                 curve.reach(amount)
                 if curve.cap:
                     self.curves.append(curve)
@@ -201,7 +202,7 @@ class _Network:
                     useful += size
                     if -cost < least:
                         break
-                if useful > reach // 4 or useful < BPS:
+                if useful > reach // 4 or useful < _TINY:
                     break
                 reach = useful
                 self._levels[index] = self._sample(index, reach)
@@ -673,7 +674,7 @@ def _marginal(network: _Network, curves: Sequence[_Curve]) -> float:
     whole, less = network.amount_in, network.amount_in - part
     for curve in curves:
         whole, less = curve.quote(whole), curve.quote(less)
-    if whole - less < BPS:
+    if whole - less < _TINY:
         return 0.0
     return (whole - less) / part * (1 - 2 * (whole - less) / whole / _MARGIN)
 
