@@ -14,13 +14,14 @@ from urllib.parse import urlsplit, urlunsplit
 import httpx
 import pytest
 import websockets
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 
 from cli import stream
 from cli.client import Client, OrderEvent
 from cli.live import event_json
 from local import Running, running
 from tests.e2e.clients import HEADERS, KEY, ORDER, place_and_follow, read
+from tests.unit.asyncapi import check
 
 PATTERNS = 200
 AT_ONCE = 12
@@ -207,9 +208,36 @@ async def test_a_single_order_socket_is_closed_after_the_last_event_and_answers_
             async with connect(accepted["wsUrl"]) as socket:
                 await socket.send(json.dumps({"action": "subscribe", "orderId": accepted["orderId"], "after": 2}))
                 frames = [json.loads(message) async for message in socket]
+    for frame in frames:
+        check(frame)
     assert order.statuses[-1] in ("confirmed", "failed")
     assert [frame["type"] for frame in frames] == ["snapshot"]
     assert [event["seq"] for event in frames[0]["events"]] == list(range(3, frames[0]["seq"] + 1))
+
+
+async def answer(socket: ClientConnection) -> dict[str, Any]:
+    """The next frame; it is as docs/asyncapi.yaml says."""
+    frame: dict[str, Any] = json.loads(await socket.recv())
+    check(frame)
+    return frame
+
+
+async def test_every_frame_is_as_the_document_says(stack: Running) -> None:
+    async with httpx.AsyncClient(timeout=20) as http:
+        ticket = (await http.post(f"{stack.http_url}/api/stream-tickets", json={}, headers=HEADERS)).json()
+        async with connect(ticket["wsUrl"]) as socket, asyncio.timeout(30):
+            await socket.send(json.dumps({"action": "subscribe"}))
+            while (await answer(socket))["type"] != "subscribed":
+                pass
+            for _ in range(5):
+                await http.post(f"{stack.http_url}/api/orders/execute", json=ORDER, headers=HEADERS)
+            kinds: set[str] = set()
+            ended = 0
+            while ended < 5:
+                frame = await answer(socket)
+                kinds.add(frame["type"])
+                ended += frame["status"] in ("confirmed", "failed")
+    assert kinds == {"event"}
 
 
 async def test_a_ticket_opens_what_it_is_for_and_nothing_else(stack: Running) -> None:
@@ -221,11 +249,11 @@ async def test_a_ticket_opens_what_it_is_for_and_nothing_else(stack: Running) ->
     async with connect(first["wsUrl"]) as socket:
         for message in ({"action": "subscribe", "orderId": second["orderId"]}, {"action": "subscribe"}):
             await socket.send(json.dumps(message))
-            assert json.loads(await socket.recv())["code"] == "forbidden"
+            assert (await answer(socket))["code"] == "forbidden"
         await socket.send(json.dumps({"action": "ping"}))
-        assert json.loads(await socket.recv())["type"] == "pong"
+        assert (await answer(socket))["type"] == "pong"
         await socket.send("not JSON")
-        assert json.loads(await socket.recv())["code"] == "invalid_message"
+        assert (await answer(socket))["code"] == "invalid_message"
     forged = first["wsUrl"][:-4] + "AAAA"
     for address in (forged, stack.ws_url):
         with pytest.raises(websockets.InvalidStatus) as caught:
