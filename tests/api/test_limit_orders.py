@@ -1,0 +1,146 @@
+"""Limit orders from the API to the market and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Coroutine
+from decimal import Decimal
+from typing import Any
+
+import boto3
+import pytest
+from order_engine import bootstrap
+from order_engine.domain.order import OrderRef
+from order_engine.runtime import event_loop
+
+from tests.api.clock import StandingClock
+from tests.api.conftest import Deploy
+from tests.integration.aws import Resources
+from tests.integration.http import LambdaContext, request
+
+LIMIT: dict[str, Any] = {"type": "limit", "tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "1"}
+QUERY = {"tokenIn": "SOL", "tokenOut": "USDC"}
+BELOW, ABOVE = "1.25", "100000"
+
+
+def place(price: str, **more: Any) -> str:
+    reply = request("POST", "/api/orders/execute", body={**LIMIT, "limitPrice": price, **more})
+    assert (reply.status, reply.json["status"]) == (202, "open"), reply.text
+    order_id: str = reply.json["orderId"]
+    return order_id
+
+
+def read(order_id: str) -> Any:
+    return request("GET", f"/api/orders/{order_id}").json
+
+
+def run[T](work: Coroutine[Any, Any, T]) -> T:
+    return event_loop().run_until_complete(work)
+
+
+def beat(clock: StandingClock) -> None:
+    """One beat of the sweeper and one of the watcher, as the scheduled function makes them."""
+    run(bootstrap.sweep().run(clock.now + 1, sweep_every_ms=0, watch_every_ms=0))
+
+
+def queued(resources: Resources) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = []
+    for _ in range(20):
+        answer = boto3.client("sqs").receive_message(QueueUrl=resources.orders_queue_url, MaxNumberOfMessages=10)
+        if not answer.get("Messages"):
+            break
+        found += [json.loads(message["Body"]) for message in answer["Messages"]]
+    return found
+
+
+def work_off(resources: Resources) -> None:
+    """Let the worker execute what is queued."""
+    from process.handler import lambda_handler
+
+    arn = "arn:aws:sqs:us-east-1:123456789012:orders"
+    for number, message in enumerate(queued(resources)):
+        record: Any = {
+            "messageId": str(number),
+            "receiptHandle": "r",
+            "body": json.dumps(message),
+            "eventSourceARN": arn,
+            "attributes": {"ApproximateReceiveCount": "1", "SentTimestamp": "0"},
+        }
+        lambda_handler({"Records": [record]}, LambdaContext())
+
+
+@pytest.fixture
+def resources(deploy: Deploy, clock: StandingClock) -> Resources:
+    return deploy(QUOTE_DELAY_MS="0", LANDING_MIN_MS="0", LANDING_MAX_MS="0", FAILURE_RATE="0")
+
+
+def test_an_order_rests_while_the_market_is_below_its_price(resources: Resources, clock: StandingClock) -> None:
+    order_id = place(ABOVE)
+
+    for _ in range(3):
+        clock.now += 2000
+        beat(clock)
+
+    assert read(order_id)["status"] == "open"
+    assert queued(resources) == []
+
+
+def test_an_order_whose_price_is_reached_fires_once_and_gets_at_least_its_limit(
+    resources: Resources, clock: StandingClock
+) -> None:
+    order_id = place(BELOW)
+
+    beat(clock)
+    assert read(order_id)["status"] == "pending"
+    beat(clock)
+    beat(clock)
+    messages = queued(resources)
+    assert messages == [{"userId": "alice", "orderId": order_id}]
+    run(bootstrap.queue().send([OrderRef("alice", order_id)]))
+    work_off(resources)
+
+    order = read(order_id)
+    assert order["status"] == "confirmed", order["events"]
+    assert [event["status"] for event in order["events"]].count("pending") == 1
+    assert Decimal(order["amountOut"]) >= Decimal(BELOW)
+    assert Decimal(order["minOut"]) >= Decimal(BELOW)
+
+
+def test_an_order_whose_size_misses_the_limit_goes_back_to_rest(resources: Resources, clock: StandingClock) -> None:
+    # The price of a small amount is right, but this size would move it below the limit.
+    price = Decimal(request("GET", "/api/quote", query={**QUERY, "amountIn": "0.001"}).json["route"]["price"])
+    limit = format((price * Decimal("0.999")).quantize(Decimal("0.0001")), "f")
+    order_id = place(limit, amountIn="20000")
+
+    beat(clock)
+    assert read(order_id)["status"] == "pending"
+    work_off(resources)
+
+    order = read(order_id)
+    assert order["status"] == "open", order["events"][-1]
+    assert order["amountOut"] is None
+    assert [event["status"] for event in order["events"]][-1] == "open"
+
+
+def test_an_order_expires_on_time(resources: Resources, clock: StandingClock) -> None:
+    order_id = place(ABOVE, expiresAt="2027-01-15T08:01:00Z")
+
+    clock.now += 59_999
+    beat(clock)
+    assert read(order_id)["status"] == "open"
+    clock.now += 1
+    beat(clock)
+
+    assert read(order_id)["status"] == "expired"
+    late = request("DELETE", f"/api/orders/{order_id}")
+    assert (late.status, late.json["code"]) == (409, "too_late_to_cancel")
+
+
+def test_a_cancelled_order_never_fires(resources: Resources, clock: StandingClock) -> None:
+    order_id = place(BELOW)
+    assert request("DELETE", f"/api/orders/{order_id}").json["status"] == "cancelled"
+
+    beat(clock)
+
+    assert read(order_id)["status"] == "cancelled"
+    assert queued(resources) == []
