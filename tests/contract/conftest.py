@@ -1,0 +1,107 @@
+"""The same cases over the fakes of the simulation and over the adapters on moto."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from unittest.mock import patch
+
+import boto3
+import pytest
+from moto.core.botocore_stubber import BotocoreStubber
+from order_engine.aws import clients
+from order_engine.aws.accounts import DynamoAccounts
+from order_engine.aws.connections import DynamoConnections
+from order_engine.aws.orders import DynamoOrders
+from order_engine.aws.queue import SqsMailbox, SqsOrderQueue
+from order_engine.aws.statistics import DynamoStatistics
+from order_engine.engine.ports import ConnectionStore, OrderStore, StatisticsStore
+
+from tests.fakes.accounts import FakeAccounts
+from tests.fakes.connections import FakeConnections
+from tests.fakes.orders import FakeOrders
+from tests.fakes.queue import FakeQueue
+from tests.fakes.statistics import FakeStatistics
+from tests.integration.aws import deployed
+
+type Received = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """One set of implementations.
+
+    Attributes:
+        receive: takes the visible messages of the order queue: body and receipt handle.
+        kept: bodies of the quarantine.
+    """
+
+    orders: OrderStore
+    connections: ConnectionStore
+    statistics: StatisticsStore
+    accounts: DynamoAccounts | FakeAccounts
+    queue: SqsOrderQueue | FakeQueue
+    mailbox: SqsMailbox | FakeQueue
+    receive: Callable[[], Sequence[Received]]
+    kept: Callable[[], Sequence[str]]
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def in_memory() -> Services:
+    queue = FakeQueue(_now, name="orders", gives_up_to=FakeQueue(_now, name="dead"))
+    quarantine = FakeQueue(_now, name="quarantine")
+    return Services(
+        FakeOrders(),
+        FakeConnections(),
+        FakeStatistics(),
+        FakeAccounts(),
+        queue,
+        quarantine,
+        lambda: [(message.body, message.receipt) for message in queue.receive(10)],
+        lambda: [message.body for message in quarantine.messages.values()],
+    )
+
+
+@contextmanager
+def one_call_at_a_time() -> Iterator[None]:
+    """moto checks a condition and writes in two steps; the service that it stands for does both in one."""
+    lock, respond = threading.Lock(), BotocoreStubber.__call__
+
+    def locked(self: BotocoreStubber, *arguments: Any, **named: Any) -> Any:
+        with lock:
+            return respond(self, *arguments, **named)
+
+    with patch.object(BotocoreStubber, "__call__", locked):
+        yield
+
+
+@pytest.fixture(params=["in memory", "on AWS"])
+def services(request: pytest.FixtureRequest) -> Iterator[Services]:
+    if request.param == "in memory":
+        yield in_memory()
+        return
+    with one_call_at_a_time(), deployed() as made:
+        sqs = boto3.client("sqs")
+        sqs.set_queue_attributes(QueueUrl=made.orders_queue_url, Attributes={"VisibilityTimeout": "90"})
+
+        def receive(url: str) -> list[Received]:
+            answer = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)
+            return [(message["Body"], message["ReceiptHandle"]) for message in answer.get("Messages", [])]
+
+        yield Services(
+            DynamoOrders(clients.dynamodb(), made.orders_table),
+            DynamoConnections(clients.dynamodb(), made.connections_table),
+            DynamoStatistics(clients.dynamodb(), made.accounts_table),
+            DynamoAccounts(clients.dynamodb(), made.accounts_table),
+            SqsOrderQueue(clients.sqs(), made.orders_queue_url, made.dead_letters_queue_url),
+            SqsMailbox(clients.sqs(), made.quarantine_queue_url),
+            lambda: receive(made.orders_queue_url),
+            lambda: [body for body, _ in receive(made.quarantine_queue_url)],
+        )

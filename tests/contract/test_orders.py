@@ -1,0 +1,340 @@
+"""``OrderStore``: conditions, fences, races, indexes and sizes."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from decimal import Decimal
+from functools import partial
+from itertools import pairwise
+
+import pytest
+from order_engine.aws import codec
+from order_engine.domain import lifecycle
+from order_engine.domain.amounts import SOL, USDC
+from order_engine.domain.order import Event, Fill, Lease, Order, OrderRef, Routed, SignedTransaction, Status
+from order_engine.engine.execute import MAX_EVENTS
+from order_engine.engine.ports import Conflict, OrderExists, OrderStore
+from order_engine.engine.retry import RetryPolicy, after_failure
+
+from tests.contract.conftest import Services
+from tests.contract.samples import FAILURE, T0, a_decision, an_order, claimed, largest_decision, submitted
+
+THREADS = 20
+
+
+@pytest.fixture
+def orders(services: Services) -> OrderStore:
+    return services.orders
+
+
+async def _stored(orders: OrderStore, *steps: Order) -> Order:
+    """Store the first and apply the others; returns the last."""
+    await orders.create(steps[0])
+    for old, new in pairwise(steps):
+        await orders.replace(old, new)
+    return steps[-1]
+
+
+async def test_an_order_reads_back_as_it_was_written_through_its_whole_life(orders: OrderStore) -> None:
+    order = an_order()
+    await orders.create(order)
+    assert await orders.get(order.ref) == order
+    routing = claimed(order)
+    building = lifecycle.route(routing, Routed(a_decision(), 1), T0 + 200)
+    sent = lifecycle.submit(building, SignedTransaction("5ig", "cmF3", 9), T0 + 300)
+    held = lifecycle.take_over(sent, Lease("second", T0 + 50_000))
+    done = lifecycle.confirm(held, Fill("5ig", 7, 12), T0 + 400)
+    for old, new in zip((order, routing, building, sent, held), (routing, building, sent, held, done), strict=True):
+        await orders.replace(old, new)
+        assert await orders.get(order.ref) == new
+
+
+async def test_an_unknown_order_is_none_also_under_another_users_key(orders: OrderStore) -> None:
+    await orders.create(an_order("mine", user_id="owner"))
+    assert await orders.get(OrderRef("owner", "other")) is None
+    assert await orders.get(OrderRef("thief", "mine")) is None
+
+
+async def test_a_second_order_under_the_same_key_is_refused_with_what_is_there(orders: OrderStore) -> None:
+    first = an_order()
+    await orders.create(first)
+    with pytest.raises(OrderExists) as refused:
+        await orders.create(an_order(at=T0 + 1))
+    assert refused.value.current == first
+
+
+async def test_the_same_creation_again_finds_itself(orders: OrderStore) -> None:
+    await orders.create(an_order())
+    await orders.create(an_order())
+
+
+async def test_another_body_in_the_same_millisecond_is_not_taken_for_the_first(orders: OrderStore) -> None:
+    first = an_order()
+    await orders.create(first)
+    other = replace(first, request=replace(first.request, amount_in=1), fingerprint="another")
+    with pytest.raises(OrderExists):
+        await orders.create(other)
+    assert await orders.get(first.ref) == first
+
+
+async def test_a_write_on_what_has_changed_is_refused_with_what_is_there(orders: OrderStore) -> None:
+    order = an_order()
+    current = await _stored(orders, order, claimed(order, "first"))
+    with pytest.raises(Conflict) as refused:
+        await orders.replace(order, claimed(order, "second"))
+    assert refused.value.current == current
+
+
+async def test_a_write_on_an_order_that_is_not_there_is_refused(orders: OrderStore) -> None:
+    order = an_order()
+    with pytest.raises(Conflict) as refused:
+        await orders.replace(order, claimed(order))
+    assert refused.value.current is None
+    assert await orders.get(order.ref) is None
+
+
+async def test_a_write_that_is_tried_again_finds_itself(orders: OrderStore) -> None:
+    order = an_order()
+    routing = claimed(order)
+    await _stored(orders, order, routing)
+    await orders.replace(order, routing)
+    assert await orders.get(order.ref) == routing
+
+
+async def test_a_worker_whose_order_was_taken_over_can_write_nothing(orders: OrderStore) -> None:
+    order = an_order()
+    first = claimed(order, "first")
+    second = lifecycle.claim(first, Lease("second", T0 + 60_000), T0 + 30_000)
+    await _stored(orders, order, first, second)
+    for late in (
+        lifecycle.route(first, Routed(a_decision(), 1), T0 + 31_000),
+        after_failure(first, FAILURE, RetryPolicy(), T0 + 31_000),
+        lifecycle.fail(first, FAILURE, T0 + 31_000),
+    ):
+        with pytest.raises(Conflict) as refused:
+            await orders.replace(first, late)
+        assert refused.value.current == second
+
+
+async def test_the_fence_holds_where_no_event_tells_the_holders_apart(orders: OrderStore) -> None:
+    """Taking over a submitted order adds no event: only the lease and the fencing number differ."""
+    order = an_order()
+    routing = claimed(order, "first")
+    building = lifecycle.route(routing, Routed(a_decision(), 1), T0 + 200)
+    sent = lifecycle.submit(building, SignedTransaction("5ig", "cmF3", 9), T0 + 300)
+    held = lifecycle.take_over(sent, Lease("second", T0 + 50_000))
+    await _stored(orders, order, routing, building, sent, held)
+    with pytest.raises(Conflict):
+        await orders.replace(sent, lifecycle.confirm(sent, Fill("5ig", 7, 12), T0 + 400))
+    with pytest.raises(Conflict):
+        await orders.replace(sent, lifecycle.take_over(sent, Lease("third", T0 + 50_000)))
+    assert await orders.get(order.ref) == held
+
+
+async def test_a_returned_order_has_neither_lease_nor_transaction(orders: OrderStore) -> None:
+    order = an_order()
+    routing = claimed(order)
+    building = lifecycle.route(routing, Routed(a_decision(), 1), T0 + 200)
+    sent = lifecycle.submit(building, SignedTransaction("5ig", "cmF3", 9), T0 + 300)
+    back = after_failure(sent, FAILURE, RetryPolicy(), T0 + 400)
+    await _stored(orders, order, routing, building, sent, back)
+    stored = await orders.get(order.ref)
+    assert stored == back
+    assert stored is not None
+    assert (stored.lease, stored.intent) == (None, None)
+
+
+async def test_a_resend_is_marked_once_and_only_on_an_unmoved_order(orders: OrderStore) -> None:
+    order = an_order()
+    await orders.create(order)
+    await orders.mark_resent(order, T0 + 30_000)
+    await orders.mark_resent(order, T0 + 30_000)
+    marked = await orders.get(order.ref)
+    assert marked is not None
+    assert (marked.resent_at, marked.resends) == (T0 + 30_000, 1)
+    await orders.replace(marked, claimed(marked))
+    with pytest.raises(Conflict):
+        await orders.mark_resent(marked, T0 + 60_000)
+
+
+async def test_a_claim_clears_a_resend_mark_that_it_has_not_seen(orders: OrderStore) -> None:
+    """The sweeper sends first and marks then: a worker may have read the order in between."""
+    order = an_order()
+    await orders.create(order)
+    await orders.mark_resent(order, T0 + 30_000)
+    routing = claimed(order)
+    await orders.replace(order, routing)
+    assert await orders.get(order.ref) == routing
+
+
+def _race(works: list[Callable[[], Awaitable[object]]]) -> list[object]:
+    """The outcomes of works that begin at once, each on a thread of its own."""
+    barrier = threading.Barrier(len(works))
+    outcomes: list[object] = [None] * len(works)
+
+    def run(number: int) -> None:
+        async def one() -> object:
+            return await works[number]()
+
+        barrier.wait()
+        try:
+            outcomes[number] = asyncio.run(one()) or "done"
+        except Exception as error:  # noqa: BLE001 - the outcome is what is looked at
+            outcomes[number] = error
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(len(works))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return outcomes
+
+
+def test_of_twenty_claims_at_once_exactly_one_wins(orders: OrderStore) -> None:
+    order = an_order()
+    asyncio.run(_async(orders.create(order)))
+    claims = [claimed(order, f"worker{number}") for number in range(THREADS)]
+    outcomes = _race([partial(orders.replace, order, claim) for claim in claims])
+    winners = [claim for claim, outcome in zip(claims, outcomes, strict=True) if outcome == "done"]
+    assert len(winners) == 1
+    assert all(isinstance(outcome, Conflict) for outcome in outcomes if outcome != "done")
+    assert asyncio.run(_async(orders.get(order.ref))) == winners[0]
+
+
+def test_a_cancellation_and_a_claim_at_once_have_one_winner(orders: OrderStore) -> None:
+    for round_number in range(5):
+        order = an_order(f"order{round_number}")
+        asyncio.run(_async(orders.create(order)))
+        changes = [claimed(order, f"worker{number}") for number in range(THREADS // 2)]
+        changes += [lifecycle.cancel(order, T0 + number) for number in range(THREADS // 2)]
+        outcomes = _race([partial(orders.replace, order, change) for change in changes])
+        stored = asyncio.run(_async(orders.get(order.ref)))
+        assert stored is not None
+        assert stored.seq == 2
+        won = {change.status for change, outcome in zip(changes, outcomes, strict=True) if outcome == "done"}
+        assert won == {stored.status}
+
+
+def test_of_twenty_creations_at_once_one_is_stored(orders: OrderStore) -> None:
+    bodies = [an_order(at=T0 + number) for number in range(THREADS)]
+    outcomes = _race([partial(orders.create, body) for body in bodies])
+    winners = [body for body, outcome in zip(bodies, outcomes, strict=True) if outcome == "done"]
+    assert len(winners) == 1
+    assert asyncio.run(_async(orders.get(bodies[0].ref))) == winners[0]
+
+
+async def _async[T](work: Awaitable[T]) -> T:
+    return await work
+
+
+async def test_active_orders_are_listed_until_they_end(orders: OrderStore) -> None:
+    order = an_order()
+    await orders.create(order)
+    await orders.create(an_order("resting", limit="150"))
+    assert await orders.active(created_before=T0 + 1, limit=10) == [order.ref]
+    assert await orders.active(created_before=T0, limit=10) == []
+    routing = claimed(order)
+    await orders.replace(order, routing)
+    assert await orders.active(created_before=T0 + 1, limit=10) == [order.ref]
+    await orders.replace(routing, lifecycle.fail(routing, FAILURE, T0 + 300))
+    assert await orders.active(created_before=T0 + 1, limit=10) == []
+
+
+async def test_active_orders_are_listed_oldest_first_within_the_limit_of_each_shard(orders: OrderStore) -> None:
+    for number in range(12):
+        await orders.create(an_order(f"order{number}", at=T0 + 12 - number))
+    listed = await orders.active(created_before=T0 + 100, limit=2)
+    everything = await orders.active(created_before=T0 + 100, limit=100)
+    assert len(everything) == 12
+    for shard in range(codec.ACTIVE_SHARDS):
+        of_shard = [ref for ref in everything if codec.shard(ref.order_id, codec.ACTIVE_SHARDS) == shard]
+        oldest_first = sorted(of_shard, key=lambda ref: int(ref.order_id.removeprefix("order")), reverse=True)
+        assert of_shard == oldest_first
+        assert [ref for ref in listed if ref in of_shard] == oldest_first[:2]
+
+
+async def test_resting_orders_are_found_when_the_price_reaches_them(orders: OrderStore) -> None:
+    for order_id, price in (("low", "149.5"), ("at", "150"), ("high", "150.000001")):
+        await orders.create(an_order(order_id, limit=price))
+    found = await orders.crossed(SOL.mint, USDC.mint, Decimal(150), limit=10)
+    assert [ref.order_id for ref in found] == ["low", "at"]
+    assert await orders.crossed(USDC.mint, SOL.mint, Decimal(1000), limit=10) == []
+    low = await orders.get(OrderRef("user", "low"))
+    assert low is not None
+    await orders.replace(low, lifecycle.fire(low, T0 + 10))
+    found = await orders.crossed(SOL.mint, USDC.mint, Decimal(150), limit=10)
+    assert [ref.order_id for ref in found] == ["at"]
+    assert await orders.active(created_before=T0 + 1, limit=10) == [low.ref]
+
+
+async def test_orders_are_found_when_their_time_limit_has_passed_until_they_end(orders: OrderStore) -> None:
+    soon, late = an_order("soon", limit="1", until=T0 + 1000), an_order("late", limit="1", until=T0 + 9000)
+    await orders.create(soon)
+    await orders.create(late)
+    assert await orders.expiring(now=T0 + 999, limit=10) == []
+    assert await orders.expiring(now=T0 + 1000, limit=10) == [soon.ref]
+    await orders.replace(soon, lifecycle.expire(soon, T0 + 1000))
+    assert await orders.expiring(now=T0 + 1000, limit=10) == []
+
+
+async def test_pages_are_newest_first_complete_and_of_one_user(orders: OrderStore) -> None:
+    for number in range(7):
+        await orders.create(an_order(f"order{number}", at=T0 + number))
+    await orders.create(an_order("foreign", user_id="another", at=T0 + 3))
+    found: list[str] = []
+    key: str | None = None
+    for _ in range(10):
+        page = await orders.page("user", limit=3, after=key, status=None)
+        found += [order.ref.order_id for order in page.orders]
+        key = page.next_key
+        if key is None:
+            break
+    assert found == [f"order{number}" for number in reversed(range(7))]
+
+
+async def test_a_page_by_status_holds_only_that_status_and_goes_on_behind_it(orders: OrderStore) -> None:
+    for number in range(6):
+        order = an_order(f"order{number}", at=T0 + number)
+        await orders.create(order)
+        if number % 2:
+            await orders.replace(order, lifecycle.cancel(order, T0 + 50))
+    first = await orders.page("user", limit=2, after=None, status=Status.CANCELLED)
+    assert [order.ref.order_id for order in first.orders] == ["order5", "order3"]
+    assert first.next_key is not None
+    second = await orders.page("user", limit=2, after=first.next_key, status=Status.CANCELLED)
+    assert [order.ref.order_id for order in second.orders] == ["order1"]
+    assert second.next_key is None
+
+
+async def test_an_order_at_the_bound_of_its_events_still_fits_into_an_item(orders: OrderStore) -> None:
+    """The worst that ``next_step`` lets happen: every second event is a routing decision of the largest size."""
+    routed = Routed(largest_decision(), 2**64 - 1)
+    # The last claim may come just below the bound: its attempt and the end add four events more.
+    events = [Event(1, Status.PENDING, T0, 0)]
+    while len(events) < MAX_EVENTS + 4:
+        seq = len(events) + 1
+        building = seq % 2 == 1
+        events.append(Event(seq, Status.BUILDING if building else Status.ROUTING, T0, 4, routed if building else None))
+    intent = SignedTransaction("5" * 88, "x" * 1644, 2**63)
+    order = replace(
+        an_order("x" * 36, user_id="u" * 64), events=tuple(events), intent=intent, lease=Lease("w" * 12, T0), version=75
+    )
+    await orders.create(order)
+    assert await orders.get(order.ref) == order
+    item = codec.to_item(order)
+    size = sum(len(name) + len(str(value)) for name, value in item.items())
+    assert size < 400_000
+
+
+async def test_a_submitted_order_keeps_the_bytes_to_send_again(orders: OrderStore) -> None:
+    order = an_order()
+    routing = claimed(order)
+    building = lifecycle.route(routing, Routed(a_decision(), 223_000_000), T0 + 200)
+    sent = submitted(routing)
+    await _stored(orders, order, routing, building, sent)
+    stored = await orders.get(order.ref)
+    assert stored is not None
+    assert stored.intent == SignedTransaction("5ig", "cmF3", 1_234)

@@ -1,0 +1,179 @@
+"""``ConnectionStore``, ``StatisticsStore``, ``OrderQueue``, ``KeyStore`` and ``RateLimiter``."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+from order_engine.domain.errors import InvalidInput
+from order_engine.domain.order import OrderRef, Status
+from order_engine.engine.accounts import Rate, RateLimited, new_key
+from order_engine.engine.ports import Connection, ConnectionGone, Tally
+from order_engine.engine.stats import bucket
+from order_engine.wire import messages
+
+from tests.contract.conftest import Services
+from tests.contract.samples import T0
+
+# --- connections ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_socket_follows_what_it_subscribed_to(services: Services) -> None:
+    store = services.connections
+    await store.add(Connection("user", "socket", single=True), expires_at=T0)
+    await store.follow("user", "socket", "one")
+    await store.follow("user", "socket", "two")
+    (socket,) = await store.of_user("user")
+    assert socket == Connection("user", "socket", frozenset({"one", "two"}), single=True)
+    await store.follow("user", "socket", None)
+    (socket,) = await store.of_user("user")
+    assert socket.follows("anything")
+
+
+async def test_sockets_are_those_of_the_user_and_gone_when_removed(services: Services) -> None:
+    store = services.connections
+    for user, socket in (("user", "a"), ("user", "b"), ("other", "c")):
+        await store.add(Connection(user, socket), expires_at=T0)
+    assert {socket.connection_id for socket in await store.of_user("user")} == {"a", "b"}
+    await store.remove("user", "a")
+    await store.remove("user", "a")
+    assert [socket.connection_id for socket in await store.of_user("user")] == ["b"]
+    assert await store.of_user("nobody") == []
+
+
+async def test_a_removed_socket_cannot_subscribe_and_does_not_come_back(services: Services) -> None:
+    store = services.connections
+    await store.add(Connection("user", "socket"), expires_at=T0)
+    await store.remove("user", "socket")
+    with pytest.raises(ConnectionGone):
+        await store.follow("user", "socket", "order")
+    with pytest.raises(ConnectionGone):
+        await store.follow("user", "socket", None)
+    assert await store.of_user("user") == []
+
+
+# --- statistics ----------------------------------------------------------------------------------------------------
+
+
+def _tally(sequence: int, status: Status = Status.CONFIRMED, venue: str | None = "raydium") -> Tally:
+    return Tally(f"{sequence:040d}", status, venue, 2_500, "market")
+
+
+async def test_finished_orders_are_counted_by_status_venue_and_latency(services: Services) -> None:
+    await services.statistics.count("user", [_tally(1), _tally(2, Status.FAILED, None)])
+    totals = await services.statistics.of_user("user")
+    assert totals.by_status == {"confirmed": 1, "failed": 1}
+    assert totals.by_venue == {"raydium": 1}
+    assert totals.latency_counts == {bucket(2_500): 2}
+    assert (await services.statistics.of_user("nobody")).by_status == {}
+
+
+async def test_a_batch_that_comes_again_is_counted_once_also_when_it_overlaps(services: Services) -> None:
+    store = services.statistics
+    await store.count("user", [_tally(1), _tally(2)])
+    await store.count("user", [_tally(1), _tally(2)])
+    await store.count("user", [_tally(2), _tally(3), _tally(4)])
+    await store.count("user", [_tally(3)])
+    assert (await store.of_user("user")).by_status == {"confirmed": 4}
+
+
+async def test_sequences_count_as_numbers_not_as_text(services: Services) -> None:
+    await services.statistics.count("user", [_tally(9)])
+    await services.statistics.count("user", [_tally(10)])
+    assert (await services.statistics.of_user("user")).by_status == {"confirmed": 2}
+
+
+# --- the order queue -----------------------------------------------------------------------------------------------
+
+
+async def test_what_is_sent_is_received(services: Services) -> None:
+    refs = [OrderRef("user", f"order{number}") for number in range(23)]
+    await services.queue.send(refs[:1])
+    await services.queue.send(refs[1:])
+    received: set[OrderRef] = set()
+    for _ in range(20):
+        received |= {messages.decode(body) for body, _ in services.receive()}
+    assert received == set(refs)
+
+
+async def test_a_received_message_is_hidden_and_comes_again_when_it_is_told_to(services: Services) -> None:
+    await services.queue.send([OrderRef("user", "order")])
+    ((_, receipt),) = services.receive()
+    assert services.receive() == []
+    assert dict(await services.queue.depth()) == {"visible": 0, "in_flight": 1, "delayed": 0, "dead": 0}
+    # Less than a second is rounded down to none: the worker waits the rest out itself.
+    await services.queue.hide(receipt, 999)
+    assert len(services.receive()) == 1
+
+
+async def test_depths_are_counted(services: Services) -> None:
+    await services.queue.send([OrderRef("user", "a"), OrderRef("user", "b")])
+    assert dict(await services.queue.depth()) == {"visible": 2, "in_flight": 0, "delayed": 0, "dead": 0}
+
+
+async def test_what_cannot_be_read_is_kept_as_it_came(services: Services) -> None:
+    await services.mailbox.keep('not json "at all"', "The message is not JSON.")
+    assert services.kept() == ['not json "at all"']
+
+
+# --- keys and the rate limit ---------------------------------------------------------------------------------------
+
+
+async def test_a_key_is_found_by_its_hash_listed_and_revoked_once(services: Services) -> None:
+    store = services.accounts
+    _, key = new_key("user", T0, name="bot", orders_per_minute=7)
+    _, other = new_key("other", T0)
+    await store.add_key(key)
+    await store.add_key(other)
+    assert await store.find_key(key.key_hash) == key
+    assert await store.find_key("0" * 64) is None
+    assert list(await store.list_keys("user")) == [key]
+    assert len(await store.list_keys(None)) == 2
+    with pytest.raises(InvalidInput):
+        await store.add_key(key)
+    revoked = await store.revoke_key(key.key_id, T0 + 5)
+    again = await store.revoke_key(key.key_id, T0 + 9)
+    assert revoked == again
+    assert revoked is not None
+    assert revoked.revoked_at == T0 + 5
+    assert not revoked.valid(T0 + 5)
+    assert await store.revoke_key("no such key", T0) is None
+
+
+async def test_a_burst_is_admitted_and_what_comes_after_it_waits_one_interval(services: Services) -> None:
+    rate = Rate(per_minute=60, burst=5)
+    for _ in range(5):
+        await services.accounts.admit("user", rate, T0)
+    with pytest.raises(RateLimited) as refused:
+        await services.accounts.admit("user", rate, T0)
+    assert refused.value.retry_after_ms == 1000
+    await services.accounts.admit("user", rate, T0 + 1000)
+    with pytest.raises(RateLimited):
+        await services.accounts.admit("user", rate, T0 + 1000)
+    await services.accounts.admit("another", rate, T0)
+
+
+def test_twenty_threads_admit_exactly_the_burst(services: Services) -> None:
+    rate = Rate(per_minute=60, burst=30)
+    barrier = threading.Barrier(20)
+    admitted: list[bool] = []
+
+    def ask() -> None:
+        barrier.wait()
+        for _ in range(4):
+            try:
+                asyncio.run(_admit())
+            except RateLimited:
+                continue
+            admitted.append(True)
+
+    async def _admit() -> None:
+        await services.accounts.admit("user", rate, T0)
+
+    threads = [threading.Thread(target=ask) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(admitted) == 30
