@@ -14,7 +14,6 @@ from order_engine.domain.quote import VENUES
 from order_engine.wire.times import to_text
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
@@ -61,7 +60,7 @@ class Watch:
 
     def __rich__(self) -> RenderableType:
         if not self.events and not self.note:
-            return Spinner("dots", text=f"Connecting to follow {self.title} …")
+            return render.spinner().append(f" Connecting to follow {self.title} …")
         return render.timeline(self.title, self.events, self.note)
 
     def _display(self) -> AbstractContextManager[object]:
@@ -178,14 +177,14 @@ def _cells(row: Row) -> dict[str, RenderableType]:
     if row.refused:
         return cells | {" ": Text("✘", style="red"), "Status": Text("refused", style="red"), "Result": row.refused}
     if not row.events:
-        return cells | {" ": Spinner("dots")}
+        return cells | {" ": render.spinner()}
     first, last = row.events[0], row.events[-1]
     style = render.STYLES[last.status]
     end = last.at if last.terminal else max(last.at, datetime.now(UTC))
     before = next((event.status for event in reversed(row.events) if not event.terminal), None)
     mark = Text("✔" if last.status is Status.CONFIRMED else "✘", style=style)
     cells |= {
-        " ": mark if last.terminal else Spinner("dots", style=style),
+        " ": mark if last.terminal else render.spinner(style),
         "Stages": render.stage_bar(last.status, before),
         "Status": render.status_text(last.status),
         "Time": render.duration(render.ms_between(first.at, end)),

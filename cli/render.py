@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -11,7 +12,6 @@ from order_engine.domain.order import Status
 from rich import box
 from rich.console import Group, RenderableType
 from rich.panel import Panel
-from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
@@ -30,6 +30,7 @@ STYLES: dict[Status, str] = {
     Status.CANCELLED: "yellow",
     Status.EXPIRED: "yellow",
 }
+_SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _BAR = 28
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
@@ -60,6 +61,11 @@ def number(text: str | None, digits: int = 8) -> str:
     decimals = max(0, digits - 1 - value.adjusted()) if value else 0
     shown = f"{value:,.{decimals}f}"
     return shown.rstrip("0").rstrip(".") if "." in shown else shown
+
+
+def spinner(style: str = "") -> Text:
+    """The frame of a spinner that belongs to this moment, so that a view that is made anew each time goes on."""
+    return Text(_SPINNER[int(time.monotonic() * 12.5) % len(_SPINNER)], style=style)
 
 
 def status_text(status: Status) -> Text:
@@ -132,11 +138,10 @@ def timeline(title: str, events: Sequence[OrderEvent], note: str = "", now: date
     grid.add_column(overflow="fold")
     for event, following in zip(events, [*events[1:], None], strict=True):
         style = STYLES[event.status]
-        mark: RenderableType
         if event.terminal:
             mark, took = Text("✔" if event.status is Status.CONFIRMED else "✘", style=style), ""
         elif following is None:
-            mark = Spinner("dots", style=style)
+            mark = spinner(style)
             took = duration(max(0.0, ms_between(event.at, now or datetime.now(UTC))))
         else:
             mark, took = Text("✔" if "error" not in event.detail else "↻", style=style), ""
