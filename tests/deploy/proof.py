@@ -11,15 +11,16 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 from order_engine.aws.accounts import DynamoAccounts
-from order_engine.engine.accounts import new_key
+from order_engine.engine.accounts import SCOPES, new_key
 from websockets.asyncio.client import connect
 
 from infra.synth import ROOT
@@ -30,9 +31,10 @@ STAGE = "ci"
 STACK = f"order-engine-{STAGE}"
 ORDER = {"type": "market", "tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "1.5", "slippageBps": 100}
 LIFE = ["pending", "routing", "building", "submitted", "confirmed"]
-# Whatever the market does, the order that is followed confirms.
-SURE = ("-c", "failureRate=0")
-_COMMAND_S, _FOLLOW_S, _HTTP_S = 150, 60, 30
+# Whatever the market does, the orders that are followed confirm, and soon.
+SURE = ("-c", "failureRate=0", "-c", "quoteDelayMs=20", "-c", "landingMinMs=100", "-c", "landingMaxMs=200")
+NEWMAN = ROOT / "tools" / "node_modules" / "newman" / "bin" / "newman.js"
+_COMMAND_S, _COLLECTION_S, _FOLLOW_S, _HTTP_S = 150, 150, 60, 30
 
 type Report = Callable[[str], None]
 
@@ -82,7 +84,7 @@ class Proof:
             _require(set(made) == set(before), f"a deployment has something of each kind, not only {sorted(made)}")
             say(f"{self._count()} resources")
         deployed = self._outputs()
-        key = asyncio.run(self._add_key(deployed))
+        key = self._add_key(deployed, "deployer")
 
         with self._step("a WebSocket client follows an order") as say:
             order_id, statuses = asyncio.run(self._follow(deployed, key))
@@ -92,6 +94,9 @@ class Proof:
             _require(self._status(deployed, "/api/orders", "") == 401, "no key is refused")
             _require(self._status(deployed, "/api/orders", "oek_unknown") in (401, 403), "an unknown key is refused")
             say("is refused, and so is an unknown key")
+
+        with self._step("the Postman collection, run by newman") as say:
+            say(self._newman(deployed))
 
         resources, revisions = self._resources(), self._revisions()
         with self._step("make deploy again") as say:
@@ -170,11 +175,47 @@ class Proof:
         api = (urlsplit(outputs["HttpUrl"]).hostname or "").partition(".")[0]
         return Deployed(f"{self._aws.url}/_aws/execute-api/{api}/$default", outputs["AccountsTable"])
 
-    async def _add_key(self, deployed: Deployed) -> str:
-        key, stored = new_key("deployer", int(time.time() * 1000))
-        table = self._session.client("dynamodb", endpoint_url=self._aws.url)
-        await DynamoAccounts(table, deployed.accounts_table).add_key(stored)
+    def _add_key(
+        self,
+        deployed: Deployed,
+        user: str,
+        *,
+        scopes: Sequence[str] = SCOPES,
+        orders_per_minute: int | None = None,
+    ) -> str:
+        now = int(time.time() * 1000)
+        key, stored = new_key(user, now, scopes=scopes, orders_per_minute=orders_per_minute)
+        client = self._session.client("dynamodb", endpoint_url=self._aws.url)
+        asyncio.run(DynamoAccounts(client, deployed.accounts_table).add_key(stored))
         return key
+
+    def _newman(self, deployed: Deployed) -> str:
+        """Run the whole collection as a client of the stage would; how much it did."""
+        variables = {
+            "baseUrl": deployed.http_url,
+            "apiKey": self._add_key(deployed, "alice"),
+            "otherKey": self._add_key(deployed, "bob"),
+            "readOnlyKey": self._add_key(deployed, "reader", scopes=["read"]),
+            "limitedKey": self._add_key(deployed, "limited", orders_per_minute=1),
+        }
+        results = ROOT / "build" / "newman.json"
+        results.unlink(missing_ok=True)
+        command = [
+            *(str(Path(sys.executable).with_name("node")), str(NEWMAN), "run"),
+            str(ROOT / "postman" / "order-engine.postman_collection.json"),
+            *("--environment", str(ROOT / "postman" / "stage.postman_environment.json")),
+            *(word for name, value in variables.items() for word in ("--env-var", f"{name}={value}")),
+            *("--reporters", "json", "--reporter-json-export", str(results)),
+        ]
+        done = subprocess.run(
+            command, env=self._aws.environment(), capture_output=True, text=True, timeout=_COLLECTION_S, check=False
+        )
+        _require(results.exists(), f"newman runs: {done.stdout}{done.stderr}")
+        run = json.loads(results.read_text(encoding="utf-8"))["run"]
+        failures = [f"{item['source'].get('name')}: {item['error']['message']}" for item in run["failures"]]
+        _require(done.returncode == 0 and not failures, "the collection passes:\n" + "\n".join(failures))
+        stats = run["stats"]
+        return f"{stats['requests']['total']} requests, {stats['assertions']['total']} assertions, none failed"
 
     async def _follow(self, deployed: Deployed, key: str) -> tuple[str, list[str]]:
         """Place an order and follow it on the address that comes with it, until the server closes the socket."""

@@ -465,6 +465,20 @@ def test_a_sweeper_that_stops_raises_an_alarm(stack: Stack) -> None:
     assert text(silent["Dimensions"][0]["Value"]).strip("<>") == stack.function(SWEEP)[0]
 
 
+def test_the_failure_rate_is_known_also_when_nothing_confirms(stack: Stack) -> None:
+    """A metric that is not written in a period is missing there, and so is every expression of it."""
+    (metrics,) = [
+        item["Properties"]["Metrics"]
+        for item in stack.of_type("AWS::CloudWatch::Alarm").values()
+        if "Metrics" in item["Properties"]
+    ]
+    (expression,) = [metric["Expression"] for metric in metrics if "Expression" in metric]
+    filled = expression.replace("FILL(failed, 0)", "").replace("FILL(confirmed, 0)", "")
+    assert filled != expression
+    assert "failed" not in filled
+    assert "confirmed" not in filled
+
+
 def test_the_dashboard_shows_orders_queues_streams_and_concurrency(stack: Stack) -> None:
     (dashboard,) = stack.of_type("AWS::CloudWatch::Dashboard").values()
     body = text(dashboard["Properties"]["DashboardBody"])
