@@ -326,6 +326,7 @@ class Simulation:
             stack.enter_context(patch.object(bootstrap, "CLOCK", self.world))
             stack.enter_context(patch.object(process.batch, "secrets", _Names()))
             stack.enter_context(patch.object(execute, "decide", market.decide))
+            stack.enter_context(patch.object(sweep, "decide", market.decide))
             stack.enter_context(patch.object(sweep, "TOKENS", (SOL, USDC)))
             yield
 

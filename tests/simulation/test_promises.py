@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 from order_engine.domain.amounts import SOL
@@ -11,7 +12,8 @@ from order_engine.domain.order import Order, OrderRef, Status
 from order_engine.wire import messages
 
 from tests.simulation.chain import DEADLY
-from tests.simulation.run import Follower, Plan, Planned, Simulation, market_order
+from tests.simulation.run import Follower, Plan, Planned, Simulation, limit_order, market_order
+from tests.simulation.world import EPOCH_MS
 
 MINUTE_MS = 60_000
 
@@ -138,3 +140,14 @@ def test_what_cannot_be_read_or_found_is_kept(letter: str) -> None:
     assert simulation.run().violation is None
     assert [message.body for message in simulation.quarantine.messages.values()] == [letter]
     assert OrderRef("user1", "order1") in simulation.orders.stored
+
+
+def test_a_limit_order_at_the_very_edge_of_its_limit_rests_until_its_time_is_over() -> None:
+    """The marginal price meets the limit for an hour, what the order would get after fees does not."""
+    hour_ms = 60 * MINUTE_MS
+    request = limit_order(2 * SOL.unit, Decimal("149.9"), EPOCH_MS + hour_ms)
+    simulation = Simulation(1, Plan([Planned(0, "user1", request)], bad_ms=hour_ms, swing_ppm=0))
+    assert simulation.run().violation is None
+    order = _only(simulation)
+    assert order.status is Status.EXPIRED
+    assert order.seq == 2

@@ -168,7 +168,8 @@ def resolve_dead_letter() -> ResolveDeadLetter:
 def sweep() -> Sweep:
     from order_engine.engine.sweep import Sweep
 
-    return Sweep(orders(), queue(), venues(), CLOCK, OBSERVER, settings().quote_deadline_ms)
+    given = settings()
+    return Sweep(orders(), queue(), venues(), CLOCK, OBSERVER, given.quote_deadline_ms, given.max_price_impact_bps)
 
 
 @cache

@@ -11,12 +11,14 @@ from functools import partial
 from itertools import permutations
 
 from order_engine.domain import lifecycle
-from order_engine.domain.amounts import BY_MINT, TOKENS
-from order_engine.domain.order import Order, OrderRef, Status
+from order_engine.domain.amounts import BY_MINT, TOKENS, limit_min_out
+from order_engine.domain.errors import AttemptFailed
+from order_engine.domain.order import Order, OrderRef, OrderRequest, Status
 from order_engine.domain.quote import Pool
 from order_engine.engine.execute import Observer
 from order_engine.engine.ports import Clock, Conflict, OrderQueue, OrderStore, Venue
 from order_engine.engine.quoting import gather_pools
+from order_engine.engine.route import decide
 
 # An order that made no step for this long has probably lost its message.
 STRANDED_MS = 25_000
@@ -68,6 +70,7 @@ class Sweep:
     clock: Clock
     observer: Observer
     quote_deadline_ms: int = 1500
+    max_price_impact_bps: int = 1000
     _resting_pairs: list[tuple[str, str]] = field(default_factory=list)
 
     async def run(self, deadline: int, *, sweep_every_ms: int, watch_every_ms: int) -> None:
@@ -161,21 +164,45 @@ class Sweep:
         if market is None:
             return 0
         crossed = await self.orders.crossed(mint_in, mint_out, market, limit=_LOOK)
-        outcomes = await self._each("fire_failed", self._fire, crossed)
+        outcomes = await self._each("fire_failed", partial(self._fire, pools), crossed)
         fired = [ref for ref, done in zip(crossed, outcomes, strict=True) if done]
         if fired:
             # A send that fails costs time, not the orders: fired ones are active, and the sweeper sends them.
             await self.queue.send(fired)
         return len(fired)
 
-    async def _fire(self, ref: OrderRef) -> bool:
+    async def _fire(self, pools: Sequence[Pool], ref: OrderRef) -> bool:
         order = await self.orders.get(ref)
         now = self.clock.now_ms()
         if order is None or order.status is not Status.OPEN:
             return False
         if order.retry_at is not None and now < order.retry_at:
             return False
+        if not meets_limit(order.request, pools, self.max_price_impact_bps):
+            return False
         return await self._change(order, lifecycle.fire(order, now))
+
+
+def meets_limit(request: OrderRequest, pools: Sequence[Pool], max_price_impact_bps: int) -> bool:
+    """Whether a resting order would get its limit at its full size, after fees.
+
+    The marginal price alone says too little: an order between the two would fire and rest again for hours, until its
+    history is full.
+    """
+    if request.limit_price is None:
+        return False
+    try:
+        decision = decide(
+            pools,
+            mint_in=request.mint_in,
+            mint_out=request.mint_out,
+            amount_in=request.amount_in,
+            max_price_impact_bps=max_price_impact_bps,
+        )
+    except AttemptFailed:
+        return False
+    limit = limit_min_out(request.amount_in, request.limit_price, request.token_in, request.token_out)
+    return decision.chosen.amount_out >= limit
 
 
 def best_price(pools: Sequence[Pool], mint_in: str, mint_out: str) -> Decimal | None:
