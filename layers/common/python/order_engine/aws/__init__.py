@@ -1,1 +1,1 @@
-"""The only code that calls boto3."""
+"""The only code that calls AWS, through botocore."""

@@ -1,15 +1,20 @@
-"""boto3 clients: one of each per process, with timeouts that fit inside a worker's lease."""
+"""AWS clients: one of each per process, with timeouts that fit inside a worker's lease.
+
+They are botocore's own, which boto3's are too. Importing boto3 itself brings S3's transfer manager with it, and a third
+of a worker's cold start (``bench.cold_start``).
+"""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Literal
 
-import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from botocore.session import Session, get_session
 
 if TYPE_CHECKING:
     from mypy_boto3_apigatewaymanagementapi import ApiGatewayManagementApiClient
@@ -31,29 +36,43 @@ _CONFIG = Config(
 _PUSH_CONFIG = _CONFIG.merge(Config(connect_timeout=1, read_timeout=1, retries={"mode": "standard", "max_attempts": 2}))
 
 
-def _session() -> boto3.session.Session:
-    return boto3.session.Session()
+# Clients may be used by several threads at once; a session may not.
+_making = threading.Lock()
+
+
+@cache
+def _session() -> Session:
+    return get_session()
+
+
+def _client(service: str, config: Config = _CONFIG, endpoint: str | None = None) -> Any:
+    with _making:
+        return _session().create_client(service, endpoint_url=endpoint, config=config)
 
 
 @cache
 def dynamodb() -> DynamoDBClient:
-    return _session().client("dynamodb", config=_CONFIG)
+    client: DynamoDBClient = _client("dynamodb")
+    return client
 
 
 @cache
 def sqs() -> SQSClient:
-    return _session().client("sqs", config=_CONFIG)
+    client: SQSClient = _client("sqs")
+    return client
 
 
 @cache
 def secrets() -> SecretsManagerClient:
-    return _session().client("secretsmanager", config=_CONFIG)
+    client: SecretsManagerClient = _client("secretsmanager")
+    return client
 
 
 @cache
 def connections(endpoint: str) -> ApiGatewayManagementApiClient:
     """The client that pushes to sockets; ``endpoint`` is the stage's management address."""
-    return _session().client("apigatewaymanagementapi", endpoint_url=endpoint, config=_PUSH_CONFIG)
+    client: ApiGatewayManagementApiClient = _client("apigatewaymanagementapi", _PUSH_CONFIG, endpoint)
+    return client
 
 
 async def call[T](function: Callable[..., T], **arguments: Any) -> T:
