@@ -414,6 +414,8 @@ async def get_stats(caller: Reader) -> JSONResponse:
                 "inFlight": depth["in_flight"],
                 "dead": depth["dead"],
             },
+            "open": max(0, totals.by_stage.get("open", 0)),
+            "active": max(0, totals.by_stage.get("active", 0)),
             "finished": sum(totals.by_status.values()),
             "byStatus": totals.by_status,
             "byVenue": totals.by_venue,

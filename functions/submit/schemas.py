@@ -144,6 +144,8 @@ class LatencyView(View):
 
 class StatsView(View):
     queue: QueueView
+    open: int = Field(description="Resting limit orders.")
+    active: int = Field(description="Orders that are queued or being executed.")
     finished: int
     byStatus: dict[str, int]
     byVenue: dict[str, int]

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from order_engine.domain.lifecycle import TERMINAL
 from order_engine.engine.ports import Statistics, Tally
-from order_engine.engine.stats import bucket
+from order_engine.engine.stats import bucket, moves
 
 from tests.fakes.wire import Direct, Wire
 
@@ -18,6 +19,7 @@ class Totals:
     by_status: Counter[str] = field(default_factory=Counter)
     by_venue: Counter[str] = field(default_factory=Counter)
     latency: Counter[int] = field(default_factory=Counter)
+    by_stage: Counter[str] = field(default_factory=Counter)
 
 
 class FakeStatistics:
@@ -43,6 +45,10 @@ class FakeStatistics:
             if not self.is_new(totals, tally):
                 continue
             totals.counted = tally.sequence
+            for name, number in moves(tally.before, tally.status).items():
+                totals.by_stage[name] += number
+            if tally.status not in TERMINAL:
+                continue
             totals.by_status[tally.status.value] += 1
             totals.latency[bucket(tally.latency_ms)] += 1
             if tally.venue:
@@ -53,4 +59,4 @@ class FakeStatistics:
 
     async def of_user(self, user_id: str) -> Statistics:
         totals = await self._wire.call("statistics.of_user", lambda: self.totals.get(user_id, Totals()))
-        return Statistics(dict(totals.by_status), dict(totals.by_venue), dict(totals.latency))
+        return Statistics(dict(totals.by_status), dict(totals.by_venue), dict(totals.latency), dict(totals.by_stage))

@@ -1,4 +1,4 @@
-"""Statistics of finished orders, one item per user in the accounts table."""
+"""Statistics of orders, one item per user in the accounts table."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from order_engine.aws.clients import CONDITION_FAILED, call, error_code, old_item
+from order_engine.domain.lifecycle import TERMINAL
 from order_engine.engine.ports import Statistics, Tally
-from order_engine.engine.stats import bucket
+from order_engine.engine.stats import bucket, moves
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -45,6 +46,10 @@ class DynamoStatistics:
         """Add all, or answer the last sequence that was counted if some of them were."""
         sums = Counter[str]()
         for tally in tallies:
+            for name, number in moves(tally.before, tally.status).items():
+                sums[f"g_{name}"] += number
+            if tally.status not in TERMINAL:
+                continue
             sums[f"s_{tally.status.value}"] += 1
             sums[f"l_{bucket(tally.latency_ms)}"] += 1
             if tally.venue:
@@ -83,4 +88,4 @@ class DynamoStatistics:
             return {name[2:]: number for name, number in numbers.items() if name.startswith(prefix)}
 
         latency = {int(name): number for name, number in part("l_").items()}
-        return Statistics(by_status=part("s_"), by_venue=part("v_"), latency_counts=latency)
+        return Statistics(by_status=part("s_"), by_venue=part("v_"), latency_counts=latency, by_stage=part("g_"))

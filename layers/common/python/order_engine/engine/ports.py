@@ -195,11 +195,13 @@ class Push(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What one finished order adds to its user's statistics.
+    """What one change of an order adds to its user's statistics.
 
     Attributes:
         sequence: the stream's sequence number, zero-padded so that text order is number order.
-        latency_ms: from accepted to the end.
+        status, before: after the change and before it; None before an order's first.
+        venue: where a confirmed order was filled.
+        latency_ms: from accepted to this change.
     """
 
     sequence: str
@@ -207,15 +209,23 @@ class Tally:
     venue: str | None
     latency_ms: int
     order_type: Literal["market", "limit"]
+    before: Status | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """Totals of a user's finished orders. ``latency_counts`` are counts per bucket of ``stats.BUCKETS_MS``."""
+    """A user's orders in numbers.
+
+    Attributes:
+        by_status, by_venue: totals of finished orders.
+        latency_counts: finished orders per bucket of ``stats.BUCKETS_MS``.
+        by_stage: orders that have not ended, by ``stats.stage``.
+    """
 
     by_status: Mapping[str, int]
     by_venue: Mapping[str, int]
     latency_counts: Mapping[int, int]
+    by_stage: Mapping[str, int] = field(default_factory=dict)
 
 
 class StatisticsStore(Protocol):

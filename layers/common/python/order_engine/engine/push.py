@@ -19,6 +19,7 @@ from order_engine.engine.ports import (
     StatisticsStore,
     Tally,
 )
+from order_engine.engine.stats import stage
 
 # A socket that does not take a frame in this time is closed: it may cost one batch this much, and no more.
 _POST_MS = 1000
@@ -146,9 +147,13 @@ async def _all(*works: Awaitable[None]) -> None:
 
 
 def tally_of(change: Change) -> Tally | None:
-    """What a change adds to the statistics: something only when the order has ended by it."""
+    """What a change adds to the statistics: something only when the order came, rested, fired or ended by it."""
     order = change.order
-    if order.status not in lifecycle.TERMINAL or not change.events:
+    if not change.events:
+        return None
+    before = order.events[change.known_events - 1].status if change.known_events else None
+    ended = order.status in lifecycle.TERMINAL
+    if not ended and stage(before) == stage(order.status):
         return None
     routed = order.routed
     return Tally(
@@ -157,6 +162,7 @@ def tally_of(change: Change) -> Tally | None:
         venue=routed.decision.chosen.venue if routed and order.fill else None,
         latency_ms=order.updated_at - order.created_at,
         order_type=order.request.type,
+        before=before,
     )
 
 

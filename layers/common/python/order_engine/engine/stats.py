@@ -1,10 +1,14 @@
-"""Latency buckets and quantiles. Pure."""
+"""What is counted of orders: their stages, latency buckets and quantiles. Pure."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping
 from itertools import takewhile
+from typing import Literal
+
+from order_engine.domain import lifecycle
+from order_engine.domain.order import Status
 
 
 def _bounds() -> tuple[int, ...]:
@@ -16,6 +20,21 @@ def _bounds() -> tuple[int, ...]:
 
 
 BUCKETS_MS: tuple[int, ...] = _bounds()
+
+
+def stage(status: Status | None) -> Literal["open", "active"] | None:
+    """Whether an order rests, is on its way, or is neither (None: not there yet, or ended)."""
+    if status is None or status in lifecycle.TERMINAL:
+        return None
+    return "open" if status is Status.OPEN else "active"
+
+
+def moves(before: Status | None, after: Status) -> dict[str, int]:
+    """What a change does to the numbers of open and active orders."""
+    old, new = stage(before), stage(after)
+    if old == new:
+        return {}
+    return {name: number for name, number in ((old, -1), (new, 1)) if name is not None}
 
 
 def bucket(latency_ms: int) -> int:

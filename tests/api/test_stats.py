@@ -1,0 +1,68 @@
+"""Numbers of a user's orders: what is open, active and finished."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+from order_engine import bootstrap
+from order_engine.domain import lifecycle
+from order_engine.domain.order import Status
+from order_engine.engine.ports import Tally
+from order_engine.engine.stats import moves, stage
+from order_engine.runtime import event_loop
+
+from tests.api.conftest import Deploy
+from tests.integration.http import request
+
+
+@st.composite
+def lives(draw: st.DrawFn) -> list[Status]:
+    """The statuses of one order, as the table of transitions allows them."""
+    life = [draw(st.sampled_from([Status.OPEN, Status.PENDING]))]
+    for _ in range(draw(st.integers(0, 12))):
+        following = sorted(lifecycle.TRANSITIONS[life[-1]])
+        if not following:
+            break
+        life.append(draw(st.sampled_from(following)))
+    return life
+
+
+@given(st.lists(lives(), max_size=6))
+def test_the_moves_of_all_orders_add_up_to_where_they_are(orders: list[list[Status]]) -> None:
+    counted: Counter[str] = Counter()
+    for life in orders:
+        for before, after in zip([None, *life], life, strict=False):
+            for name, number in moves(before, after).items():
+                counted[name] += number
+
+    stages = (stage(life[-1]) for life in orders)
+    assert +counted == Counter(name for name in stages if name is not None)
+
+
+def test_a_user_sees_open_active_and_finished_orders_counted_once(deploy: Deploy) -> None:
+    deploy()
+    changes: list[tuple[Status | None, Status]] = [
+        (None, Status.OPEN),
+        (None, Status.OPEN),
+        (Status.OPEN, Status.PENDING),
+        (None, Status.PENDING),
+        (Status.SUBMITTED, Status.CONFIRMED),
+        (None, Status.PENDING),
+    ]
+    tallies = [
+        Tally(f"{number:040d}", after, "meteora" if after is Status.CONFIRMED else None, 3000, "market", before)
+        for number, (before, after) in enumerate(changes)
+    ]
+    count = bootstrap.statistics().count
+    for batch in (tallies[:4], tallies[2:5], tallies[:6], tallies):
+        event_loop().run_until_complete(count("alice", batch))
+
+    stats = request("GET", "/api/stats").json
+
+    assert (stats["open"], stats["active"], stats["finished"]) == (1, 2, 1)
+    assert (stats["byStatus"], stats["byVenue"]) == ({"confirmed": 1}, {"meteora": 1})
+    assert stats["latencyMs"]["p50"] >= 3000
+    assert stats["queue"] == {"waiting": 0, "inFlight": 0, "dead": 0}
+    assert request("GET", "/api/stats", user="bob").json["active"] == 0
