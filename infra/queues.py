@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aws_cdk import Duration
+from aws_cdk import CfnOutput, Duration
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
@@ -42,6 +42,10 @@ class Queues(Construct):
             visibility=_visibility(PROCESS_TIMEOUT),
             gives_up_to=self.dead_letters,
         )
+        # For `order-engine redrive` and whoever looks into them.
+        for queue in (self.orders, self.dead_letters, self.quarantine):
+            name = f"{queue.node.id}Queue"
+            CfnOutput(self, f"{name}Url", value=queue.queue_url).override_logical_id(name)
         acknowledge(
             self.stream_failures, "AwsSolutions-SQS3", "It is the last resort itself; an alarm watches its depth."
         )

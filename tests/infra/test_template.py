@@ -319,7 +319,10 @@ def test_browsers_of_other_origins_are_refused_unless_configured(stack: Stack, p
 
 def test_outputs_tell_where_everything_is(stack: Stack) -> None:
     outputs = {name: text(output["Value"]) for name, output in stack.content["Outputs"].items()}
-    assert set(outputs) == {"HttpUrl", "WebSocketUrl", "AccountsTable"}
+    queues = {"OrdersQueue", "DeadLettersQueue", "QuarantineQueue"}
+    assert set(outputs) == {"HttpUrl", "WebSocketUrl", "AccountsTable", *queues}
+    for name in queues:
+        assert outputs[name] == f"<{stack.queue(name.removesuffix('Queue'))[0]}>"
     assert outputs["WebSocketUrl"].startswith("wss://")
     assert outputs["WebSocketUrl"].endswith("/live")
 

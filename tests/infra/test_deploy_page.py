@@ -1,0 +1,63 @@
+"""docs/deploy.md says what a deployment may choose, and the app agrees."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from infra.config import Config, ConfigError
+from infra.synth import ROOT
+from tests.infra.template import Stack
+
+PAGE = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+# Name, what it may be, default.
+ROWS = [
+    (name, may_be, default)
+    for names, may_be, default in re.findall(r"^\| (`[^|]*) \| ([^|]*) \| ([^|]*) \| [^|]* \|$", PAGE, re.MULTILINE)
+    for name, default in zip(re.findall(r"`(\w+)`", names), default.split(", "), strict=False)
+]
+
+
+def known() -> set[str]:
+    with pytest.raises(ConfigError) as refused:
+        Config.from_context({"qqq": "is none"})
+    return set(re.findall(r"\w+", str(refused.value).partition("Known are ")[2]))
+
+
+def test_every_context_value_is_described_and_no_other() -> None:
+    assert "stage" in known()
+    assert {name for name, _, _ in ROWS} == known()
+
+
+def test_defaults_are_as_described() -> None:
+    described = {name: default.strip("`") for name, _, default in ROWS if re.fullmatch(r"`[^`]+`", default)}
+    assert len(described) > 10
+    for name, default in described.items():
+        plain, given = Config.from_context({}), Config.from_context({name: default})
+        # A setting of the paper market that is given is passed on, also where it is the default.
+        assert given == plain or given.paper, name
+    for name, value in json.loads((ROOT / "cdk.json").read_text())["context"].items():
+        assert described.get(name, str(value)) == str(value), name
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    [
+        (name, int(found[1]), int(found[2]))
+        for name, may_be, _ in ROWS
+        if (found := re.match(r"(\d+) to (\d+)$", may_be))
+    ],
+)
+def test_ranges_are_as_described(name: str, low: int, high: int) -> None:
+    for allowed in (low, high):
+        Config.from_context({name: str(allowed)})
+    for refused in (low - 1, high + 1):
+        with pytest.raises(ConfigError, match=name):
+            Config.from_context({name: str(refused)})
+
+
+def test_outputs_are_described(stack: Stack) -> None:
+    for output in stack.content["Outputs"]:
+        assert f"`{output}`" in PAGE, output
