@@ -24,7 +24,8 @@ from uv import find_uv_bin
 from infra.synth import ROOT
 
 BUILD = ROOT / "build"
-ACCOUNT, REGION = "000000000000", "eu-central-1"
+# The region that the command line takes for whatever is not AWS itself.
+ACCOUNT, REGION = "000000000000", "us-east-1"
 _REQUIREMENTS = ROOT / "requirements" / "ministack.txt"
 _INSTALL_S, _START_S, _STOP_S = 120, 30, 10
 # An access key that is an account's number stands for that account.

@@ -11,16 +11,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-from order_engine.aws.accounts import DynamoAccounts
-from order_engine.engine.accounts import SCOPES, new_key
 from websockets.asyncio.client import connect
 
 from infra.synth import ROOT
@@ -41,14 +38,6 @@ type Report = Callable[[str], None]
 
 class ProofError(AssertionError):
     """The deployment did not do what it must."""
-
-
-@dataclass(frozen=True, slots=True)
-class Deployed:
-    """Where a deployment is, as its outputs tell."""
-
-    http_url: str
-    accounts_table: str
 
 
 def prove(report: Report) -> None:
@@ -83,20 +72,22 @@ class Proof:
             made = inventory.difference(self._inventory(), before)
             _require(set(made) == set(before), f"a deployment has something of each kind, not only {sorted(made)}")
             say(f"{self._count()} resources")
-        deployed = self._outputs()
-        key = self._add_key(deployed, "deployer")
+        url = self._address()
+        with self._step("order-engine keys create") as say:
+            key = self._add_key("deployer")
+            say("the first key")
 
         with self._step("a WebSocket client follows an order") as say:
-            order_id, statuses = asyncio.run(self._follow(deployed, key))
+            order_id, statuses = asyncio.run(self._follow(url, key))
             _require(statuses == LIFE, f"an order's life is {LIFE}, not {statuses}")
             say(" > ".join(statuses))
         with self._step("a caller without a key") as say:
-            _require(self._status(deployed, "/api/orders", "") == 401, "no key is refused")
-            _require(self._status(deployed, "/api/orders", "oek_unknown") in (401, 403), "an unknown key is refused")
+            _require(self._status(url, "/api/orders", "") == 401, "no key is refused")
+            _require(self._status(url, "/api/orders", "oek_unknown") in (401, 403), "an unknown key is refused")
             say("is refused, and so is an unknown key")
 
         with self._step("the Postman collection, run by newman") as say:
-            say(self._newman(deployed))
+            say(self._newman(url))
 
         resources, revisions = self._resources(), self._revisions()
         with self._step("make deploy again") as say:
@@ -105,7 +96,7 @@ class Proof:
             say("(no changes)")
         with self._step("make deploy with another rate limit") as say:
             self._make("deploy", "-c", "ordersPerMinute=7")
-            say(self._check_update(deployed, key, order_id, resources, revisions))
+            say(self._check_update(url, key, order_id, resources, revisions))
 
         with self._step("make destroy") as say:
             self._make("destroy")
@@ -117,26 +108,22 @@ class Proof:
 
     def _check_update(
         self,
-        deployed: Deployed,
+        url: str,
         key: str,
         order_id: str,
         resources: Mapping[str, str],
         revisions: Mapping[str, str],
     ) -> str:
-        _require(self._outputs() == deployed, "an update keeps the addresses")
+        _require(self._address() == url, "an update keeps the addresses")
         others = {name: physical for name, physical in self._resources().items() if "CurrentVersion" not in name}
         former = {name: physical for name, physical in resources.items() if "CurrentVersion" not in name}
         _require(others == former, "an update replaces the published version and nothing else")
         changed = {name for name, revision in self._revisions().items() if revision != revisions[name]}
         _require([name for name in changed if "Submit" not in name] == [], f"only one function changes, not {changed}")
-        reply = httpx.post(
-            f"{deployed.http_url}/api/orders/execute", json=ORDER, headers=_headers(key), timeout=_HTTP_S
-        )
+        reply = httpx.post(f"{url}/api/orders/execute", json=ORDER, headers=_headers(key), timeout=_HTTP_S)
         policy = reply.headers.get("ratelimit-policy", "")
         _require(reply.status_code == 202 and "q=7;" in policy, f"the new limit holds, not {policy!r}: {reply.text}")
-        former_order = httpx.get(
-            f"{deployed.http_url}/api/orders/{order_id}", headers=_headers(key), timeout=_HTTP_S
-        ).json()
+        former_order = httpx.get(f"{url}/api/orders/{order_id}", headers=_headers(key), timeout=_HTTP_S).json()
         _require(former_order.get("status") == "confirmed", f"orders outlive an update: {former_order}")
         return "one function has a new version; every table, queue, address and order is as before"
 
@@ -147,7 +134,7 @@ class Proof:
 
     def _make(self, target: str, *context: str) -> str:
         """Run a target of the Makefile against the emulator; what it wrote."""
-        options = " ".join([*self._context, "--ci", "--no-notices", *context])
+        options = " ".join([*self._context, "--ci", "--no-notices", "--output build/cdk.out", *context])
         environment = self._aws.environment() | {"CDK_DISABLE_VERSION_CHECK": "1", "NO_COLOR": "1"}
         for inherited in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):
             environment.pop(inherited, None)
@@ -168,35 +155,36 @@ class Proof:
             raise ProofError(f"make {target} ended with {done.returncode}:\n{done.stdout[-6000:]}")
         return done.stdout
 
-    def _outputs(self) -> Deployed:
+    def _address(self) -> str:
+        """Where the deployed API is, as the stack's outputs tell."""
         outputs = json.loads((ROOT / "build" / f"outputs-{STAGE}.json").read_text(encoding="utf-8"))[STACK]
         _require(outputs["WebSocketUrl"].startswith("ws"), "the WebSocket's address is an output")
         # Its host name is the API's, which this machine's resolver need not know: the emulator takes a path as well.
         api = (urlsplit(outputs["HttpUrl"]).hostname or "").partition(".")[0]
-        return Deployed(f"{self._aws.url}/_aws/execute-api/{api}/$default", outputs["AccountsTable"])
+        return f"{self._aws.url}/_aws/execute-api/{api}/$default"
 
-    def _add_key(
-        self,
-        deployed: Deployed,
-        user: str,
-        *,
-        scopes: Sequence[str] = SCOPES,
-        orders_per_minute: int | None = None,
-    ) -> str:
-        now = int(time.time() * 1000)
-        key, stored = new_key(user, now, scopes=scopes, orders_per_minute=orders_per_minute)
-        client = self._session.client("dynamodb", endpoint_url=self._aws.url)
-        asyncio.run(DynamoAccounts(client, deployed.accounts_table).add_key(stored))
-        return key
+    def _add_key(self, user: str, *options: str) -> str:
+        """Make an API key as an operator does."""
+        command = [str(Path(sys.executable).with_name("order-engine")), "keys", "create", user, "--stage", STAGE]
+        done = subprocess.run(
+            [*command, "--json", *options],
+            env=self._aws.environment(),
+            capture_output=True,
+            text=True,
+            timeout=_HTTP_S,
+            check=False,
+        )
+        _require(done.returncode == 0, f"order-engine keys create makes a key: {done.stdout}{done.stderr}")
+        return str(json.loads(done.stdout)["key"])
 
-    def _newman(self, deployed: Deployed) -> str:
+    def _newman(self, url: str) -> str:
         """Run the whole collection as a client of the stage would; how much it did."""
         variables = {
-            "baseUrl": deployed.http_url,
-            "apiKey": self._add_key(deployed, "alice"),
-            "otherKey": self._add_key(deployed, "bob"),
-            "readOnlyKey": self._add_key(deployed, "reader", scopes=["read"]),
-            "limitedKey": self._add_key(deployed, "limited", orders_per_minute=1),
+            "baseUrl": url,
+            "apiKey": self._add_key("alice"),
+            "otherKey": self._add_key("bob"),
+            "readOnlyKey": self._add_key("reader", "--scope", "read"),
+            "limitedKey": self._add_key("limited", "--orders-per-minute", "1"),
         }
         results = ROOT / "build" / "newman.json"
         results.unlink(missing_ok=True)
@@ -217,11 +205,11 @@ class Proof:
         stats = run["stats"]
         return f"{stats['requests']['total']} requests, {stats['assertions']['total']} assertions, none failed"
 
-    async def _follow(self, deployed: Deployed, key: str) -> tuple[str, list[str]]:
+    async def _follow(self, url: str, key: str) -> tuple[str, list[str]]:
         """Place an order and follow it on the address that comes with it, until the server closes the socket."""
         async with asyncio.timeout(_FOLLOW_S):
             async with httpx.AsyncClient(timeout=_HTTP_S) as http:
-                reply = await http.post(f"{deployed.http_url}/api/orders/execute", json=ORDER, headers=_headers(key))
+                reply = await http.post(f"{url}/api/orders/execute", json=ORDER, headers=_headers(key))
             _require(reply.status_code == 202, f"an order is accepted, not {reply.status_code}: {reply.text}")
             accepted = reply.json()
             seen: dict[int, str] = {}
@@ -234,8 +222,8 @@ class Proof:
         return accepted["orderId"], [seen[seq] for seq in sorted(seen)]
 
     @staticmethod
-    def _status(deployed: Deployed, path: str, key: str) -> int:
-        return httpx.get(f"{deployed.http_url}{path}", headers=_headers(key), timeout=_HTTP_S).status_code
+    def _status(url: str, path: str, key: str) -> int:
+        return httpx.get(f"{url}{path}", headers=_headers(key), timeout=_HTTP_S).status_code
 
     def _inventory(self) -> inventory.Inventory:
         return inventory.take(self._session, self._aws.url)
