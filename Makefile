@@ -7,6 +7,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := .tools/bin/uv
+CDK := tools/node_modules/.bin/cdk
 STAGE ?= dev
 SEEDS ?= 100000
 # The pinned CDK command line; node comes with the virtual environment.
@@ -37,7 +38,7 @@ run: $(VENV)/.ready ## run the whole stack on this machine (Ctrl-C stops it)
 	@exec $(BIN)/python -m local
 
 .PHONY: test
-test: lint ## lint, check types and import rules, run all tests
+test: lint $(CDK) ## lint, check types and import rules, run all tests
 	$(BIN)/pytest -n 2 --dist loadfile -q
 
 .PHONY: lint
@@ -62,12 +63,11 @@ lock: $(VENV)/.ready ## pin the dependencies again: names, versions and hashes
 
 # --- deployment ----------------------------------------------------------------------------------------------------
 
-CDK := tools/node_modules/.bin/cdk
 # For example: make deploy STAGE=dev CONTEXT="-c alarmEmail=ops@example.com -c reservedConcurrency=none"
 CONTEXT ?=
 
 $(CDK): tools/package.json tools/package-lock.json | $(VENV)/.ready
-	@echo "Installing the CDK command line ..."
+	@echo "Installing the command lines of the CDK and of newman ..."
 	@npm ci --prefix tools --silent --no-fund --no-audit
 	@touch $@
 
