@@ -136,8 +136,8 @@ export function drawLatency(finished, stats) {
   const recent = finished.list.slice(-STRIP);
   const padded = [...Array.from({ length: STRIP - recent.length }, () => null), ...recent];
   const slowest = recent.map(({ latencyMs }) => latencyMs).sort((a, b) => a - b);
-  // One order that waited long would flatten all others: the scale ends at the 95th percentile's double.
-  const top = Math.max(1000, Math.min(slowest.at(-1) ?? 0, 2 * (slowest[Math.floor(slowest.length * 0.95)] ?? 0)));
+  // One order that waited long would flatten all others: the scale ends at three times the median.
+  const top = Math.max(1000, Math.min(slowest.at(-1) ?? 0, 3 * (slowest[Math.floor(slowest.length / 2)] ?? 0)));
   const shapes = bars(padded, (order, x, width) => {
     if (!order) return [rect(x, HEIGHT - 1, width, 1, "idle")];
     const height = Math.max(1.5, Math.min(1, order.latencyMs / top) * HEIGHT);

@@ -158,7 +158,7 @@ export function quotesTable(decision, tokenOut, atMost = Infinity) {
         h("th", { scope: "col" }, "Venue"),
         h("th", { scope: "col", title: "After the pools' fees and the network fee" }, `Net ${tokenOut}`),
         h("th", { scope: "col", title: "Price impact in basis points" }, "Impact"),
-        h("th", { scope: "col" }, "Against best"),
+        h("th", { scope: "col" }, "Vs. best"),
       ),
     ),
     body,

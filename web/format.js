@@ -57,7 +57,7 @@ export function amount(text) {
   const [, sign, whole, fraction = ""] = found;
   const trimmed = whole.replace(/^0+(?=\d)/, "");
   const lead = /^0*/.exec(fraction)[0].length;
-  const places = trimmed !== "0" ? ([6, 4, 4, 4, 2, 2, 2][trimmed.length] ?? 0) : lead + 5;
+  const places = trimmed !== "0" ? ([6, 5, 4, 4, 2, 2, 2][trimmed.length] ?? 0) : lead + 5;
   const kept = fraction.slice(0, places).replace(/0+$/, "");
   const grouped = trimmed.replace(/\B(?=(\d{3})+$)/g, ",");
   return (sign ? "−" : "") + grouped + (kept ? `.${kept}` : "");

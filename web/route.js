@@ -97,7 +97,7 @@ export function routeDiagram(route, width) {
         const part = shares[row] * way.share;
         const said = label ? shares[row] : part;
         drawing.append(lane(leg, part, start, end, y));
-        labels.push(laneLabel(leg, said, (from + to) / 2, y, to - from - 16));
+        labels.push(laneLabel(leg, said, (from + to) / 2, y, to - from - 10));
       });
     });
     if (label) labels.push(node(label, stops[1], middle, room));

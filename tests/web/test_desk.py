@@ -254,28 +254,41 @@ def test_the_rate_limit_says_when_the_next_order_is_admitted(desk: Desk) -> None
 def test_what_happened_while_the_socket_was_cut_is_there_after_the_reconnect(desk: Desk) -> None:
     page = desk.page
     desk.expected_errors = ("ERR_FAILED",)
-    order_id = desk.place()
-    desk.open_row(order_id)
-    expect(desk.row(order_id)).to_have_attribute("data-status", re.compile("routing|submitted"))
+    resting = desk.place(type="limit", limitPrice="100000")
+    expect(desk.row(resting)).to_have_attribute("data-status", "open")
+    desk.open_row(resting)
 
     page.route("**/api/stream-tickets", lambda route: route.abort())
     assert desk.cut_sockets() >= 1
     expect(page.locator("#stream-text")).to_have_text(re.compile(r"Reconnecting( in \d+ s| …)"))
+    desk.api("DELETE", f"/api/orders/{resting}")
     missed = desk.place(tokenIn="USDC", tokenOut="SOL", amountIn="50")
     deadline = time.monotonic() + 15
     while desk.api("GET", f"/api/orders/{missed}")["status"] != "confirmed":
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    expect(desk.row(order_id)).not_to_have_attribute("data-status", "confirmed")
+    expect(desk.row(resting)).to_have_attribute("data-status", "open")
+    expect(desk.row(missed)).to_have_count(0)
 
     page.unroute("**/api/stream-tickets")
     page.get_by_role("button", name="Try now").click()
     expect(page.locator("#stream")).to_have_attribute("data-state", "connected")
-    for known in (order_id, missed):
-        expect(desk.row(known)).to_have_attribute("data-status", "confirmed")
+    expect(desk.row(resting)).to_have_attribute("data-status", "cancelled")
+    expect(desk.row(missed)).to_have_attribute("data-status", "confirmed")
     desk.open_row(missed)
-    for known in (order_id, missed):
+    for known in (resting, missed):
         assert desk.timeline(known) == desk.stored(known)
+
+
+def test_a_page_without_a_network_says_so_and_comes_back_at_once(desk: Desk) -> None:
+    desk.expected_errors = ("ERR_INTERNET_DISCONNECTED",)
+    desk.page.context.set_offline(True)
+    desk.cut_sockets()
+    expect(desk.page.locator("#stream-text")).to_have_text("Offline")
+    order_id = desk.place()
+    desk.page.context.set_offline(False)
+    expect(desk.page.locator("#stream")).to_have_attribute("data-state", "connected")
+    expect(desk.row(order_id)).to_have_attribute("data-status", "confirmed")
 
 
 def test_the_page_reconnects_by_itself_as_often_as_it_is_cut(desk: Desk) -> None:
