@@ -36,6 +36,9 @@ class Sockets:
     gone: set[str] = field(default_factory=set)
     stuck: set[str] = field(default_factory=set)
     broken: set[str] = field(default_factory=set)
+    takes_s: float = 0
+    posting: int = 0
+    most_at_once: int = 0
     closed: list[str] = field(default_factory=list)
     got: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
@@ -46,6 +49,10 @@ class Sockets:
             await asyncio.sleep(3600)
         if connection_id in self.broken:
             raise OSError("no answer")
+        self.posting += 1
+        self.most_at_once = max(self.most_at_once, self.posting)
+        await asyncio.sleep(self.takes_s)
+        self.posting -= 1
         self.got.append((connection_id, json.loads(frame)))
 
     async def close(self, connection_id: str) -> None:
@@ -63,6 +70,9 @@ class Sockets:
             if order_id is None
             else replace(found, order_ids=found.order_ids | {order_id})
         )
+
+    async def answered(self, user_id: str, connection_id: str) -> None:
+        """The snapshot has been sent."""
 
     async def remove(self, user_id: str, connection_id: str) -> None:
         self.known.pop(connection_id, None)
@@ -118,6 +128,21 @@ async def test_a_socket_that_takes_no_frame_is_closed_and_delays_nobody(
         for order in orders:
             got = [frame["seq"] for frame in sockets.frames(name) if frame["orderId"] == order.ref.order_id]
             assert got == [1, 2]
+
+
+async def test_waiting_for_ones_turn_is_not_taken_for_slowness(
+    sockets: Sockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(push, "_POST_MS", 100)
+    monkeypatch.setattr(push, "_POSTS_AT_ONCE", 4)
+    sockets.known = {str(n): Connection(USER, str(n), follows_all=True) for n in range(60)}
+    sockets.takes_s = 0.02
+
+    await push_events(sockets)(changes_of(new_order("order")))
+
+    assert sockets.closed == []
+    assert len(sockets.got) == 60
+    assert sockets.most_at_once == 4
 
 
 async def test_a_socket_that_is_gone_is_forgotten(sockets: Sockets) -> None:

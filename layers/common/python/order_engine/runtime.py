@@ -12,7 +12,7 @@ from order_engine import observability
 
 _local = threading.local()
 # AWS calls that may run beside each other. The default, a few per processor, would let slow ones hold up the rest.
-_THREADS = 32
+_THREADS = 64
 # A worker stops beginning new work this long before Lambda would stop it.
 MARGIN_MS = 1000
 

@@ -23,6 +23,8 @@ from order_engine.engine.stats import stage
 
 # A socket that does not take a frame in this time is closed: it may cost one batch this much, and no more.
 _POST_MS = 1000
+# So many frames go out at once; a frame's time begins when it is its turn.
+_POSTS_AT_ONCE = 32
 _FOLLOWED_ORDERS = 20
 
 
@@ -72,12 +74,13 @@ class PushEvents:
         for change in changes:
             if change.events:
                 by_user.setdefault(change.order.ref.user_id, []).append(change)
-        results = await asyncio.gather(*(self._user(user, mine) for user, mine in by_user.items()))
+        turns = asyncio.Semaphore(_POSTS_AT_ONCE)
+        results = await asyncio.gather(*(self._user(user, mine, turns) for user, mine in by_user.items()))
         return [record for failed in results for record in failed]
 
-    async def _user(self, user_id: str, changes: list[Change]) -> list[str]:
+    async def _user(self, user_id: str, changes: list[Change], turns: asyncio.Semaphore) -> list[str]:
         try:
-            await _all(self._push_all(user_id, changes), self._count(user_id, changes))
+            await _all(self._push_all(user_id, changes, turns), self._count(user_id, changes))
         except Exception as error:  # noqa: BLE001 - the stream delivers this user's records again
             self.observer.noted("", "push_failed", f"{type(error).__name__}: {error}")
             return [change.record for change in changes]
@@ -88,14 +91,14 @@ class PushEvents:
         if tallies:
             await self.statistics.count(user_id, tallies)
 
-    async def _push_all(self, user_id: str, changes: list[Change]) -> None:
+    async def _push_all(self, user_id: str, changes: list[Change], turns: asyncio.Semaphore) -> None:
         sockets = await self.connections.of_user(user_id)
         if not sockets:
             return
         ordered = sorted(changes, key=lambda change: change.order.ref.order_id)
         await _all(
             *(
-                self._push_order(socket, list(group))
+                self._push_order(socket, list(group), turns)
                 for _, batch in groupby(ordered, key=lambda change: change.order.ref.order_id)
                 for group in [list(batch)]
                 for socket in sockets
@@ -103,10 +106,12 @@ class PushEvents:
             )
         )
 
-    async def _push_order(self, socket: Connection, changes: list[Change]) -> None:
+    async def _push_order(self, socket: Connection, changes: list[Change], turns: asyncio.Semaphore) -> None:
         for change in changes:
             for event in change.events:
-                if not await self._post(socket, self.frame(change.order, event)):
+                async with turns:
+                    taken = await self._post(socket, self.frame(change.order, event))
+                if not taken:
                     return
         if socket.single and changes[-1].order.status in lifecycle.TERMINAL:
             await self._quietly(self.push.close(socket.connection_id))
