@@ -25,6 +25,9 @@ async def test_a_socket_follows_what_it_subscribed_to(services: Services) -> Non
     await store.follow("user", "socket", "one")
     await store.follow("user", "socket", "two")
     (socket,) = await store.of_user("user")
+    assert socket == Connection("user", "socket", frozenset({"one", "two"}), single=True, awaiting=True)
+    await store.answered("user", "socket")
+    (socket,) = await store.of_user("user")
     assert socket == Connection("user", "socket", frozenset({"one", "two"}), single=True)
     await store.follow("user", "socket", None)
     (socket,) = await store.of_user("user")
@@ -50,6 +53,8 @@ async def test_a_removed_socket_cannot_subscribe_and_does_not_come_back(services
         await store.follow("user", "socket", "order")
     with pytest.raises(ConnectionGone):
         await store.follow("user", "socket", None)
+    with pytest.raises(ConnectionGone):
+        await store.answered("user", "socket")
     assert await store.of_user("user") == []
 
 

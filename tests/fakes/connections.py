@@ -31,10 +31,19 @@ class FakeConnections:
         if known is None:
             raise ConnectionGone(key[1])
         self.stored[key] = (
-            dataclasses.replace(known, follows_all=True)
+            dataclasses.replace(known, awaiting=True, follows_all=True)
             if order_id is None
-            else dataclasses.replace(known, order_ids=known.order_ids | {order_id})
+            else dataclasses.replace(known, awaiting=True, order_ids=known.order_ids | {order_id})
         )
+
+    async def answered(self, user_id: str, connection_id: str) -> None:
+        await self._wire.call("connections.answered", lambda: self._answered((user_id, connection_id)), again=True)
+
+    def _answered(self, key: tuple[str, str]) -> None:
+        known = self.stored.get(key)
+        if known is None:
+            raise ConnectionGone(key[1])
+        self.stored[key] = dataclasses.replace(known, awaiting=False)
 
     async def remove(self, user_id: str, connection_id: str) -> None:
         await self._wire.call("connections.remove", lambda: self.stored.pop((user_id, connection_id), None), again=True)

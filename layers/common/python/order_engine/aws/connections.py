@@ -27,6 +27,7 @@ def _read(item: Item) -> Connection:
         order_ids=frozenset(item.get("orders", {}).get("SS", ())),
         follows_all="everything" in item,
         single="single" in item,
+        awaiting="awaiting" in item,
     )
 
 
@@ -49,11 +50,19 @@ class DynamoConnections:
         await call(self._client.put_item, TableName=self._table, Item=item)
 
     async def follow(self, user_id: str, connection_id: str, order_id: str | None) -> None:
-        change: Item = (
-            {"UpdateExpression": "SET everything = :value", "ExpressionAttributeValues": {":value": {"BOOL": True}}}
-            if order_id is None
-            else {"UpdateExpression": "ADD orders :value", "ExpressionAttributeValues": {":value": {"SS": [order_id]}}}
-        )
+        values: Item = {":true": {"BOOL": True}}
+        if order_id is None:
+            update = "SET awaiting = :true, everything = :true"
+        else:
+            update = "SET awaiting = :true ADD orders :order"
+            values[":order"] = {"SS": [order_id]}
+        await self._change(user_id, connection_id, UpdateExpression=update, ExpressionAttributeValues=values)
+
+    async def answered(self, user_id: str, connection_id: str) -> None:
+        await self._change(user_id, connection_id, UpdateExpression="REMOVE awaiting")
+
+    async def _change(self, user_id: str, connection_id: str, **change: Any) -> None:
+        """Change a known connection's item; one that was removed does not come back by it."""
         try:
             await call(
                 self._client.update_item,

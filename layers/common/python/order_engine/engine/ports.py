@@ -152,6 +152,7 @@ class Connection:
 
     Attributes:
         single: it was opened for one order and is closed after that order's last event.
+        awaiting: it has subscribed, and its snapshot is still on the way: whoever closed it now would cut that off.
     """
 
     user_id: str
@@ -159,6 +160,7 @@ class Connection:
     order_ids: frozenset[str] = field(default_factory=frozenset)
     follows_all: bool = False
     single: bool = False
+    awaiting: bool = False
 
     def follows(self, order_id: str) -> bool:
         return self.follows_all or order_id in self.order_ids
@@ -169,7 +171,14 @@ class ConnectionStore(Protocol):
         """Remember a socket until ``expires_at`` (milliseconds since the epoch)."""
 
     async def follow(self, user_id: str, connection_id: str, order_id: str | None) -> None:
-        """Follow one order more, or all (None).
+        """Follow one order more, or all (None). The socket is awaiting its snapshot from here on.
+
+        Raises:
+            ConnectionGone: the connection is not known any more.
+        """
+
+    async def answered(self, user_id: str, connection_id: str) -> None:
+        """The socket has been sent its snapshot.
 
         Raises:
             ConnectionGone: the connection is not known any more.
@@ -199,7 +208,7 @@ class Tally:
 
     Attributes:
         sequence: the stream's sequence number, zero-padded so that text order is number order.
-        status, before: after the change and before it; None before an order's first.
+        status, before: after the change and before it; None before an order's first, and for market orders.
         venue: where a confirmed order was filled.
         latency_ms: from accepted to this change.
     """
@@ -219,7 +228,7 @@ class Statistics:
     Attributes:
         by_status, by_venue: totals of finished orders.
         latency_counts: finished orders per bucket of ``stats.BUCKETS_MS``.
-        by_stage: orders that have not ended, by ``stats.stage``.
+        by_stage: limit orders that have not ended, by ``stats.stage``.
     """
 
     by_status: Mapping[str, int]

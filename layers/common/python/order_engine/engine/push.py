@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -113,7 +114,7 @@ class PushEvents:
                     taken = await self._post(socket, self.frame(change.order, event))
                 if not taken:
                     return
-        if socket.single and changes[-1].order.status in lifecycle.TERMINAL:
+        if socket.single and not socket.awaiting and changes[-1].order.status in lifecycle.TERMINAL:
             await self._quietly(self.push.close(socket.connection_id))
 
     async def _post(self, socket: Connection, frame: bytes) -> bool:
@@ -195,6 +196,10 @@ class Subscribe:
         await self._send(connection, order, after)
         if connection.single and order.status in lifecycle.TERMINAL:
             await self.push.close(connection.connection_id)
+            return True
+        # Nothing is lost without it: the socket stays open after the last event until its client closes it.
+        with contextlib.suppress(Exception):
+            await self.connections.answered(connection.user_id, connection.connection_id)
         return True
 
     async def all(self, connection: Connection) -> None:
