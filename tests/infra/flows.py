@@ -155,7 +155,7 @@ class _Flows:
         for record in self.account.changes():
             intent = record["dynamodb"].get("NewImage", {}).get("intent")
             if intent is not None:
-                _, raw, _ = json.loads(intent["S"])
+                raw, *_ = json.loads(intent["S"])
                 self.recorded.secrets[f"signed transaction {len(self.recorded.secrets)}"] = raw
 
     def give_up(self) -> None:

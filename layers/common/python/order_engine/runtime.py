@@ -32,8 +32,9 @@ def event_loop() -> asyncio.AbstractEventLoop:
     if loop is None or loop.is_closed():
         loop = asyncio.new_event_loop()
         loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix="aws"))
-        asyncio.set_event_loop(loop)
         _local.loop = loop
+    # Each time: whoever else runs a loop in this thread leaves none behind.
+    asyncio.set_event_loop(loop)
     return loop
 
 

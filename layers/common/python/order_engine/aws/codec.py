@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -122,7 +122,7 @@ def _encode_decision(decision: Decision) -> dict[str, object]:
         "w": None if whole is None else [BY_MINT[whole[0]].symbol, BY_MINT[whole[1]].symbol, whole[2]],
         "q": [encode(quote) for quote in quotes],
         "c": quotes.index(decision.chosen) if decision.chosen in quotes else encode(decision.chosen),
-        "x": [[left.venue, left.reason] for left in decision.left_out],
+        **({"x": [[left.venue, left.reason] for left in decision.left_out]} if decision.left_out else {}),
         "y": decision.reason,
         "i": str(decision.improvement_bps),
         "o": None if other is None else str(other),
@@ -171,7 +171,7 @@ def _decode_decision(value: Mapping[str, Any]) -> Decision:
     return Decision(
         chosen=quotes[chosen] if isinstance(chosen, int) else decode(chosen),
         quotes=quotes,
-        left_out=tuple(LeftOut(*left) for left in value["x"]),
+        left_out=tuple(LeftOut(*left) for left in value.get("x", ())),
         reason=value["y"],
         improvement_bps=Decimal(value["i"]),
         improvement_over_other_bps=None if value["o"] is None else Decimal(value["o"]),
@@ -268,7 +268,7 @@ def _state(order: Order) -> dict[str, str | int | None]:
         "lease_owner": order.lease.owner if order.lease else None,
         "lease_until": order.lease.until if order.lease else None,
         "retry_at": order.retry_at,
-        "intent": _dump([intent.signature, intent.raw, intent.last_valid_block_height]) if intent else None,
+        "intent": _encode_intent(order, intent) if intent else None,
         "resent_at": order.resent_at,
         "resends": order.resends or None,
         "work_pk": keys.get("work_pk"),
@@ -300,7 +300,6 @@ def from_item(item: Mapping[str, Any]) -> Order:
         Corrupt: it is not an order.
     """
     try:
-        intent = json.loads(item["intent"]["S"]) if "intent" in item else None
         events = tuple(decode_event(seq, text["S"]) for seq, text in enumerate(item["events"]["L"], start=1))
         return Order(
             ref=OrderRef(item["user_id"]["S"], item["order_id"]["S"]),
@@ -311,7 +310,7 @@ def from_item(item: Mapping[str, Any]) -> Order:
             version=int(item["version"]["N"]),
             lease=Lease(item["lease_owner"]["S"], int(item["lease_until"]["N"])) if "lease_owner" in item else None,
             retry_at=_number(item, "retry_at"),
-            intent=SignedTransaction(*intent) if intent else None,
+            intent=_decode_intent(item["intent"]["S"], events) if "intent" in item else None,
             resent_at=_number(item, "resent_at"),
             resends=_number(item, "resends") or 0,
         )
@@ -320,6 +319,18 @@ def from_item(item: Mapping[str, Any]) -> Order:
     except Exception as error:
         # A token or number that the domain refuses.
         raise Corrupt(f"not an order: {error}") from error
+
+
+def _encode_intent(order: Order, intent: SignedTransaction) -> str:
+    """The transaction; its signature only where no event has told of it."""
+    told = order.signature == intent.signature
+    return _dump([intent.raw, intent.last_valid_block_height, *(() if told else (intent.signature,))])
+
+
+def _decode_intent(text: str, events: Sequence[Event]) -> SignedTransaction:
+    raw, last_valid, *signature = json.loads(text)
+    told = [event.detail.signature for event in events if isinstance(event.detail, Submission | Fill)]
+    return SignedTransaction(signature[0] if signature else told[-1], raw, last_valid)
 
 
 def _number(item: Mapping[str, Any], name: str) -> int | None:
