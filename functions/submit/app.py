@@ -29,7 +29,7 @@ from order_engine.engine.accounts import (
 from order_engine.engine.place import Placed
 from order_engine.engine.quoting import gather_pools
 from order_engine.engine.route import decide
-from order_engine.engine.stats import quantile
+from order_engine.engine.stats import quantile, stage
 from order_engine.wire.requests import NUMBER_PATTERN, TOKEN_NAMES, PlaceOrderBody, check_expiry, parse_json
 from order_engine.wire.times import to_text
 from order_engine.wire.views import decision_view, order_view
@@ -405,7 +405,12 @@ async def get_quote(
     tags=["market"],
 )
 async def get_stats(caller: Reader) -> JSONResponse:
-    totals, depth = await asyncio.gather(bootstrap.statistics().of_user(caller.user_id), bootstrap.queue().depth())
+    totals, depth, newest = await asyncio.gather(
+        bootstrap.statistics().of_user(caller.user_id),
+        bootstrap.queue().depth(),
+        bootstrap.orders().page(caller.user_id, limit=100, after=None, status=None),
+    )
+    under_way = sum(order.request.type == "market" and stage(order.status) == "active" for order in newest.orders)
     latency = {f"p{share}": quantile(totals.latency_counts, share) for share in (50, 90, 99)}
     return JSONResponse(
         {
@@ -415,7 +420,7 @@ async def get_stats(caller: Reader) -> JSONResponse:
                 "dead": depth["dead"],
             },
             "open": max(0, totals.by_stage.get("open", 0)),
-            "active": max(0, totals.by_stage.get("active", 0)),
+            "active": under_way + max(0, totals.by_stage.get("active", 0)),
             "finished": sum(totals.by_status.values()),
             "byStatus": totals.by_status,
             "byVenue": totals.by_venue,

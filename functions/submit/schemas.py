@@ -145,7 +145,9 @@ class LatencyView(View):
 class StatsView(View):
     queue: QueueView
     open: int = Field(description="Resting limit orders.")
-    active: int = Field(description="Orders that are queued or being executed.")
+    active: int = Field(
+        description="Orders that are queued or being executed; market orders among the newest 100 orders."
+    )
     finished: int
     byStatus: dict[str, int]
     byVenue: dict[str, int]

@@ -48,21 +48,26 @@ def test_a_user_sees_open_active_and_finished_orders_counted_once(deploy: Deploy
         (None, Status.OPEN),
         (Status.OPEN, Status.PENDING),
         (None, Status.PENDING),
-        (Status.SUBMITTED, Status.CONFIRMED),
+        (None, Status.CONFIRMED),
         (None, Status.PENDING),
     ]
     tallies = [
-        Tally(f"{number:040d}", after, "meteora" if after is Status.CONFIRMED else None, 3000, "market", before)
+        Tally(f"{number:040d}", after, "meteora" if after is Status.CONFIRMED else None, 3000, "limit", before)
         for number, (before, after) in enumerate(changes)
     ]
     count = bootstrap.statistics().count
     for batch in (tallies[:4], tallies[2:5], tallies[:6], tallies):
         event_loop().run_until_complete(count("alice", batch))
 
+    placed = {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "1"}
+    market = [request("POST", "/api/orders/execute", body=placed).json["orderId"] for _ in range(3)]
+    request("DELETE", f"/api/orders/{market[0]}")
+
     stats = request("GET", "/api/stats").json
 
-    assert (stats["open"], stats["active"], stats["finished"]) == (1, 2, 1)
+    # Three limit orders are on their way by the stream, and two market orders by the list.
+    assert (stats["open"], stats["active"], stats["finished"]) == (1, 5, 1)
     assert (stats["byStatus"], stats["byVenue"]) == ({"confirmed": 1}, {"meteora": 1})
     assert stats["latencyMs"]["p50"] >= 3000
-    assert stats["queue"] == {"waiting": 0, "inFlight": 0, "dead": 0}
+    assert stats["queue"] == {"waiting": 3, "inFlight": 0, "dead": 0}
     assert request("GET", "/api/stats", user="bob").json["active"] == 0

@@ -153,13 +153,18 @@ async def _all(*works: Awaitable[None]) -> None:
 
 
 def tally_of(change: Change) -> Tally | None:
-    """What a change adds to the statistics: something only when the order came, rested, fired or ended by it."""
+    """What a change adds to the statistics: something when the order has ended by it, or a limit order came or fired.
+
+    Market orders are counted at their end only: they are on their way for seconds, and a write for each that begins
+    would be one more for every order.
+    """
     order = change.order
     if not change.events:
         return None
-    before = order.events[change.known_events - 1].status if change.known_events else None
+    staged = order.request.type == "limit" and change.known_events > 0
+    before = order.events[change.known_events - 1].status if staged else None
     ended = order.status in lifecycle.TERMINAL
-    if not ended and stage(before) == stage(order.status):
+    if not ended and (order.request.type == "market" or stage(before) == stage(order.status)):
         return None
     routed = order.routed
     return Tally(
