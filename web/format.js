@@ -77,6 +77,12 @@ export function percent(value, digits = 1) {
   return `${(value * 100).toFixed(digits).replace(/\.0+$/, "")} %`;
 }
 
+/** A part of an order as whole percent; the smallest part is not nothing, and the rest is not all. */
+export function part(value) {
+  if (value > 0 && value < 0.005) return "<1 %";
+  return value < 1 && value >= 0.995 ? ">99 %" : percent(value, 0);
+}
+
 /** Milliseconds for reading. */
 export function duration(ms) {
   if (ms === null || ms === undefined || !Number.isFinite(ms)) return "–";

@@ -2,7 +2,7 @@
 // or through an intermediate token, where each of its two hops may again use several pools.
 
 import { h, svg } from "./dom.js";
-import { amount, percent, share, shortened, venueClass, venueName } from "./format.js";
+import { amount, part, share, shortened, venueClass, venueName } from "./format.js";
 
 /** The ways of a route, each with its share of the input: `{share, hops: [{from, to, legs}]}`. */
 export function ways(route) {
@@ -42,7 +42,7 @@ export function routeKind(route) {
   if (found.length === 0) return "";
   if (route.legs.length > 2) return `${route.legs.length} pools`;
   if (found.length === 1) return middleOf(found[0]) ? `via ${middleOf(found[0])}` : "direct";
-  return found.map((way) => percent(way.share, 0)).join(" + ");
+  return found.map((way) => part(way.share)).join(" + ");
 }
 
 /** The whole route as a sentence. */
@@ -51,7 +51,7 @@ export function routeSentence(route) {
     const hops = way.hops.map(
       (hop) => `${hop.from} to ${hop.to} on ${hop.legs.map((leg) => venueName(leg.venue)).join(" and ")}`,
     );
-    return `${way.share < 1 ? `${percent(way.share, 0)}: ` : ""}${hops.join(", then ")}`;
+    return `${way.share < 1 ? `${part(way.share)}: ` : ""}${hops.join(", then ")}`;
   });
   return `${said.join("; ")}.`;
 }
@@ -84,7 +84,7 @@ export function routeDiagram(route, width) {
   found.forEach((way, at) => {
     const middle = top + (rows[at] * LANE) / 2;
     top += rows[at] * LANE;
-    const label = middleOf(way) && (way.share < 1 ? `${middleOf(way)} ${percent(way.share, 0)}` : middleOf(way));
+    const label = middleOf(way) && (way.share < 1 ? `${middleOf(way)} ${part(way.share)}` : middleOf(way));
     const room = label ? Math.max(NODE, label.length * 7 + 18) : 0;
     const stops = label ? [NODE, (width - room) / 2, (width + room) / 2, width - NODE] : [NODE, width - NODE];
     way.hops.forEach((hop, step) => {
@@ -94,9 +94,9 @@ export function routeDiagram(route, width) {
       const shares = lanes(hop.legs);
       hop.legs.forEach((leg, row) => {
         const y = middle + (row - (hop.legs.length - 1) / 2) * LANE;
-        const part = shares[row] * way.share;
-        const said = label ? shares[row] : part;
-        drawing.append(lane(leg, part, start, end, y));
+        const size = shares[row] * way.share;
+        const said = label ? shares[row] : size;
+        drawing.append(lane(leg, size, start, end, y));
         labels.push(laneLabel(leg, said, (from + to) / 2, y, to - from - 10));
       });
     });
@@ -109,24 +109,24 @@ export function routeDiagram(route, width) {
 
 function lanes(legs) {
   const rest = legs.slice(1).map((leg) => share(leg.amountIn, legs[0].amountIn));
-  const whole = rest.reduce((total, part) => total + part, 1);
-  return [1, ...rest].map((part) => part / whole);
+  const whole = rest.reduce((total, size) => total + size, 1);
+  return [1, ...rest].map((size) => size / whole);
 }
 
-function lane(leg, part, start, end, y) {
+function lane(leg, size, start, end, y) {
   const bend = Math.min(26, (end.x - start.x) / 4);
   const into = `C${start.x + bend} ${start.y} ${start.x + bend * 0.4} ${y} ${start.x + bend * 1.4} ${y}`;
   const out = `C${end.x - bend * 0.4} ${y} ${end.x - bend} ${end.y} ${end.x} ${end.y}`;
   return svg("path", {
     class: `lane ${venueClass(leg.venue)}`,
     d: `M${start.x} ${start.y} ${into} L${end.x - bend * 1.4} ${y} ${out}`,
-    "stroke-width": (1.5 + 2.5 * part).toFixed(2),
+    "stroke-width": (1.5 + 2.5 * size).toFixed(2),
   });
 }
 
-function laneLabel(leg, part, x, y, room) {
+function laneLabel(leg, size, x, y, room) {
   const name = venueName(leg.venue);
-  const full = part < 0.995 ? `${name} ${percent(part, 0)}` : name;
+  const full = size < 1 ? `${name} ${part(size)}` : name;
   const measure = (text) => text.length * 6.8 + 14;
   const text = measure(full) <= room ? full : measure(name) <= room ? name : name.slice(0, 3);
   const width = measure(text);

@@ -151,6 +151,11 @@ def test_amounts_read_well(modules: Modules) -> None:
     assert {text: modules("amount", text) for text in told} == told
 
 
+def test_no_part_of_an_order_is_called_nothing_or_all(modules: Modules) -> None:
+    told = {0.001: "<1 %", 0.006: "1 %", 0.5: "50 %", 0.9951: ">99 %", 1: "100 %"}
+    assert {share: modules("part", share) for share in told} == told
+
+
 def test_what_is_no_number_is_shown_as_it_is(modules: Modules) -> None:
     assert modules("amount", "<b>1</b>") == "<b>1</b>"
     assert modules("amount", None) == "–"  # noqa: RUF001
