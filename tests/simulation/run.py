@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import random
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -620,6 +620,9 @@ class Simulation:
             return
         counted = {user: totals.by_status for user, totals in self.statistics.totals.items()}
         true = self.truth.statistics(set())
+        left = {user: dict(+totals.by_stage) for user, totals in self.statistics.totals.items() if +totals.by_stage}
+        if left:
+            self.world.violate(f"all orders have ended, and the statistics still count {left}")
         if counted != true:
             self.world.violate(f"the statistics say {counted}, and the orders {true}")
 
@@ -659,6 +662,9 @@ def notify_handler(world: World) -> Callable[[Any, Invocation], Coroutine[Any, A
     return invoked
 
 
-def simulate(seed: int, *, tracing: bool = False) -> Result:
-    """Run one seed."""
-    return Simulation(seed, plan_of(seed), tracing=tracing).run()
+def simulate(seed: int, *, tracing: bool = False, climate: Mapping[str, float] | None = None) -> Result:
+    """Run one seed; ``climate`` sets the likelihood of some faults, by name."""
+    plan = plan_of(seed)
+    for name, likely in (climate or {}).items():
+        setattr(plan.faults, name, likely)
+    return Simulation(seed, plan, tracing=tracing).run()
