@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 from urllib.parse import urlsplit
 
@@ -501,6 +502,45 @@ def revoke_key(
         if key is None:
             raise NotFound(f"There is no key {key_id}.")
         _show({"keyId": key.key_id, "userId": key.user_id, "state": "revoked"}, f"{key_id}  revoked", as_json=as_json)
+        return OK
+
+    _operate(run, stage, endpoint, as_json=as_json)
+
+
+class Source(StrEnum):
+    """Where messages are set aside."""
+
+    DEAD_LETTERS = "dead-letters"
+    QUARANTINE = "quarantine"
+
+
+# The stack's output, and a part of the local queue's name.
+_QUEUES = {
+    Source.DEAD_LETTERS: ("DeadLettersQueue", "deadletters"),
+    Source.QUARANTINE: ("QuarantineQueue", "quarantine"),
+}
+
+
+@app.command()
+def redrive(
+    source: Annotated[Source, typer.Option("--from", help="Where to take messages from.")] = Source.DEAD_LETTERS,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1_000_000, help="At most so many.")] = 10_000,
+    stage: Stage = None,
+    endpoint: Endpoint = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give messages that were set aside to the order queue again. Safe at any time: no order is executed twice."""
+
+    def run(place: Place) -> int:
+        from order_engine.aws.redrive import redrive as move
+
+        source_url = place.queue(*_QUEUES[source])
+        orders_url = place.queue("OrdersQueue", "orders")
+        done = asyncio.run(move(place.client("sqs"), source_url, orders_url, limit=limit))
+        text = f"{done.moved:,} moved from {source} to the order queue."
+        if done.unreadable:
+            text += f" {done.unreadable:,} cannot be read and stay."
+        _show({"from": source, "moved": done.moved, "unreadable": done.unreadable}, text, as_json=as_json)
         return OK
 
     _operate(run, stage, endpoint, as_json=as_json)

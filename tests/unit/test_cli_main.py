@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
@@ -16,8 +18,10 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 from moto import mock_aws
+from order_engine.aws import redrive
 from order_engine.domain.amounts import SOL, USDC
-from order_engine.domain.order import Status
+from order_engine.domain.order import OrderRef, Status
+from order_engine.wire.messages import encode
 from typer.testing import CliRunner
 
 from cli import client as client_module
@@ -294,6 +298,66 @@ def test_a_stage_is_found_by_its_stack(monkeypatch: pytest.MonkeyPatch) -> None:
         operate.Place("nowhere", None).accounts_table(None)
     with pytest.raises(operate.NotFound, match="no output Queue"):
         operate.Place("dev", None).output("Queue")
+
+
+@pytest.fixture
+def queues() -> Iterator[dict[str, str]]:
+    with mock_aws():
+        client = boto3.client("sqs", region_name="us-east-1")
+        yield {name: client.create_queue(QueueName=name)["QueueUrl"] for name in ("source", "orders")}
+
+
+def send(queue: str, *bodies: str) -> None:
+    for body in bodies:
+        boto3.client("sqs", region_name="us-east-1").send_message(QueueUrl=queue, MessageBody=body)
+
+
+def bodies(queue: str) -> list[str]:
+    client = boto3.client("sqs", region_name="us-east-1")
+    found: list[str] = []
+    while answer := client.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
+        found += [message["Body"] for message in answer]
+    return found
+
+
+@pytest.mark.usefixtures("_aws", "api")
+def test_redrive_moves_what_can_be_read_and_leaves_the_rest(
+    queues: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redrive, "_POLL_S", 0)
+    monkeypatch.setattr(redrive, "_HIDDEN_S", 1)
+    by_output = {"QuarantineQueue": queues["source"], "OrdersQueue": queues["orders"]}
+    monkeypatch.setattr(operate.Place, "output", lambda place, name: by_output[name])
+    good = [encode(OrderRef("u", str(n))) for n in range(25)]
+    send(queues["source"], *good, "not ours")
+
+    code, stdout, _ = run("redrive", "--from", "quarantine", "--stage", "dev", "--limit", "3", "--json")
+    assert (code, json.loads(stdout)["moved"]) == (main.OK, 3)
+    code, stdout, _ = run("redrive", "--from", "quarantine", "--stage", "dev")
+    assert code == main.OK
+    assert "22 moved from quarantine" in stdout
+    assert "1 cannot be read" in stdout
+    assert sorted(bodies(queues["orders"])) == sorted(good)
+    time.sleep(1.1)
+    assert bodies(queues["source"]) == ["not ours"]
+
+
+@pytest.mark.usefixtures("_aws", "api")
+def test_redrive_deletes_nothing_that_was_not_sent(queues: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redrive, "_POLL_S", 0)
+    monkeypatch.setattr(redrive, "_HIDDEN_S", 0)
+    good = [encode(OrderRef("u", str(n))) for n in range(5)]
+    send(queues["source"], *good)
+    client = boto3.client("sqs", region_name="us-east-1")
+
+    def refuse_two(*, QueueUrl: str, Entries: list[Any]) -> Any:  # noqa: N803 - as boto3 names it
+        answer = {"Successful": [{"Id": entry["Id"]} for entry in Entries[2:]]}
+        return answer | {"Failed": [{"Id": entry["Id"]} for entry in Entries[:2]]}
+
+    monkeypatch.setattr(client, "send_message_batch", refuse_two)
+    done = asyncio.run(redrive.redrive(client, queues["source"], queues["orders"], limit=100))
+    assert done == redrive.Redriven(moved=3)
+    assert len(bodies(queues["source"])) == 2
 
 
 def test_a_defect_is_reported_without_a_traceback(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
