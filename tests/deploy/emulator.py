@@ -93,7 +93,7 @@ def running() -> Iterator[Emulator]:
     python = install()
     port = _free_port()
     log = BUILD / "ministack.log"
-    with tempfile.TemporaryDirectory(prefix="ministack-", dir=BUILD, ignore_cleanup_errors=True) as scratch:
+    with tempfile.TemporaryDirectory(prefix="emulator-", dir=BUILD, ignore_cleanup_errors=True) as scratch:
         environment = {
             "PATH": os.environ["PATH"],
             "HOME": scratch,

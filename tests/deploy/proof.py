@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import httpx
 from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from infra.synth import ROOT
 from tests.deploy import emulator, inventory
@@ -83,8 +84,9 @@ class Proof:
             say(" > ".join(statuses))
         with self._step("a caller without a key") as say:
             _require(self._status(url, "/api/orders", "") == 401, "no key is refused")
-            _require(self._status(url, "/api/orders", "oek_unknown") in (401, 403), "an unknown key is refused")
-            say("is refused, and so is an unknown key")
+            _require(self._status(url, "/api/orders", "oek_unknown") == 401, "an unknown key is refused")
+            _require(asyncio.run(self._handshake()) in (401, 403), "a socket without a key or ticket is refused")
+            say("is refused, so is an unknown key, and a socket with neither key nor ticket")
 
         with self._step("the Postman collection, run by newman") as say:
             say(self._newman(url))
@@ -155,13 +157,24 @@ class Proof:
             raise ProofError(f"make {target} ended with {done.returncode}:\n{done.stdout[-6000:]}")
         return done.stdout
 
+    def _outputs(self) -> dict[str, str]:
+        outputs: dict[str, str] = json.loads((ROOT / "build" / f"outputs-{STAGE}.json").read_text())[STACK]
+        return outputs
+
     def _address(self) -> str:
-        """Where the deployed API is, as the stack's outputs tell."""
-        outputs = json.loads((ROOT / "build" / f"outputs-{STAGE}.json").read_text(encoding="utf-8"))[STACK]
-        _require(outputs["WebSocketUrl"].startswith("ws"), "the WebSocket's address is an output")
+        """Where the deployed HTTP API is."""
         # Its host name is the API's, which this machine's resolver need not know: the emulator takes a path as well.
-        api = (urlsplit(outputs["HttpUrl"]).hostname or "").partition(".")[0]
+        api = (urlsplit(self._outputs()["HttpUrl"]).hostname or "").partition(".")[0]
         return f"{self._aws.url}/_aws/execute-api/{api}/$default"
+
+    async def _handshake(self) -> int:
+        """How a socket is answered that shows nothing."""
+        async with asyncio.timeout(_HTTP_S):
+            try:
+                async with connect(self._outputs()["WebSocketUrl"], proxy=None):
+                    return 101
+            except InvalidStatus as refused:
+                return refused.response.status_code
 
     def _add_key(self, user: str, *options: str) -> str:
         """Make an API key as an operator does."""
@@ -278,8 +291,8 @@ def main() -> int:
     began = time.monotonic()
     try:
         prove(lambda line: print(line, flush=True))
-    except ProofError as error:
-        print(f"The deployment failed: {error}", file=sys.stderr)
+    except (ProofError, RuntimeError, subprocess.SubprocessError) as error:
+        print(f"The deployment failed: {error}\nThe emulator's log is in build/ministack.log.", file=sys.stderr)
         return 1
     print(f"{time.monotonic() - began:6.1f} s  in all")
     return 0
