@@ -169,6 +169,7 @@ export function drawVenues(stats) {
   const shares = Object.entries(stats?.byVenue ?? {}).sort(([a], [b]) => (a < b ? -1 : 1));
   const total = shares.reduce((sum, [, count]) => sum + count, 0);
   const [best] = [...shares].sort(([, a], [, b]) => b - a);
+  const counted = shares.map(([venue, count]) => `${venueName(venue)} ${count}`).join(", ");
   const part = (count) => percent(count / total, 0);
   setText(byId("venues-value"), best ? inShort(best[0]) : "–");
   setText(byId("venues-share"), best ? part(best[1]) : "");
@@ -192,9 +193,5 @@ export function drawVenues(stats) {
     return shape;
   });
   if (!total) shapes.push(rect(0, 14, WIDTH, HEIGHT - 22, "idle"));
-  show(
-    "venues-chart",
-    `Confirmed orders by venue: ${shares.map(([venue, count]) => `${venueName(venue)} ${count}`).join(", ") || "none"}.`,
-    shapes,
-  );
+  show("venues-chart", `Confirmed orders by venue: ${counted || "none"}.`, shapes);
 }

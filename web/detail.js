@@ -37,8 +37,10 @@ function story(event, before, order) {
       return event.reason ?? "Route chosen";
     case "submitted":
       return "Signed, stored, then broadcast";
-    case "confirmed":
-      return `Landed in slot ${event.slot}: ${amount(event.amountOut)} ${order.tokenOut} at ${amount(event.executedPrice)}`;
+    case "confirmed": {
+      const got = `${amount(event.amountOut)} ${order.tokenOut}`;
+      return `Landed in slot ${event.slot}: ${got} at ${amount(event.executedPrice)}`;
+    }
     case "failed":
       return event.failureReason ?? "Given up";
     case "cancelled":

@@ -99,10 +99,8 @@ class Row {
     const order = (this.facts = facts(this.entry));
     const short = order.id.slice(0, 6);
     setText(this.title, `${amount(order.amountIn)} ${order.tokenIn} → ${order.tokenOut}`);
-    setText(
-      this.kind,
-      `${order.type === "limit" ? `limit ${amount(order.limitPrice)}` : "market"} · ${moment(order.createdAt, now)} · ${short}`,
-    );
+    const kind = order.type === "limit" ? `limit ${amount(order.limitPrice)}` : "market";
+    setText(this.kind, `${kind} · ${moment(order.createdAt, now)} · ${short}`);
     setAttribute(this.body, "data-status", order.status);
     setText(
       this.badge,

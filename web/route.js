@@ -130,14 +130,11 @@ function laneLabel(leg, size, x, y, room) {
   const measure = (text) => text.length * 6.8 + 14;
   const text = measure(full) <= room ? full : measure(name) <= room ? name : name.slice(0, 3);
   const width = measure(text);
+  const given = `${amount(leg.amountOut)} ${leg.tokenOut}`;
   return svg(
     "g",
     { class: `lane-label ${venueClass(leg.venue)}` },
-    svg(
-      "title",
-      {},
-      `${amount(leg.amountIn)} ${leg.tokenIn} gives ${amount(leg.amountOut)} ${leg.tokenOut} in pool ${shortened(leg.pool)}`,
-    ),
+    svg("title", {}, `${amount(leg.amountIn)} ${leg.tokenIn} gives ${given} in pool ${shortened(leg.pool)}`),
     svg("rect", { x: x - width / 2, y: y - 11, width, height: 22, rx: 11 }),
     svg("text", { x, y: y + 4, "text-anchor": "middle" }, text),
   );
