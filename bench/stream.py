@@ -38,9 +38,12 @@ SETTINGS = {
     "ORDERS_PER_MINUTE": "1000000",
     "ORDERS_BURST": "1000000",
 }
+# Orders a second; fewer where each has many sockets, so that what is measured is the delay and not a queue.
 RATE = 4.0
+FRAMES_PER_SECOND = 300
 PER_USER = 10
 _ENDS = {"confirmed", "failed", "cancelled", "expired"}
+_LIFE = ("pending", "routing", "building", "submitted", "confirmed")
 
 
 class Follower:
@@ -98,7 +101,7 @@ async def delays(stack: Running, names: Sequence[str], sockets: int, orders: int
             user = n % len(clients)
             accepted = await clients[user].place("SOL", "USDC", "0.5")
             placed.setdefault(user, set()).add(accepted.order_id)
-            await asyncio.sleep(1 / RATE)
+            await asyncio.sleep(max(1 / RATE, len(_LIFE) * sockets / len(clients) / FRAMES_PER_SECOND))
         # The last frames of the last order.
         for _ in range(1200):
             behind = [

@@ -137,6 +137,22 @@ def test_a_key_that_is_created_trades_for_its_own_user_only(stack: Running) -> N
     assert run(stack, "keys", "revoke", key["keyId"], **local).returncode == OK
 
 
+def test_what_was_set_aside_is_given_to_the_order_queue_again(stack: Running) -> None:
+    sqs = stack.client("sqs")
+    (quarantine,) = (url for url in sqs.list_queues()["QueueUrls"] if "quarantine" in url.lower())
+    event = lines(run(stack, "submit", "SOL", "USDC", "1", "--watch", "--json"))[-1]
+    body = json.dumps({"userId": "demo", "orderId": event["orderId"]})
+    for text in (body, "not ours"):
+        sqs.send_message(QueueUrl=quarantine, MessageBody=text)
+    (done,) = lines(
+        run(stack, "redrive", "--from", "quarantine", "--limit", "2", "--json", AWS_ENDPOINT_URL=stack.aws_url)
+    )
+    assert (done["moved"], done["unreadable"]) == (1, 1)
+    # An order that has ended stays as it is.
+    (order,) = lines(run(stack, "show", event["orderId"], "--json"))
+    assert order["seq"] == event["seq"]
+
+
 def test_an_order_that_fails_is_told_by_the_exit_code() -> None:
     with running(environment={**FAST, "FAILURE_RATE": "1"}) as failing:
         done = run(failing, "submit", "SOL", "USDC", "1", "--watch")
