@@ -193,8 +193,9 @@ class Execute:
         if step.action == "give_back":
             return await self._retry(order, _TIME_LIMIT)
         if step.action == "abandon":
-            failure = Failure("worker_lost", f"The order was given up: {step.reason}.")
-            if order.status is Status.PENDING or order.seq >= MAX_EVENTS:
+            full = order.seq >= MAX_EVENTS
+            failure = Failure("too_many_steps" if full else "worker_lost", f"The order was given up: {step.reason}.")
+            if full:
                 await self._write(order, lifecycle.fail(order, failure, now))
                 return Done(step.reason)
             return await self._retry(order, failure)
