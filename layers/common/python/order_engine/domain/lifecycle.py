@@ -56,6 +56,12 @@ def _step(order: Order, status: Status, now: int, detail: Detail = None, *, atte
     return replace(order, events=(*order.events, event))
 
 
+def _only_from(order: Order, allowed: frozenset[Status], event: str) -> None:
+    """Two events lead to pending: the table alone would let one take the other's place."""
+    if order.status not in allowed:
+        raise IllegalTransition(f"An order that is {order.status} cannot {event}.")
+
+
 def _release(order: Order) -> Order:
     return replace(order, lease=None)
 
@@ -94,6 +100,7 @@ def confirm(order: Order, fill: Fill, now: int) -> Order:
 
 def retry(order: Order, failure: Failure, retry_at: int, now: int) -> Order:
     """The attempt failed and did not land; the next may start at ``retry_at``."""
+    _only_from(order, CLAIMED, "be tried again")
     back = _step(order, Status.PENDING, now, Retry(failure, retry_at))
     return replace(_release(back), retry_at=retry_at, intent=None)
 
@@ -107,6 +114,7 @@ def rest(order: Order, failure: Failure, retry_at: int, now: int) -> Order:
 
 def fire(order: Order, now: int) -> Order:
     """The price crossed the limit."""
+    _only_from(order, frozenset({Status.OPEN}), "fire")
     return replace(_step(order, Status.PENDING, now, attempt=0), retry_at=None)
 
 

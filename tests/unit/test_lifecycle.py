@@ -1,0 +1,186 @@
+"""The lifecycle: every status with every event, and long random lives."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from decimal import Decimal
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from order_engine.domain import lifecycle
+from order_engine.domain.amounts import SOL, USDC
+from order_engine.domain.errors import IllegalTransition
+from order_engine.domain.order import (
+    Failure,
+    Fill,
+    Lease,
+    Order,
+    OrderRef,
+    OrderRequest,
+    Routed,
+    SignedTransaction,
+    Status,
+)
+from order_engine.domain.quote import Candidate, Decision, Leg
+
+S = Status
+T0 = 1_790_000_000_000
+MARKET = OrderRequest("market", SOL.mint, USDC.mint, 10**9, 50)
+LIMIT = OrderRequest("limit", SOL.mint, USDC.mint, 10**9, 50, Decimal(150), T0 + 60_000)
+FAILURE = Failure("no_route", "There is no way.")
+INTENT = SignedTransaction("signature", "raw", 100)
+_LEG = Leg("raydium", "pool", SOL.mint, USDC.mint, 10**9, 150_000_000)
+_CANDIDATE = Candidate("raydium", "single", (_LEG,), 150_000_000, 150_000_000, Decimal(0))
+ROUTED = Routed(Decision(_CANDIDATE, (_CANDIDATE,), (), "the only one", Decimal(0), None, 5000), 149_000_000)
+FILL = Fill("signature", 149_500_000, 7)
+
+# The table as the documentation has it, written out a second time.
+ALLOWED: dict[S, set[S]] = {
+    S.OPEN: {S.PENDING, S.CANCELLED, S.EXPIRED},
+    S.PENDING: {S.ROUTING, S.CANCELLED, S.EXPIRED, S.FAILED},
+    S.ROUTING: {S.ROUTING, S.BUILDING, S.PENDING, S.OPEN, S.FAILED},
+    S.BUILDING: {S.ROUTING, S.SUBMITTED, S.PENDING, S.FAILED},
+    S.SUBMITTED: {S.CONFIRMED, S.PENDING, S.FAILED},
+    S.CONFIRMED: set(),
+    S.FAILED: set(),
+    S.CANCELLED: set(),
+    S.EXPIRED: set(),
+}
+
+EVENTS: dict[str, tuple[S, Callable[[Order, int], Order]]] = {
+    "claim": (S.ROUTING, lambda order, now: lifecycle.claim(order, Lease("worker", now + 20_000), now)),
+    "route": (S.BUILDING, lambda order, now: lifecycle.route(order, ROUTED, now)),
+    "submit": (S.SUBMITTED, lambda order, now: lifecycle.submit(order, INTENT, now)),
+    "confirm": (S.CONFIRMED, lambda order, now: lifecycle.confirm(order, FILL, now)),
+    "retry": (S.PENDING, lambda order, now: lifecycle.retry(order, FAILURE, now + 1000, now)),
+    "rest": (S.OPEN, lambda order, now: lifecycle.rest(order, FAILURE, now + 10_000, now)),
+    "fire": (S.PENDING, lifecycle.fire),
+    "fail": (S.FAILED, lambda order, now: lifecycle.fail(order, FAILURE, now)),
+    "cancel": (S.CANCELLED, lifecycle.cancel),
+    "expire": (S.EXPIRED, lifecycle.expire),
+}
+
+
+def _after(*events: str) -> Order:
+    request = LIMIT if events[:1] == ("fire",) or not events else MARKET
+    order = lifecycle.place(OrderRef("user", "order"), request, "print", T0)
+    for number, event in enumerate(events):
+        order = EVENTS[event][1](order, T0 + number)
+    return order
+
+
+# Both lead to pending: one out of rest, the other out of a worker's hands.
+FROM: dict[str, set[S]] = {"fire": {S.OPEN}, "retry": {S.ROUTING, S.BUILDING, S.SUBMITTED}}
+
+
+def allowed(status: S, event: str) -> bool:
+    return EVENTS[event][0] in ALLOWED[status] and status in FROM.get(event, set(S))
+
+
+IN_STATUS: dict[S, Order] = {
+    S.OPEN: _after(),
+    S.PENDING: _after("fire"),
+    S.ROUTING: _after("claim"),
+    S.BUILDING: _after("claim", "route"),
+    S.SUBMITTED: _after("claim", "route", "submit"),
+    S.CONFIRMED: _after("claim", "route", "submit", "confirm"),
+    S.FAILED: _after("claim", "fail"),
+    S.CANCELLED: _after("cancel"),
+    S.EXPIRED: _after("expire"),
+}
+
+
+def test_the_table_is_the_documented_one() -> None:
+    assert {status: set(then) for status, then in lifecycle.TRANSITIONS.items()} == ALLOWED
+    assert {S.CONFIRMED, S.FAILED, S.CANCELLED, S.EXPIRED} == lifecycle.TERMINAL
+    assert {status: order.status for status, order in IN_STATUS.items()} == {status: status for status in S}
+
+
+@pytest.mark.parametrize(("status", "event"), list(itertools.product(S, EVENTS)))
+def test_every_event_in_every_status_does_what_the_table_says_or_raises(status: S, event: str) -> None:
+    order, (becomes, apply) = IN_STATUS[status], EVENTS[event]
+    if not allowed(status, event):
+        with pytest.raises(IllegalTransition):
+            apply(order, T0 + 100)
+        return
+    new = apply(order, T0 + 100)
+    assert new.status is becomes
+    assert new.seq == order.seq + 1
+    assert new.events[:-1] == order.events
+
+
+@pytest.mark.parametrize("status", list(S))
+def test_only_a_submitted_order_is_taken_over_as_it_is(status: S) -> None:
+    order, lease = IN_STATUS[status], Lease("second", T0 + 50_000)
+    if status is not S.SUBMITTED:
+        with pytest.raises(IllegalTransition):
+            lifecycle.take_over(order, lease)
+        return
+    held = lifecycle.take_over(order, lease)
+    assert (held.events, held.version, held.lease) == (order.events, order.version + 1, lease)
+
+
+class Life(RuleBasedStateMachine):
+    """One order through any events at any times; a model beside it says what must come out."""
+
+    order: Order
+    now: int
+    attempt: int
+
+    @initialize(limit=st.booleans())
+    def place(self, limit: bool) -> None:
+        self.now, self.attempt = T0, 0
+        self.order = lifecycle.place(OrderRef("user", "order"), LIMIT if limit else MARKET, "print", T0)
+
+    @rule(ms=st.integers(-2_000, 30_000))
+    def time_passes(self, ms: int) -> None:
+        """Also backwards: another machine's clock."""
+        self.now += ms
+
+    @rule(name=st.sampled_from(sorted(EVENTS)))
+    def happens(self, name: str) -> None:
+        _, apply = EVENTS[name]
+        before = self.order
+        if not allowed(before.status, name):
+            with pytest.raises(IllegalTransition):
+                apply(before, self.now)
+            return
+        self.order = apply(before, self.now)
+        if name == "claim" and before.status is S.PENDING:
+            self.attempt += 1
+        if name == "fire":
+            self.attempt = 0
+        assert self.order.version == before.version + (name == "claim")
+        assert self.order.events[-1].at == max(self.now, before.updated_at)
+        if name == "claim":
+            assert (self.order.resent_at, self.order.resends, self.order.retry_at) == (None, 0, None)
+
+    @rule()
+    def is_taken_over(self) -> None:
+        if self.order.status is S.SUBMITTED:
+            former = self.order
+            self.order = lifecycle.take_over(former, Lease("another", self.now + 20_000))
+            assert self.order.version == former.version + 1
+
+    @invariant()
+    def holds(self) -> None:
+        if not hasattr(self, "order"):
+            return
+        order = self.order
+        assert [event.seq for event in order.events] == list(range(1, len(order.events) + 1))
+        assert all(a.at <= b.at for a, b in itertools.pairwise(order.events))
+        assert all(b.status in ALLOWED[a.status] for a, b in itertools.pairwise(order.events))
+        assert order.attempts == self.attempt
+        assert (order.lease is not None) == (order.status in lifecycle.CLAIMED)
+        assert (order.intent is not None) == (order.status is S.SUBMITTED)
+        assert (order.fill is not None) == (order.status is S.CONFIRMED)
+        assert (order.failure is not None) == (order.status is S.FAILED)
+
+
+TestLife = Life.TestCase
+TestLife.settings = settings(
+    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
