@@ -74,9 +74,6 @@ class Sockets:
     async def answered(self, user_id: str, connection_id: str) -> None:
         """The snapshot has been sent."""
 
-    async def answered(self, user_id: str, connection_id: str) -> None:
-        """The snapshot has been sent."""
-
     async def remove(self, user_id: str, connection_id: str) -> None:
         self.known.pop(connection_id, None)
 
