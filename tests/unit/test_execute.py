@@ -63,6 +63,18 @@ def test_a_decision_always_has_a_reason(order: Order, now: int) -> None:
     assert next_step(order, now).reason
 
 
+def test_an_order_that_loses_four_workers_in_one_attempt_is_taken_for_their_end() -> None:
+    order, now = lifecycle.place(OrderRef("user", "order"), MARKET, "print", T0), T0
+    for number in range(MAX_LOST_WORKERS + 1):
+        assert next_step(order, now).action == "claim"
+        order = lifecycle.claim(order, Lease(f"worker{number}", now + 20_000), now)
+        now += 20_000
+    assert next_step(order, now).action == "abandon"
+    verdict, after = _run(order, now=now)
+    assert isinstance(verdict, Later)
+    assert after.status is Status.PENDING
+
+
 def test_an_order_with_too_many_steps_is_given_up() -> None:
     events = tuple(Event(seq, Status.PENDING if seq % 2 else Status.ROUTING, T0, 0) for seq in range(1, MAX_EVENTS + 1))
     order = lifecycle.place(OrderRef("user", "order"), MARKET, "print", T0)
