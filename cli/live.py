@@ -210,4 +210,4 @@ def _result(row: Row) -> Text:
     if last.status is Status.FAILED:
         return Text(render.detail_text(last), style=render.STYLES[last.status])
     failed = next((event for event in reversed(row.events) if "error" in event.detail), None)
-    return Text("" if failed is None else f"↻ {failed.detail['error']['message']}", style="yellow")
+    return Text("" if failed is None else f"↻ {failed.detail['error']['code']}", style="yellow")

@@ -15,7 +15,6 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
-from urllib.parse import urlsplit
 
 import typer
 from order_engine.domain.order import Status
@@ -560,9 +559,22 @@ def _show(document: object, text: RenderableType, *, as_json: bool) -> None:
 
 
 def _key(url: str, key: str | None) -> str:
+    """The key for an address: as given, or the local stack's own.
+
+    Raises:
+        typer.BadParameter: it is no address, or a key is missing.
+    """
+    import httpx
+
+    try:
+        address = httpx.URL(url)
+    except httpx.InvalidURL:
+        address = httpx.URL()
+    if address.scheme not in ("http", "https") or not address.host:
+        raise typer.BadParameter(f"{url!r} is no address such as {LOCAL_URL}.")
     if key:
         return key
-    if (urlsplit(url).hostname or "") in ("127.0.0.1", "localhost", "::1"):
+    if address.host in ("127.0.0.1", "localhost", "::1"):
         return LOCAL_KEY
     raise typer.BadParameter("This engine needs an API key: set ORDER_ENGINE_KEY.")
 

@@ -144,6 +144,10 @@ def test_submit_prints_the_order_and_sends_percent_as_basis_points(api: Api) -> 
         ["load", "--rate", "500", "--seconds", "3600"],
         ["list", "--status", "done"],
         ["no-such-command"],
+        ["stats", "--url", "engine.example", "--key", "k"],
+        ["stats", "--url", "http://", "--key", "k"],
+        ["stats", "--url", "http://[::bad", "--key", "k"],
+        ["stats", "--url", "ftp://engine.example", "--key", "k"],
     ],
 )
 def test_a_wrong_command_line_ends_with_2_and_asks_nobody(api: Api, wrong: list[str]) -> None:
