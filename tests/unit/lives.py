@@ -20,7 +20,8 @@ def orders(draw: st.DrawFn, *, most_steps: int = 12) -> Order:
             break
         going_on = [name for name in possible if EVENTS[name][0] not in lifecycle.TERMINAL]
         # Most lives would end after an event or two if every event were as likely as any other.
-        if going_on and draw(st.integers(0, 9)):
+        goes_on = draw(st.integers(0, 9)) > 0
+        if going_on and goes_on:
             possible = going_on
         now += draw(st.integers(0, 20_000))
         order = EVENTS[draw(st.sampled_from(possible))][1](order, now)
