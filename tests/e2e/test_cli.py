@@ -141,7 +141,7 @@ def test_what_was_set_aside_is_given_to_the_order_queue_again(stack: Running) ->
     sqs = stack.client("sqs")
     (quarantine,) = (url for url in sqs.list_queues()["QueueUrls"] if "quarantine" in url.lower())
     event = lines(run(stack, "submit", "SOL", "USDC", "1", "--watch", "--json"))[-1]
-    body = json.dumps({"userId": "demo", "orderId": event["orderId"]})
+    body = json.dumps({"userId": "alice", "orderId": event["orderId"]})
     for text in (body, "not ours"):
         sqs.send_message(QueueUrl=quarantine, MessageBody=text)
     (done,) = lines(
@@ -159,6 +159,16 @@ def test_an_order_that_fails_is_told_by_the_exit_code() -> None:
     assert done.returncode == ORDER_FAILED
     assert "Next try in" in done.stdout
     assert "4 attempts" in done.stdout
+
+
+def test_the_readmes_program_prints_an_orders_life(stack: Running) -> None:
+    (program,) = re.findall(r"```python\n(from cli.client.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    imports, body = program.replace("http://127.0.0.1:8000", stack.http_url).split("\n\n", 1)
+    indented = "".join(f"    {line}\n" for line in body.splitlines())
+    source = f"import asyncio\n{imports}\nasync def main():\n{indented}\nasyncio.run(main())\n"
+    done = subprocess.run([sys.executable, "-c", source], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stderr == ""
+    assert [line.split()[-1] for line in done.stdout.splitlines()] == LIFE
 
 
 def test_nothing_running_is_said_plainly() -> None:
