@@ -151,3 +151,23 @@ def test_a_limit_order_at_the_very_edge_of_its_limit_rests_until_its_time_is_ove
     order = _only(simulation)
     assert order.status is Status.EXPIRED
     assert order.seq == 2
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_whoever_joins_at_the_very_end_sees_everything_and_is_let_go(seed: int) -> None:
+    """With the ticket for that order, every other millisecond around its last event."""
+    alone = Simulation(seed, Plan([_order()]))
+    assert alone.run().violation is None
+    end = _only(alone).updated_at - EPOCH_MS
+    joining = [Follower(at_ms, 0) for at_ms in range(end - 60, end + 20, 2)]
+    simulation = Simulation(seed, Plan([_order()], joining, bad_ms=end + 5_000))
+    open_at_the_end: list[str] = []
+
+    def look(simulation: Simulation) -> None:
+        sockets = [client.socket for client in simulation.clients if client.socket is not None]
+        assert len(sockets) == len(joining)
+        open_at_the_end.extend(socket.connection_id for socket in sockets if socket.open)
+
+    simulation.plan.probes.append((end + 4_900, look))
+    assert simulation.run().violation is None
+    assert not open_at_the_end

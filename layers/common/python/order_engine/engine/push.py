@@ -199,13 +199,23 @@ class Subscribe:
         if order is None:
             return False
         await self._send(connection, order, after)
-        if connection.single and order.status in lifecycle.TERMINAL:
-            await self.push.close(connection.connection_id)
-            return True
-        # Nothing is lost without it: the socket stays open after the last event until its client closes it.
-        with contextlib.suppress(Exception):
-            await self.connections.answered(connection.user_id, connection.connection_id)
+        if connection.single:
+            # Without it nothing is lost: the socket stays open after the last event, until its client closes it.
+            with contextlib.suppress(Exception):
+                await self._settle(connection, order)
         return True
+
+    async def _settle(self, connection: Connection, sent: Order) -> None:
+        """From here on the socket may be closed after the last event, which may have come in the meantime."""
+        order: Order | None = sent
+        if sent.status not in lifecycle.TERMINAL:
+            await self.connections.answered(connection.user_id, connection.connection_id)
+            order = await self.orders.get(sent.ref)
+        if order is None or order.status not in lifecycle.TERMINAL:
+            return
+        if order.seq > sent.seq:
+            await self._send(connection, order, sent.seq)
+        await self.push.close(connection.connection_id)
 
     async def all(self, connection: Connection) -> None:
         """Follow all of the user's orders and send the newest as they are now."""
