@@ -153,7 +153,7 @@ def test_a_limit_order_at_the_very_edge_of_its_limit_rests_until_its_time_is_ove
     assert order.seq == 2
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(100))
 def test_whoever_joins_at_the_very_end_sees_everything_and_is_let_go(seed: int) -> None:
     """With the ticket for that order, every other millisecond around its last event."""
     alone = Simulation(seed, Plan([_order()]))
