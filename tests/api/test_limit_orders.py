@@ -106,20 +106,43 @@ def test_an_order_whose_price_is_reached_fires_once_and_gets_at_least_its_limit(
     assert Decimal(order["minOut"]) >= Decimal(BELOW)
 
 
-def test_an_order_whose_size_misses_the_limit_goes_back_to_rest(resources: Resources, clock: StandingClock) -> None:
+def market_price(amount_in: str) -> Decimal:
+    quote = request("GET", "/api/quote", query={**QUERY, "amountIn": amount_in}).json
+    return Decimal(quote["route"]["amountOut"]) / Decimal(amount_in)
+
+
+def test_an_order_whose_full_size_misses_the_limit_rests_on(resources: Resources, clock: StandingClock) -> None:
     # The price of a small amount is right, but this size would move it below the limit.
-    price = Decimal(request("GET", "/api/quote", query={**QUERY, "amountIn": "0.001"}).json["route"]["price"])
-    limit = format((price * Decimal("0.999")).quantize(Decimal("0.0001")), "f")
+    limit = format((market_price("0.001") * Decimal("0.999")).quantize(Decimal("0.0001")), "f")
     order_id = place(limit, amountIn="20000")
 
     beat(clock)
+
+    order = read(order_id)
+    assert [event["status"] for event in order["events"]] == ["open"]
+    assert queued(resources) == []
+
+
+def test_an_order_goes_back_to_rest_when_the_price_has_left_its_limit(
+    resources: Resources, clock: StandingClock
+) -> None:
+    limit = (market_price("1") * Decimal("0.99999")).quantize(Decimal("0.0001"))
+    order_id = place(format(limit, "f"), amountIn="1")
+    beat(clock)
     assert read(order_id)["status"] == "pending"
+
+    for _ in range(600):
+        clock.now += 60_000
+        if market_price("1") < limit:
+            break
+    else:
+        pytest.fail("the market of this seed never falls")
     work_off(resources)
 
     order = read(order_id)
-    assert order["status"] == "open", order["events"][-1]
+    assert [event["status"] for event in order["events"]] == ["open", "pending", "routing", "open"]
+    assert order["events"][-1]["error"]["code"] == "limit_not_met"
     assert order["amountOut"] is None
-    assert [event["status"] for event in order["events"]][-1] == "open"
 
 
 def test_an_order_expires_on_time(resources: Resources, clock: StandingClock) -> None:

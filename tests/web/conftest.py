@@ -41,7 +41,8 @@ QUICK = {
 expect.set_options(timeout=10_000)
 
 
-@pytest.fixture(scope="session")
+# Not longer than a module: while it is open, an event loop runs in this thread, and other files' tests need their own.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     found = shutil.which("chromium")
     if found is None:
