@@ -382,7 +382,7 @@ class Simulation:
         world.faults = Faults(skew_ms=plan.faults.skew_ms)
         world.note("world", "calms down")
         await asyncio.gather(*acting)
-        await self._until(self.truth.finished, "an order is unfinished")
+        await self._until(self._finished, "an order is unfinished")
         await self._until(self._quiet, "messages or records are left")
         self._check()
         for client in self.clients:
@@ -391,6 +391,11 @@ class Simulation:
         self._check_views(resumed=True)
         for task in background:
             task.cancel()
+
+    def _finished(self) -> bool:
+        """Also what was given up and goes on unseen may still post an order."""
+        underway = sum(number for name, number in self.world.running.items() if name != "sweep")
+        return underway == 0 and self.truth.finished()
 
     def _quiet(self) -> bool:
         queues = (self.queue, self.dead_letters)

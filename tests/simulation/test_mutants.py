@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.simulation.mutants import MUTANTS, Mutant, first_seed
@@ -13,6 +15,12 @@ SEARCH = 1500
 def test_there_are_many_and_each_is_named_once() -> None:
     assert len(MUTANTS) >= 25
     assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS)
+
+
+def test_the_documentation_lists_each() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "reliability.md").read_text()
+    assert [mutant.name for mutant in MUTANTS if f"(`{mutant.name}`)" not in text] == []
+    assert text.count("(`") >= len(MUTANTS)
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)

@@ -32,9 +32,10 @@ class Faults:
         unanswered: a call has its effect, and its caller gets an error.
         stalled: a call takes 0.2 to 30 seconds.
         killed: an invocation dies before or after one of its calls.
+        frozen: an invocation stands still at one of its calls, is given up by Lambda, and goes on a minute later.
         zombie: an invocation that ran out of time goes on unseen instead of dying.
         throttled: an invocation is refused by Lambda, its messages having been received.
-        doubled: a batch is handed to two invocations at once.
+        doubled: a batch is handed to two invocations at once, or the schedule fires twice.
         redelivered: a spent message or a finished batch of the stream comes again.
         skew_ms: how far an invocation's clock may be off, either way.
         lost: a broadcast goes nowhere.
@@ -49,6 +50,7 @@ class Faults:
     unanswered: float = 0
     stalled: float = 0
     killed: float = 0
+    frozen: float = 0
     zombie: float = 0
     throttled: float = 0
     doubled: float = 0
@@ -67,6 +69,7 @@ _RATES: dict[str, tuple[float, float]] = {
     "unanswered": (0.01, 0.15),
     "stalled": (0.005, 0.08),
     "killed": (0.1, 0.8),
+    "frozen": (0.02, 0.3),
     "zombie": (0.3, 1.0),
     "throttled": (0.02, 0.4),
     "doubled": (0.05, 0.5),
@@ -99,7 +102,7 @@ class Invocation:
     """One run of a handler.
 
     Attributes:
-        fatal: it dies at this one of its calls (counted from 0), before or after the call's effect.
+        fatal: it dies at this one of its calls (counted from 0), before or after the call's effect, or freezes there.
         dead: it was killed; nothing that it still does has an effect.
         done: its handler has returned.
     """
@@ -143,6 +146,7 @@ class World:
         fatal_calls: the crash-point sweep's plan: the n-th call of the run kills its invocation, before or after.
         points: names of all calls so far, if ``recording``.
         broken: names of calls that are always ``refused``, or ``unanswered`` after their effect.
+        running: handlers that have not returned yet, by name; also those that Lambda has given up.
         writer, writing: the task and the invocation whose call is being carried out.
         on_death: told of every invocation that is killed.
     """
@@ -161,6 +165,7 @@ class World:
     counted: Counter[str] = field(default_factory=Counter)
     violation: Violation | None = None
     broken: dict[str, str] = field(default_factory=dict)
+    running: Counter[str] = field(default_factory=Counter)
     writer: asyncio.Task[Any] | None = None
     writing: Invocation | None = None
     on_death: Callable[[Invocation], None] = lambda invocation: None
@@ -210,6 +215,8 @@ class World:
         self.note(name, "…")
         if fate == "before":
             await self._die(invocation, name, fate)
+        elif fate == "freeze":
+            await self._freeze(invocation, name)
         if self.broken.get(name) == "refused" or self.happens("refused"):
             await asyncio.sleep(self.rng.randint(1, 10) / 1000)
             raise Unreachable(name)
@@ -282,12 +289,15 @@ class World:
         invocation = Invocation(name, self.invocations, skew)
         if self.faults.killed and self.rng.random() < self.faults.killed:
             invocation.fatal = (self.rng.randint(0, 14), self.rng.choice(("before", "after")))
+        elif self.faults.frozen and self.rng.random() < self.faults.frozen:
+            invocation.fatal = (self.rng.randint(0, 10), "freeze")
         outcome: asyncio.Future[tuple[bool, Any]] = self.loop.create_future()
         invocation.outcome = outcome
         context = copy_context()
         context.run(_current.set, invocation)
         task = self.loop.create_task(handler(invocation), context=context)
         invocation.task = task
+        self.running[name] += 1
         task.add_done_callback(lambda done: self._ended(invocation, done))
         timer = self.loop.call_later(timeout_ms / 1000, self._timed_out, invocation)
         try:
@@ -297,6 +307,7 @@ class World:
 
     def _ended(self, invocation: Invocation, task: asyncio.Task[Any]) -> None:
         invocation.done = True
+        self.running[invocation.name] -= 1
         error = None if task.cancelled() else task.exception()
         if isinstance(error, Violation):
             self.violation = self.violation or error
@@ -350,6 +361,17 @@ class World:
         self.counted["killed"] += 1
         self.kill(invocation, f"just {when} {name}")
         await self.loop.create_future()
+
+    async def _freeze(self, invocation: Invocation | None, name: str) -> None:
+        assert invocation is not None
+        assert invocation.outcome is not None
+        self.counted["frozen"] += 1
+        wait = self.rng.randint(5_000, 60_000)
+        self.note("lambda", f"freezes at {name} for {wait} ms, and is given up", invocation)
+        if not invocation.outcome.done():
+            invocation.outcome.set_result((False, None))
+        await asyncio.sleep(wait / 1000)
+        self._refuse_the_dead(invocation)
 
     @staticmethod
     def _refuse_the_dead(invocation: Invocation | None) -> None:
