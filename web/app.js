@@ -91,7 +91,7 @@ function paint() {
     if (!entry.summary) continue;
     const order = facts(entry);
     if (order.terminal)
-      finished.add({ id, status: order.status, at: order.updatedAt, latencyMs: order.updatedAt - order.createdAt });
+      finished.add({ id, status: order.status, at: order.updatedAt, latencyMs: order.updatedAt - order.startedAt });
   }
   changed.clear();
   paintCounts();

@@ -121,6 +121,10 @@ export function facts(entry) {
     slippageBps: request.slippageBps ?? null,
     expiresAt: request.expiresAt ?? null,
     createdAt: Date.parse(events[0]?.at ?? request.createdAt ?? 0),
+    // What a limit order rested does not count as time that its execution took.
+    startedAt: Date.parse(
+      events[events.findLastIndex(({ status }) => status === "open") + 1]?.at ?? request.createdAt ?? 0,
+    ),
     updatedAt: Date.parse(summary?.updatedAt ?? final?.at ?? request.createdAt ?? 0),
     venue: decided?.venue ?? null,
     reason: decided?.reason ?? null,

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from order_engine.domain.lifecycle import TERMINAL
+from order_engine.domain.lifecycle import EXECUTED, TERMINAL
 from order_engine.engine.ports import Statistics, Tally
 from order_engine.engine.stats import bucket, moves
 
@@ -50,7 +50,8 @@ class FakeStatistics:
             if tally.status not in TERMINAL:
                 continue
             totals.by_status[tally.status.value] += 1
-            totals.latency[bucket(tally.latency_ms)] += 1
+            if tally.status in EXECUTED:
+                totals.latency[bucket(tally.latency_ms)] += 1
             if tally.venue:
                 totals.by_venue[tally.venue] += 1
 

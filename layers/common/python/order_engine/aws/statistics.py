@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from order_engine.aws.clients import CONDITION_FAILED, call, error_code, old_item
-from order_engine.domain.lifecycle import TERMINAL
+from order_engine.domain.lifecycle import EXECUTED, TERMINAL
 from order_engine.engine.ports import Statistics, Tally
 from order_engine.engine.stats import bucket, moves
 
@@ -51,7 +51,8 @@ class DynamoStatistics:
             if tally.status not in TERMINAL:
                 continue
             sums[f"s_{tally.status.value}"] += 1
-            sums[f"l_{bucket(tally.latency_ms)}"] += 1
+            if tally.status in EXECUTED:
+                sums[f"l_{bucket(tally.latency_ms)}"] += 1
             if tally.venue:
                 sums[f"v_{tally.venue}"] += 1
         names = {f"#n{n}": name for n, name in enumerate(sums)}

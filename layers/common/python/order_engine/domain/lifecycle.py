@@ -37,6 +37,7 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.EXPIRED: frozenset(),
 }
 TERMINAL: frozenset[Status] = frozenset(s for s, then in TRANSITIONS.items() if not then)
+EXECUTED: frozenset[Status] = frozenset({Status.CONFIRMED, Status.FAILED})
 CLAIMED: frozenset[Status] = frozenset({Status.ROUTING, Status.BUILDING, Status.SUBMITTED})
 FIRST: frozenset[Status] = frozenset({Status.OPEN, Status.PENDING})
 

@@ -187,6 +187,12 @@ class Order:
         return self.events[-1].at
 
     @property
+    def started_at(self) -> int:
+        """When execution was asked for: at its creation, or when a limit order last ceased to rest."""
+        rested = max((event.seq for event in self.events if event.status is Status.OPEN), default=0)
+        return self.events[rested].at if rested < self.seq else self.updated_at
+
+    @property
     def attempts(self) -> int:
         """How many attempts to execute were started."""
         return self.events[-1].attempt

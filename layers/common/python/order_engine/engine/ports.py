@@ -210,7 +210,7 @@ class Tally:
         sequence: the stream's sequence number, zero-padded so that text order is number order.
         status, before: after the change and before it; None before an order's first, and for market orders.
         venue: where a confirmed order was filled.
-        latency_ms: from accepted to this change.
+        latency_ms: from accepted, or from when a limit order fired, to this change. Counted of executed orders.
     """
 
     sequence: str

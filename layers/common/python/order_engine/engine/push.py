@@ -171,7 +171,7 @@ def tally_of(change: Change) -> Tally | None:
         sequence=change.sequence,
         status=order.status,
         venue=routed.decision.chosen.venue if routed and order.fill else None,
-        latency_ms=order.updated_at - order.created_at,
+        latency_ms=order.updated_at - order.started_at,
         order_type=order.request.type,
         before=before,
     )
