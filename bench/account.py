@@ -26,13 +26,13 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.handlers import BUILTIN_HANDLERS
 from moto.core.botocore_stubber import MockRawResponse
-from order_engine import bootstrap
-from order_engine.aws import clients
 
 from local.aws import ACCOUNT, CREDENTIALS, REGION, Services
 from local.functions import Context, Invocation, common_environment, context_of, handler_of, process_environment
 from local.provision import provision
 from local.template import Function, Template, functions
+from order_engine import bootstrap
+from order_engine.aws import clients
 
 type Json = Any
 type Item = Mapping[str, Json]

@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from order_engine.aws.accounts import DynamoAccounts
-from order_engine.engine.accounts import new_key
 
 from bench import machine
 from bench.orders import logs
 from bench.scaling import WAIT_S
 from infra.synth import synth
 from local.stack import Stack
+from order_engine.aws.accounts import DynamoAccounts
+from order_engine.engine.accounts import new_key
 
 type Json = Any
 

@@ -14,12 +14,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from order_engine.domain.order import Status
-
 from bench import machine
 from bench.account import Invoked, running
 from bench.orders import Run, market_orders
 from infra.synth import ROOT, template
+from order_engine.domain.order import Status
 
 # Dollars, us-east-1, November 2026, from the services' public price pages. Lambda is arm64; DynamoDB is on demand.
 PRICES: Mapping[str, float] = {

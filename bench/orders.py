@@ -12,15 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from bench import events
+from bench.account import Account, Invoked
 from order_engine import bootstrap, observability
 from order_engine.aws.codec import from_item
 from order_engine.domain.lifecycle import TERMINAL
 from order_engine.domain.order import Order
 from order_engine.engine.accounts import new_key
 from order_engine.runtime import event_loop
-
-from bench import events
-from bench.account import Account, Invoked
 
 type Json = Any
 

@@ -20,14 +20,13 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+from bench.routing import all_pools
 from order_engine.domain.amounts import BONK, JUP, RAY, SOL, USDC, USDT, Token, slippage_min_out
 from order_engine.domain.errors import NoRoute, QuoteRefused
 from order_engine.domain.quote import METEORA, RAYDIUM
 from order_engine.engine.route import decide
 from order_engine.venues.market import PaperMarket
 from order_engine.venues.paper import fill
-
-from bench.routing import all_pools
 
 DAY_START_MS = 1_790_035_200_000  # 2026-09-22, midnight UTC
 DAY_MS = 86_400_000

@@ -21,14 +21,14 @@ from datetime import datetime
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]
-from order_engine.aws.accounts import DynamoAccounts
-from order_engine.engine.accounts import new_key
 from websockets.asyncio.client import ClientConnection, connect
 
 from bench.machine import record
 from cli.client import Client
 from cli.load import quantile
 from local import Running, running
+from order_engine.aws.accounts import DynamoAccounts
+from order_engine.engine.accounts import new_key
 
 SETTINGS = {
     "QUOTE_DELAY_MS": "20",

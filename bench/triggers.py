@@ -23,6 +23,8 @@ from typing import Any
 import boto3
 from moto import mock_aws
 from moto.dynamodb.models import dynamodb_backends
+
+from bench.machine import record
 from order_engine.aws import codec
 from order_engine.aws.orders import DynamoOrders
 from order_engine.clock import SystemClock
@@ -33,8 +35,6 @@ from order_engine.domain.quote import VENUES
 from order_engine.engine.sweep import Sweep
 from order_engine.venues.market import PaperMarket
 from order_engine.venues.paper import PaperVenue
-
-from bench.machine import record
 
 _REGION = "us-east-1"
 _ACCOUNT = "123456789012"

@@ -23,10 +23,10 @@ from typing import Any, Literal, NotRequired, Self, TypedDict
 from urllib.parse import quote
 
 import httpx
-from order_engine.domain.order import Status
 
 from cli.errors import ApiError, ClientError, Unreachable
 from cli.stream import Follower, OrderEvent, StreamState, jitter
+from order_engine.domain.order import Status
 
 __all__ = ["Accepted", "ApiError", "Client", "ClientError", "OrderEvent", "StreamState", "Unreachable"]
 

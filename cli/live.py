@@ -9,9 +9,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from order_engine.domain.order import Status
-from order_engine.domain.quote import VENUES
-from order_engine.wire.times import to_text
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
@@ -20,6 +17,9 @@ from rich.text import Text
 from cli import render
 from cli.client import Client
 from cli.stream import OrderEvent, StreamState
+from order_engine.domain.order import Status
+from order_engine.domain.quote import VENUES
+from order_engine.wire.times import to_text
 
 # From these widths on the order's id, and each venue's quote, have columns.
 _MEDIUM = 96

@@ -17,11 +17,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-from order_engine.domain.order import Status
 from rich.console import Console, RenderableType
 from rich.markup import escape
 
 from cli.errors import ApiError, ClientError, Unreachable
+from order_engine.domain.order import Status
 
 if TYPE_CHECKING:
     from cli.client import Client
@@ -450,10 +450,9 @@ def list_keys(
     """List API keys. The keys themselves are not stored anywhere."""
 
     def run(place: Place) -> int:
+        from cli.render import table_of
         from order_engine.engine.accounts import ApiKey
         from order_engine.wire.times import to_text
-
-        from cli.render import table_of
 
         now = int(time.time() * 1000)
         found = asyncio.run(_accounts(place, table).list_keys(user))
@@ -605,9 +604,9 @@ def _run(command: Callable[[Client], Coroutine[Any, Any, int]], url: str, key: s
 def _operate(command: Callable[[Place], int], stage: str | None, endpoint: str | None, *, as_json: bool) -> None:
     """Run a command on a deployment's AWS resources and end with its exit code."""
     from botocore.exceptions import BotoCoreError, ClientError
-    from order_engine.domain.errors import InvalidInput
 
     from cli.operate import NotFound, NotNamed, Place, explain
+    from order_engine.domain.errors import InvalidInput
 
     try:
         code = command(Place(stage, endpoint))

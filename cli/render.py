@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from order_engine.domain.order import Status
 from rich import box
 from rich.console import Group, RenderableType
 from rich.panel import Panel
@@ -17,6 +16,7 @@ from rich.text import Text
 
 from cli.client import Candidate, Order, Quote, Stats
 from cli.stream import OrderEvent
+from order_engine.domain.order import Status
 
 STAGES = (Status.PENDING, Status.ROUTING, Status.BUILDING, Status.SUBMITTED, Status.CONFIRMED)
 STYLES: dict[Status, str] = {

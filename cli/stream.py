@@ -14,10 +14,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import websockets
-from order_engine.domain.lifecycle import TERMINAL
-from order_engine.domain.order import Status
 
 from cli.errors import ApiError, Unreachable
+from order_engine.domain.lifecycle import TERMINAL
+from order_engine.domain.order import Status
 
 if TYPE_CHECKING:
     from cli.client import Client

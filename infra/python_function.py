@@ -11,10 +11,10 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
-from order_engine.settings import environment
 
 from infra.config import Config
 from infra.findings import acknowledge
+from order_engine.settings import environment
 
 RUNTIME = lambda_.Runtime.PYTHON_3_13
 

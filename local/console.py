@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from typing import IO
 
-from order_engine.aws import codec
-from order_engine.domain.order import Event, Order, Retry, Status
-from order_engine.wire import views
 from rich.console import Console
 from rich.text import Text
 
 from local.template import Json
+from order_engine.aws import codec
+from order_engine.domain.order import Event, Order, Retry, Status
+from order_engine.wire import views
 
 _COLOURS = {
     Status.OPEN: "cyan",

@@ -10,6 +10,7 @@ import contextlib
 import time
 
 import boto3
+
 from order_engine.aws.accounts import DynamoAccounts
 from order_engine.domain.errors import InvalidInput
 from order_engine.engine.accounts import KEY_PREFIX, new_key

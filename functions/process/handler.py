@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from order_engine import bootstrap
 from order_engine.runtime import Context, entry
-
 from process.batch import BatchResponse, SqsEvent, work_off
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, FastAPI, Header, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
+
 from order_engine import bootstrap
 from order_engine.domain.amounts import parse_amount, token
 from order_engine.domain.errors import IdempotencyConflict, InvalidInput, OrderNotFound, SameToken
@@ -33,7 +34,6 @@ from order_engine.engine.stats import quantile, stage
 from order_engine.wire.requests import NUMBER_PATTERN, TOKEN_NAMES, PlaceOrderBody, check_expiry, parse_json
 from order_engine.wire.times import to_text
 from order_engine.wire.views import decision_view, order_view
-
 from submit import pages, problems
 from submit.description import describe
 from submit.schemas import (

@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+
 from order_engine.engine.accounts import KEY_PREFIX
 
 type Json = dict[str, Any]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from mangum import Mangum
+
 from order_engine import observability
 from order_engine.runtime import Context, event_loop
-
 from submit.app import create_app
 
 event_loop()

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Header
 from fastapi.responses import Response
-from order_engine import bootstrap
 from starlette.exceptions import HTTPException
+
+from order_engine import bootstrap
 
 DOCS = "docs.html"
 

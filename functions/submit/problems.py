@@ -9,11 +9,12 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match
+
 from order_engine.domain import errors
 from order_engine.engine.accounts import NotAuthorized, RateLimited
 from order_engine.observability import count, logger
-from starlette.exceptions import HTTPException
-from starlette.routing import BaseRoute, Match
 
 MEDIA_TYPE = "application/problem+json"
 WRONG_METHOD = "This address does not take this method."

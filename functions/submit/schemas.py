@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from order_engine.domain.order import Status
 from pydantic import BaseModel, ConfigDict, Field
+
+from order_engine.domain.order import Status
 
 # ruff: noqa: N815 - the fields are named as they are on the wire
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
-from order_engine import bootstrap
 
+from order_engine import bootstrap
 from tests.api.clock import StandingClock
 from tests.integration.aws import Resources, deployed
 

@@ -10,10 +10,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from local.process import Running, running
 from order_engine.aws.accounts import DynamoAccounts
 from order_engine.engine.accounts import new_key
-
-from local.process import Running, running
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / "tools"

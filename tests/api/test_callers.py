@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from order_engine import bootstrap
 from order_engine.domain.errors import InvalidInput
 from order_engine.engine.accounts import (
@@ -20,7 +21,6 @@ from order_engine.engine.accounts import (
     sign_ticket,
 )
 from order_engine.runtime import event_loop
-
 from tests.api.clock import StandingClock
 from tests.api.conftest import Deploy
 from tests.integration.http import LambdaContext, Reply, request

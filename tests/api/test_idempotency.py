@@ -12,8 +12,8 @@ import pytest
 from botocore.client import BaseClient
 from hypothesis import given
 from hypothesis import strategies as st
-from order_engine.engine.place import order_id_for
 
+from order_engine.engine.place import order_id_for
 from tests.api.clock import StandingClock
 from tests.api.conftest import Deploy
 from tests.integration.http import Reply, request

@@ -18,10 +18,10 @@ from urllib.parse import quote
 
 import boto3
 import pytest
+
 from order_engine import bootstrap
 from order_engine.engine.accounts import Ticket, new_key, sign_ticket
 from order_engine.runtime import event_loop
-
 from tests.api.clock import StandingClock
 from tests.api.conftest import Deploy
 from tests.integration.http import LambdaContext, Reply, request

@@ -9,10 +9,10 @@ from typing import Any
 
 import boto3
 import pytest
+
 from order_engine import bootstrap
 from order_engine.domain.order import OrderRef
 from order_engine.runtime import event_loop
-
 from tests.api.clock import StandingClock
 from tests.api.conftest import Deploy
 from tests.integration.aws import Resources

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as with_settings
 from hypothesis import strategies as st
+
 from order_engine.aws import clients
 from order_engine.aws.accounts import DynamoAccounts
 from order_engine.engine.accounts import Allowance, Rate, RateLimited
 from order_engine.runtime import event_loop
-
 from tests.api.calls import counted
 from tests.api.clock import StandingClock
 from tests.api.conftest import Deploy

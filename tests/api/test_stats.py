@@ -6,13 +6,13 @@ from collections import Counter
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from order_engine import bootstrap
 from order_engine.domain import lifecycle
 from order_engine.domain.order import Status
 from order_engine.engine.ports import Tally
 from order_engine.engine.stats import moves, stage
 from order_engine.runtime import event_loop
-
 from tests.api.conftest import Deploy
 from tests.integration.http import request
 

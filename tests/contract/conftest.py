@@ -13,6 +13,7 @@ from unittest.mock import patch
 import boto3
 import pytest
 from moto.core.botocore_stubber import BotocoreStubber
+
 from order_engine.aws import clients
 from order_engine.aws.accounts import DynamoAccounts
 from order_engine.aws.connections import DynamoConnections
@@ -20,7 +21,6 @@ from order_engine.aws.orders import DynamoOrders
 from order_engine.aws.queue import SqsMailbox, SqsOrderQueue
 from order_engine.aws.statistics import DynamoStatistics
 from order_engine.engine.ports import ConnectionStore, OrderStore, StatisticsStore
-
 from tests.fakes.accounts import FakeAccounts
 from tests.fakes.connections import FakeConnections
 from tests.fakes.orders import FakeOrders

@@ -11,6 +11,7 @@ from functools import partial
 from itertools import pairwise
 
 import pytest
+
 from order_engine.aws import codec
 from order_engine.domain import lifecycle
 from order_engine.domain.amounts import SOL, USDC
@@ -18,7 +19,6 @@ from order_engine.domain.order import Event, Fill, Lease, Order, OrderRef, Route
 from order_engine.engine.execute import MAX_EVENTS
 from order_engine.engine.ports import Conflict, OrderExists, OrderStore
 from order_engine.engine.retry import RetryPolicy, after_failure
-
 from tests.contract.conftest import Services
 from tests.contract.samples import FAILURE, T0, a_decision, an_order, claimed, largest_decision, submitted
 

@@ -6,13 +6,13 @@ import asyncio
 import threading
 
 import pytest
+
 from order_engine.domain.errors import InvalidInput
 from order_engine.domain.order import OrderRef, Status
 from order_engine.engine.accounts import Rate, RateLimited, new_key
 from order_engine.engine.ports import Connection, ConnectionGone, Tally
 from order_engine.engine.stats import bucket
 from order_engine.wire import messages
-
 from tests.contract.conftest import Services
 from tests.contract.samples import T0
 

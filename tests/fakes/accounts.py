@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from order_engine.domain.errors import InvalidInput
 from order_engine.engine.accounts import Allowance, ApiKey, Rate, RateLimited
-
 from tests.fakes.wire import Direct, Wire
 
 _MINUTE_MS = 60_000

@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Sequence
 
 from order_engine.engine.ports import Connection, ConnectionGone
-
 from tests.fakes.wire import Direct, Wire
 
 

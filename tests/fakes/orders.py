@@ -9,7 +9,6 @@ from decimal import Decimal
 from order_engine.aws.codec import ACTIVE_SHARDS, EXPIRY_SHARDS, Corrupt, shard
 from order_engine.domain.order import Order, OrderRef, Status
 from order_engine.engine.ports import Conflict, OrderExists, Page
-
 from tests.fakes.wire import Direct, Wire
 
 _ENDED = frozenset({Status.CONFIRMED, Status.FAILED, Status.CANCELLED, Status.EXPIRED})

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from order_engine.domain.order import OrderRef
 from order_engine.wire import messages
-
 from tests.fakes.wire import Direct, Wire
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from order_engine.domain.lifecycle import EXECUTED, TERMINAL
 from order_engine.engine.ports import Statistics, Tally
 from order_engine.engine.stats import bucket, moves
-
 from tests.fakes.wire import Direct, Wire
 
 

@@ -10,18 +10,18 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import boto3
 import pytest
-from order_engine import bootstrap
-from order_engine.clock import SystemClock
-from order_engine.domain import lifecycle
-from order_engine.domain.order import Lease, Order, OrderRef
-from order_engine.runtime import event_loop
-from order_engine.wire.times import to_text
 
 from bench import events
 from bench.account import Account, Call, forget, running
 from bench.orders import MARKET_ORDER, logs, new_user, place
 from infra.synth import ROOT, template
 from local.template import Template
+from order_engine import bootstrap
+from order_engine.clock import SystemClock
+from order_engine.domain import lifecycle
+from order_engine.domain.order import Lease, Order, OrderRef
+from order_engine.runtime import event_loop
+from order_engine.wire.times import to_text
 
 type Json = Any
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from order_engine import observability
 
 from infra.synth import ROOT
+from order_engine import observability
 from tests.infra.template import Stack
 
 type Json = Any

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from order_engine.settings import Settings
 
 from infra import bundle
 from infra.access_log import HTTP, WEBSOCKET
 from infra.synth import synth
+from order_engine.settings import Settings
 from tests.infra.conftest import Synthesise
 from tests.infra.template import Stack, text
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import boto3
 from moto import mock_aws
+
 from order_engine import bootstrap
 from order_engine.aws import clients
 

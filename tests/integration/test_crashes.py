@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+
 from order_engine import bootstrap
 from order_engine.domain import lifecycle
 from order_engine.domain.amounts import SOL, USDC
@@ -18,7 +19,6 @@ from order_engine.engine.place import Place
 from order_engine.engine.retry import RetryPolicy
 from order_engine.venues.market import PaperMarket
 from order_engine.venues.paper import PaperChain, PaperVenue
-
 from tests.integration.aws import deployed
 
 _REQUEST = OrderRequest("market", SOL.mint, USDC.mint, 1_500_000_000, 100)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from order_engine.domain.order import Order, OrderRef, SignedTransaction
 from order_engine.engine.ports import TransactionStatus
-
 from tests.simulation.market import SwingMarket
 from tests.simulation.world import EPOCH_MS, World
 

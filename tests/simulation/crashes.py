@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from order_engine.domain.amounts import SOL
-
 from tests.simulation.run import Follower, Plan, Planned, Result, Simulation, limit_order, market_order
 from tests.simulation.world import EPOCH_MS
 

@@ -12,7 +12,6 @@ from decimal import Decimal
 from order_engine.domain.amounts import SOL, USDC
 from order_engine.domain.errors import NoRoute
 from order_engine.domain.quote import METEORA, RAYDIUM, Candidate, Decision, LeftOut, Leg, Pool
-
 from tests.simulation.world import World
 
 _PPM = 1_000_000

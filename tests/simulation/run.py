@@ -36,7 +36,6 @@ from order_engine.engine.retry import RetryPolicy
 from order_engine.engine.sweep import Sweep
 from order_engine.settings import Settings
 from order_engine.wire import views
-
 from tests.fakes.connections import FakeConnections
 from tests.fakes.orders import FakeOrders
 from tests.fakes.queue import FakeQueue, body_of

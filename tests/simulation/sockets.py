@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from order_engine.engine.ports import ConnectionGone
-
 from tests.simulation.world import Invocation, World
 
 type Handler = Callable[[Any, Invocation], Coroutine[Any, Any, Any]]

@@ -9,7 +9,6 @@ from typing import Any
 
 from order_engine.aws import codec
 from order_engine.domain.order import Order
-
 from tests.fakes.queue import FakeQueue, Message, record_of
 from tests.simulation.world import Invocation, World
 

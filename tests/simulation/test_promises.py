@@ -7,10 +7,10 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+
 from order_engine.domain.amounts import SOL
 from order_engine.domain.order import Order, OrderRef, Status
 from order_engine.wire import messages
-
 from tests.simulation.chain import DEADLY
 from tests.simulation.run import Follower, Plan, Planned, Simulation, limit_order, market_order
 from tests.simulation.world import EPOCH_MS

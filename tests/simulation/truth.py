@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from order_engine.domain.order import Fill, Order, OrderRef, Status, Submission
-
 from tests.simulation.chain import SimChain, Transaction
 from tests.simulation.world import Invocation, World
 

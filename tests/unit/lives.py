@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from hypothesis import strategies as st
+
 from order_engine.domain import lifecycle
 from order_engine.domain.order import Order, OrderRef
-
 from tests.unit.test_lifecycle import EVENTS, LIMIT, MARKET, T0, allowed
 
 

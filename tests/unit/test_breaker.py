@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
+
 from order_engine.domain.errors import VenueError
 from order_engine.domain.quote import Pool
 from order_engine.engine.breaker import BreakerPolicy, GuardedVenue

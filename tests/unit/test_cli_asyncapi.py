@@ -10,6 +10,7 @@ from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
+
 from order_engine.domain import lifecycle
 from order_engine.domain.amounts import SOL, USDC
 from order_engine.domain.order import (
@@ -25,7 +26,6 @@ from order_engine.domain.order import (
 )
 from order_engine.domain.quote import Candidate, Decision, LeftOut, Leg
 from order_engine.wire import views
-
 from tests.unit.asyncapi import check, document, validator
 
 SCHEMA = Path(__file__).resolve().parents[2] / "tools/node_modules/@asyncapi/specs/schemas/3.0.0.json"

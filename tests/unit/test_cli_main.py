@@ -18,16 +18,16 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 from moto import mock_aws
-from order_engine.aws import redrive
-from order_engine.domain.amounts import SOL, USDC
-from order_engine.domain.order import OrderRef, Status
-from order_engine.wire.messages import encode
 from typer.testing import CliRunner
 
 from cli import client as client_module
 from cli import main, operate, render
 from cli.client import Client
 from cli.load import quantile
+from order_engine.aws import redrive
+from order_engine.domain.amounts import SOL, USDC
+from order_engine.domain.order import OrderRef, Status
+from order_engine.wire.messages import encode
 
 runner = CliRunner()
 LOCAL = Path(__file__).resolve().parents[2] / "local" / "demo.py"

@@ -14,12 +14,12 @@ import pytest
 import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
-from order_engine.domain.order import Status
 from websockets.asyncio.server import ServerConnection
 
 from cli import stream
 from cli.client import ApiError, Client, OrderEvent, StreamState, Unreachable
 from cli.stream import Merge
+from order_engine.domain.order import Status
 from tests.unit.cli_engine import LIFE, START, Engine, Json, work
 
 

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 
 from hypothesis import given
+
 from order_engine.domain import lifecycle
 from order_engine.domain.order import Event, Lease, Order, OrderRef, SignedTransaction, Status
 from order_engine.engine.execute import (
@@ -20,7 +21,6 @@ from order_engine.engine.execute import (
 )
 from order_engine.engine.ports import TransactionStatus
 from order_engine.engine.retry import RetryPolicy, lost_workers
-
 from tests.fakes.orders import FakeOrders
 from tests.unit.lives import orders, times
 from tests.unit.test_lifecycle import FAILURE, LIMIT, MARKET, ROUTED, T0

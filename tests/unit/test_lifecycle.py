@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
 from order_engine.domain import lifecycle
 from order_engine.domain.amounts import SOL, USDC
 from order_engine.domain.errors import IllegalTransition

@@ -13,6 +13,7 @@ from itertools import combinations, pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from order_engine.domain.amounts import BONK, JUP, RAY, SOL, TOKENS, USDC, USDT, Token
 from order_engine.domain.errors import QuoteRefused
 from order_engine.domain.quote import METEORA, RAYDIUM, VENUES, Pool

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+
 from order_engine import observability
 from order_engine.domain import lifecycle
 from order_engine.domain.amounts import SOL, USDC

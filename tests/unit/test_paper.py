@@ -8,6 +8,8 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
+
+from bench.routing import all_pools
 from order_engine.domain import lifecycle
 from order_engine.domain.amounts import BONK, JUP, RAY, SOL, USDC, Token
 from order_engine.domain.errors import BuildFailed, VenueError
@@ -17,8 +19,6 @@ from order_engine.engine.ports import Chain, TransactionStatus, Venue
 from order_engine.engine.route import decide
 from order_engine.venues.market import PaperMarket
 from order_engine.venues.paper import BLOCK_MS, VALID_BLOCKS, PaperChain, PaperVenue
-
-from bench.routing import all_pools
 
 AT = 1_790_000_000_000
 MARKET = PaperMarket(3)

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from hypothesis import given
+
 from order_engine.domain import lifecycle
 from order_engine.domain.order import Order, OrderRef, Status
 from order_engine.engine.execute import Silent
 from order_engine.engine.ports import Connection, Tally
 from order_engine.engine.push import Change, PushEvents, tally_of
 from order_engine.wire.views import event_frame
-
 from tests.fakes.connections import FakeConnections
 from tests.fakes.statistics import FakeStatistics
 from tests.unit.lives import orders

@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
+
 from order_engine.domain.errors import VenueError
 from order_engine.domain.quote import METEORA, RAYDIUM, Pool
 from order_engine.engine.quoting import gather_pools

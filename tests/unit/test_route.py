@@ -10,12 +10,6 @@ from decimal import Decimal
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from order_engine.domain.amounts import BONK, JUP, RAY, SOL, TOKENS, USDC, USDT, Token
-from order_engine.domain.errors import NoRoute, PriceImpactTooHigh, QuoteRefused
-from order_engine.domain.quote import METEORA, RAYDIUM, Decision, LeftOut, Pool
-from order_engine.engine.route import MAX_LEGS, MAX_QUOTES, decide
-from order_engine.venues.cpmm import CpmmPool
-from order_engine.venues.market import PaperMarket
 
 from bench.routing import (
     Case,
@@ -29,6 +23,12 @@ from bench.routing import (
     network_case,
     network_optimum,
 )
+from order_engine.domain.amounts import BONK, JUP, RAY, SOL, TOKENS, USDC, USDT, Token
+from order_engine.domain.errors import NoRoute, PriceImpactTooHigh, QuoteRefused
+from order_engine.domain.quote import METEORA, RAYDIUM, Decision, LeftOut, Pool
+from order_engine.engine.route import MAX_LEGS, MAX_QUOTES, decide
+from order_engine.venues.cpmm import CpmmPool
+from order_engine.venues.market import PaperMarket
 
 # A release run sets this to 100 000.
 CASES = int(os.environ.get("ROUTE_CASES", "300"))

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from order_engine.aws.codec import decode_event, encode_event
 from order_engine.domain.amounts import BY_MINT, SOL, USDC
 from order_engine.domain.order import Event, Routed, Status

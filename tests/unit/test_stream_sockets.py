@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import pytest
+
 from notify import socket
 from order_engine import bootstrap
 from order_engine.domain import lifecycle

@@ -7,12 +7,12 @@ from decimal import Decimal
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from order_engine.domain import lifecycle
 from order_engine.domain.amounts import SOL, USDC
 from order_engine.domain.order import Order, OrderRef, Status
 from order_engine.engine.sweep import LEASE_GRACE_MS, STRANDED_MS, best_price, meets_limit, stranded
 from order_engine.venues.cpmm import CpmmPool
-
 from tests.unit.lives import orders, times
 from tests.unit.test_lifecycle import LIMIT, MARKET, T0
 

@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from order_engine.aws.accounts import DynamoAccounts
-from order_engine.engine.accounts import new_key
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from local import Running, running
+from order_engine.aws.accounts import DynamoAccounts
+from order_engine.engine.accounts import new_key
 
 ARGUMENTS = [
     "--no-sandbox",

@@ -9,6 +9,7 @@ from struct import pack_into
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from order_engine.domain.errors import MalformedAccount, QuoteRefused
 from order_engine.venues.accounts import (
     CpmmConfig,
@@ -22,7 +23,6 @@ from order_engine.venues.accounts import (
 )
 from order_engine.venues.cpmm import CpmmPool, CreatorFeeOn
 from order_engine.venues.dlmm import CollectFeeMode, DlmmParameters, Volatility
-
 from tests.unit.venues.recorded import DLMM_FILES, load, recorded_pair
 
 type Decode = Callable[[bytes], object]

@@ -9,6 +9,7 @@ from fractions import Fraction
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+
 from order_engine.domain.amounts import U64_MAX
 from order_engine.domain.errors import QuoteRefused
 from order_engine.venues.clmm import (

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+
 from order_engine.domain.amounts import U64_MAX
 from order_engine.domain.errors import QuoteRefused
 from order_engine.venues.damm2 import CollectFeeMode, Damm2Pool
-
 from tests.unit.venues.recorded import load
 
 A, B = "mint-a", "mint-b"
