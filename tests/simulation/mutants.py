@@ -104,7 +104,8 @@ def _never(*arguments: object) -> bool:
     return False
 
 
-_E, _L = execute.Execute, lifecycle
+_E, _L, _D = execute.Execute, lifecycle, dead_letters.ResolveDeadLetter
+_AT_ONCE = ("+ IDLE_MS", "- 10**9")
 _FAIL_ON_SILENCE = """await self._ask(self.chain.broadcast(tx), deadline)
             except _ChainSilent:
                 return await self._retry(order, Failure("broadcast", "It was not sent."))"""
@@ -184,11 +185,13 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "dead-letter-ignores-lease",
         "a dead letter does not take an order from a living worker",
-        edit(
-            dead_letters.ResolveDeadLetter,
-            "__call__",
-            ("order.lease is not None and now < order.lease.until", "False"),
-        ),
+        edit(_D, "__call__", ("order.lease is not None and now < order.lease.until", "False"), _AT_ONCE),
+        16,
+    ),
+    Mutant(
+        "dead-letter-fails-what-moves",
+        "a dead letter does not end an order that has moved lately",
+        edit(_D, "__call__", _AT_ONCE),
         16,
     ),
     # --- intent first, unknown is not failed ---------------------------------------------------------------------
@@ -282,8 +285,8 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "dead-letter-fails-submitted",
         "a dead letter's submitted order is asked for on the chain",
-        edit(dead_letters.ResolveDeadLetter, "__call__", ("order.status is Status.SUBMITTED", "False")),
-        815,
+        edit(_D, "__call__", ("order.status is Status.SUBMITTED", "False"), _AT_ONCE),
+        16,
     ),
     # --- retries and time ----------------------------------------------------------------------------------------
     Mutant(

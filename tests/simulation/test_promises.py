@@ -57,6 +57,19 @@ def test_a_broadcast_that_never_lands_is_signed_anew_only_after_its_expiry() -> 
     assert order.status is Status.CONFIRMED
 
 
+def test_on_a_chain_that_lets_everything_expire_an_order_makes_all_its_attempts() -> None:
+    """Each takes 80 s and several receives of the message: receives are not attempts."""
+    plan = Plan([_order()], script=dict.fromkeys(range(1, 9), "lost"), validity=200)
+    simulation = Simulation(1, plan)
+    assert simulation.run().violation is None
+    order = _only(simulation)
+    assert order.status is Status.FAILED
+    assert order.failure is not None
+    assert order.failure.code == "expired"
+    assert order.attempts == 4
+    assert len(simulation.chain.signed) == 4
+
+
 def test_every_order_accepted_while_the_queue_refuses_for_half_an_hour_is_queued_within_a_minute_of_its_recovery() -> (
     None
 ):

@@ -31,6 +31,7 @@ ENDED = frozenset({CONFIRMED, FAILED, CANCELLED, EXPIRED})
 MAX_ATTEMPTS = 4
 MAX_WORKERS = 4
 LEASE_MS = 20_000
+IDLE_MS = 300_000
 
 
 @dataclass(slots=True)
@@ -143,6 +144,10 @@ class Truth:
             wait = (new.retry_at or 0) - last.at
             # ``at`` never runs backwards, so that with clocks that differ it may lie ahead of the worker's own.
             self._must(wait + self.skew >= nominal, f"{name} waits {wait} ms after attempt {last.attempt}")
+        failure = new.failure
+        if failure is not None and failure.code == "gave_up":
+            idle = last.at - max(old.updated_at, old.retry_at or 0)
+            self._must(idle + self.skew >= IDLE_MS, f"{name} was given up {idle} ms after its last step")
         if new.status is P and old.status is O:
             early = old.retry_at is not None and last.at + self.skew < old.retry_at
             self._must(not early, f"{name} fired before {old.retry_at}")

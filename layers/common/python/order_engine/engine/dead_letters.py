@@ -10,13 +10,18 @@ from order_engine.domain.order import Failure, OrderRef, Status
 from order_engine.engine.execute import Done, Execute, Later, Verdict
 from order_engine.engine.ports import Conflict
 
+# By then the sweeper has sent an order several times. If that led to no step, neither will the next message.
+IDLE_MS = 300_000
+
 
 @dataclass(frozen=True, slots=True)
 class ResolveDeadLetter:
     """The use case.
 
-    A terminal order needs nothing. A submitted one is followed on the chain, as any worker would. Any other is
-    failed with the reason, unless a living worker holds it.
+    A terminal order needs nothing. A submitted one is followed on the chain, as any worker would. One that has moved
+    lately is left to the sweeper, which sends a fresh message: on a slow chain a message is received many times
+    within one attempt, and attempts are counted on the order. Any other is failed with the reason, unless a living
+    worker holds it.
     """
 
     execute: Execute
@@ -37,6 +42,8 @@ class ResolveDeadLetter:
             return Later(order.lease.until - now, "held by another worker")
         if order.status is Status.SUBMITTED:
             return await self.execute(ref, worker=worker, deadline=deadline)
+        if now < max(order.updated_at, order.retry_at or 0) + IDLE_MS:
+            return Done("it still moves; the sweeper sends it again")
         failure = Failure("gave_up", "The order was delivered too often without coming to an end.")
         failed = lifecycle.fail(order, failure, now)
         try:
