@@ -114,7 +114,7 @@ screenshots: $(VENV)/.ready ## take the pictures of the order desk again (needs 
 
 .PHONY: routes-report
 routes-report: $(VENV)/.ready ## compare routing strategies over a day of simulated market
-	$(BIN)/python -m bench.routes_report
+	$(BIN)/python -m bench.routes_report --seed 1 --out docs/routes-report.html
 
 .PHONY: clean
 clean: ## remove what was built and installed
