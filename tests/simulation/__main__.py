@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 
 from tests.simulation.campaign import Report, campaign, replay
 from tests.simulation.run import simulate
 
+_PAUSE_S = 15
+_told = time.monotonic()
 
-def main() -> int:
+
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seeds", type=int, default=1000, help="how many seeds to run (default 1000)")
     parser.add_argument("--first", type=int, default=0, help="the first seed (default 0)")
@@ -19,7 +23,7 @@ def main() -> int:
     parser.add_argument("--trace", action="store_true", help="with --seed: print everything that happens")
     parser.add_argument("--mutants", action="store_true", help="search the first seed that shows each planted bug")
     parser.add_argument("--crashes", action="store_true", help="die at every call of every scenario, once and twice")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.mutants:
         return _mutants(options.seeds)
     if options.crashes:
@@ -78,9 +82,13 @@ def _crashes(jobs: int) -> int:
 
 
 def _progress(text: str) -> None:
-    """One line that is written over and over; nothing where nobody watches."""
+    """One line that is written over and over on a terminal; elsewhere a line now and then."""
+    global _told
     if sys.stderr.isatty():
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+    elif text and time.monotonic() > _told + _PAUSE_S:
+        _told = time.monotonic()
+        print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
