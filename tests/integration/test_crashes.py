@@ -23,6 +23,7 @@ from tests.integration.aws import deployed
 
 _REQUEST = OrderRequest("market", SOL.mint, USDC.mint, 1_500_000_000, 100)
 _MAX_DELIVERIES = 12
+_MAX_CALLS = 100
 
 
 class Killed(BaseException):
@@ -149,16 +150,19 @@ async def test_wherever_a_worker_dies_the_order_ends_with_one_swap(resources: No
     order, ledger, deliveries = await live(undisturbed)
     assert (order.status, deliveries, await landed(ledger)) == (Status.CONFIRMED, 1, 1)
 
-    points = [(number, after) for number in range(1, len(undisturbed.calls) + 1) for after in (False, True)]
-    assert len(points) > 20
-    for number, after in points:
+    tried = 0
+    for number, after in itertools.product(range(1, _MAX_CALLS), (False, True)):
         fate = Fate(number, after)
         order, ledger, deliveries = await live(fate)
+        if not fate.struck:
+            # How often the chain is asked differs: this life ended before its time to die.
+            break
+        tried += 1
         where = f"{fate.calls[number - 1]} ({'after' if after else 'before'})"
-        assert fate.struck, where
         assert order.status in lifecycle.TERMINAL, where
         assert order.status is Status.CONFIRMED, where
         assert await landed(ledger) == 1, where
         # A third delivery where the transaction was stored, never sent, and had to expire first.
         assert deliveries in (2, 3), where
         assert [event.seq for event in order.events] == list(range(1, order.seq + 1)), where
+    assert tried > 40
