@@ -116,6 +116,12 @@ screenshots: $(VENV)/.ready ## take the pictures of the order desk again (needs 
 routes-report: $(VENV)/.ready ## compare routing strategies over a day of simulated market
 	$(BIN)/python -m bench.routes_report --seed 1 --out docs/routes-report.html
 
+.PHONY: audit
+audit: $(VENV)/.ready ## compare the pinned dependencies with the public advisories (needs the internet)
+	$(UV) tool run pip-audit@2.10.1 -r requirements/layer.txt --disable-pip --require-hashes
+	$(UV) tool run pip-audit@2.10.1 -r requirements/dev.txt --disable-pip --require-hashes
+	npm audit --prefix tools
+
 .PHONY: clean
 clean: ## remove what was built and installed
 	rm -rf $(VENV) .tools build cdk.out node_modules tools/node_modules
