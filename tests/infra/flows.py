@@ -162,12 +162,23 @@ class _Flows:
         orphan, held = self.order(), self.order()
         self.account.delete("Orders", self.account.messages("Orders"))
         self._hold(held["orderId"])
-        for placed in (orphan, held):
-            records = self.send("DeadLetters", json.dumps({"userId": USER, "orderId": placed["orderId"]}))
-            self.invoke("process.dead_letters", {"Records": records})
+        self._resolve(held)
+        # An order that moved lately would be left to the sweeper.
+        self._later()
+        self._resolve(orphan)
+        self.patch.undo()
         assert self._read(orphan["orderId"]).status == "failed"
         self.invoke("process.dead_letters", {"Records": self.send("DeadLetters", "not one of ours")})
         assert self.account.messages("Quarantine")
+
+    def _resolve(self, placed: dict[str, Any]) -> None:
+        records = self.send("DeadLetters", json.dumps({"userId": USER, "orderId": placed["orderId"]}))
+        self.invoke("process.dead_letters", {"Records": records})
+
+    def _later(self) -> None:
+        """Ten minutes pass."""
+        real = SystemClock.now_ms
+        self.patch.setattr(SystemClock, "now_ms", lambda clock: real(clock) + 10 * 60_000)
 
     def _hold(self, order_id: str) -> None:
         order = self._read(order_id)
@@ -187,8 +198,7 @@ class _Flows:
         soon = to_text(int(time.time() * 1000) + 60_000)
         late = self.order({**_LIMIT, "limitPrice": "1000000", "expiresAt": soon})
         crossed = self.order({**_LIMIT, "limitPrice": "0.000001"})
-        real = SystemClock.now_ms
-        self.patch.setattr(SystemClock, "now_ms", lambda clock: real(clock) + 10 * 60_000)
+        self._later()
         forget()
         self.invoke("process.sweep", {}, timeout_s=2.5)
         self.patch.undo()
