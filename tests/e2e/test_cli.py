@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from cli.main import INTERRUPTED, NOT_REACHABLE, OK, ORDER_FAILED, REFUSED
+from cli.terminal import INTERRUPTED, NOT_REACHABLE, OK, ORDER_FAILED, REFUSED
 from local import Running, running
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -21,7 +21,7 @@ from moto import mock_aws
 from typer.testing import CliRunner
 
 from cli import client as client_module
-from cli import main, operate, render
+from cli import main, operate, render, terminal
 from cli.client import Client
 from cli.load import quantile
 from order_engine.aws import redrive
@@ -107,13 +107,13 @@ def test_a_local_stack_is_used_with_its_own_key(api: Api) -> None:
     api.answers["GET /api/stats"] = httpx.Response(500, json={"message": "no"})
     run("stats")
     assert str(api.requests[0].url) == "http://127.0.0.1:8000/api/stats"
-    assert api.requests[0].headers["Authorization"] == f"Bearer {main.LOCAL_KEY}"
-    assert f"{{KEY_PREFIX}}{main.LOCAL_KEY.removeprefix('oek_')}" in LOCAL.read_text()
+    assert api.requests[0].headers["Authorization"] == f"Bearer {terminal.LOCAL_KEY}"
+    assert f"{{KEY_PREFIX}}{terminal.LOCAL_KEY.removeprefix('oek_')}" in LOCAL.read_text()
 
 
 def test_a_stage_needs_a_key_and_the_demonstration_key_never_leaves_this_machine(api: Api) -> None:
     code, _, stderr = run("stats", "--url", "https://engine.example")
-    assert code == main.USAGE
+    assert code == terminal.USAGE
     assert "ORDER_ENGINE_KEY" in stderr
     assert api.requests == []
 
@@ -122,7 +122,7 @@ def test_submit_prints_the_order_and_sends_percent_as_basis_points(api: Api) -> 
     answer = {"orderId": "o-1", "status": "pending", "createdAt": "t", "wsUrl": "ws://x"}
     api.answers["POST /api/orders/execute"] = httpx.Response(202, json=answer)
     code, stdout, _ = run("submit", "SOL", "USDC", "1.5", "--slippage", "0.35")
-    assert (code, stdout.split()) == (main.OK, ["o-1", "pending"])
+    assert (code, stdout.split()) == (terminal.OK, ["o-1", "pending"])
     assert json.loads(api.requests[0].content)["slippageBps"] == 35
 
     code, stdout, _ = run("submit", "SOL", "USDC", "1.5", "--limit", "150", "--expires-in", "2h", "--json")
@@ -152,7 +152,7 @@ def test_submit_prints_the_order_and_sends_percent_as_basis_points(api: Api) -> 
 )
 def test_a_wrong_command_line_ends_with_2_and_asks_nobody(api: Api, wrong: list[str]) -> None:
     code, stdout, stderr = run(*wrong)
-    assert code == main.USAGE
+    assert code == terminal.USAGE
     assert stderr
     assert stdout == ""
     assert api.requests == []
@@ -162,18 +162,18 @@ def test_a_refusal_ends_with_3_and_says_why(api: Api) -> None:
     problem = {"code": "invalid_amount", "detail": "SOL has 9 decimals; this amount has more.", "field": "amountIn"}
     api.answers["POST /api/orders/execute"] = httpx.Response(422, json=problem)
     code, stdout, stderr = run("submit", "SOL", "USDC", "1.0000000001")
-    assert (code, stdout) == (main.REFUSED, "")
+    assert (code, stdout) == (terminal.REFUSED, "")
     assert "amountIn: SOL has 9 decimals" in stderr
 
     code, stdout, stderr = run("submit", "SOL", "USDC", "1.0000000001", "--json")
-    assert (code, stdout) == (main.REFUSED, "")
+    assert (code, stdout) == (terminal.REFUSED, "")
     assert json.loads(stderr) == {"error": problem}
 
 
 def test_a_stack_that_is_not_running_ends_with_4_and_says_how_to_start_it(api: Api) -> None:
     api.answers["GET /api/stats"] = httpx.ConnectError("no")
     code, _, stderr = run("stats")
-    assert code == main.NOT_REACHABLE
+    assert code == terminal.NOT_REACHABLE
     assert "127.0.0.1:8000" in stderr
     assert "make run" in stderr
 
@@ -181,7 +181,7 @@ def test_a_stack_that_is_not_running_ends_with_4_and_says_how_to_start_it(api: A
 def test_an_order_of_unknown_fate_can_be_found_again(api: Api) -> None:
     api.answers["POST /api/orders/execute"] = httpx.ReadTimeout("late")
     code, _, stderr = run("submit", "SOL", "USDC", "1")
-    assert code == main.NOT_REACHABLE
+    assert code == terminal.NOT_REACHABLE
     assert f"--idempotency-key {api.requests[0].headers['Idempotency-Key']}" in stderr
 
 
@@ -196,7 +196,7 @@ def test_a_list_shows_whole_ids_and_json_has_one_order_a_line(api: Api) -> None:
     resting = ORDER | {"orderId": "second", "status": "open", "limitPrice": "1000", "amountOut": None, "venue": None}
     api.answers["GET /api/orders"] = httpx.Response(200, json={"orders": [ORDER, resting]})
     code, stdout, _ = run("list")
-    assert code == main.OK
+    assert code == terminal.OK
     assert ORDER["orderId"] in stdout
     assert "1.5 SOL → USDC at 1,000 or better" in stdout
     _, stdout, _ = run("list", "--json", "-n", "1")
@@ -257,7 +257,7 @@ def _aws(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_aws", "api")
 def test_a_key_is_created_shown_once_listed_and_revoked(table: str) -> None:
     code, stdout, stderr = run("keys", "create", "alice", "--scope", "read", "--expires-in", "1d", "--table", table)
-    assert code == main.OK
+    assert code == terminal.OK
     key = stdout.strip()
     assert key.startswith("oek_")
     assert "not shown again" in stderr
@@ -269,19 +269,19 @@ def test_a_key_is_created_shown_once_listed_and_revoked(table: str) -> None:
     stored = boto3.client("dynamodb", region_name="us-east-1").scan(TableName=table)
     assert key not in json.dumps(stored)
 
-    assert run("keys", "revoke", listed["keyId"], "--table", table)[0] == main.OK
+    assert run("keys", "revoke", listed["keyId"], "--table", table)[0] == terminal.OK
     _, stdout, _ = run("keys", "list", "--table", table)
     assert "revoked" in stdout
-    assert run("keys", "revoke", "nothing", "--table", table)[0] == main.AWS_FAILED
+    assert run("keys", "revoke", "nothing", "--table", table)[0] == terminal.AWS_FAILED
 
 
 @pytest.mark.usefixtures("_aws", "api")
 def test_keys_without_a_deployment_say_what_is_missing(table: str) -> None:
     code, _, stderr = run("keys", "list")
-    assert code == main.USAGE
+    assert code == terminal.USAGE
     assert "--stage" in stderr
-    assert run("keys", "create", "bob", "--scope", "rule", "--table", table)[0] == main.USAGE
-    assert run("keys", "list", "--table", "no-such-table")[0] == main.AWS_FAILED
+    assert run("keys", "create", "bob", "--scope", "rule", "--table", table)[0] == terminal.USAGE
+    assert run("keys", "list", "--table", "no-such-table")[0] == terminal.AWS_FAILED
 
 
 class Stacks:
@@ -336,9 +336,9 @@ def test_redrive_moves_what_can_be_read_and_leaves_the_rest(
     send(queues["source"], *good, "not ours")
 
     code, stdout, _ = run("redrive", "--from", "quarantine", "--stage", "dev", "--limit", "3", "--json")
-    assert (code, json.loads(stdout)["moved"]) == (main.OK, 3)
+    assert (code, json.loads(stdout)["moved"]) == (terminal.OK, 3)
     code, stdout, _ = run("redrive", "--from", "quarantine", "--stage", "dev")
-    assert code == main.OK
+    assert code == terminal.OK
     assert "22 moved from quarantine" in stdout
     assert "1 cannot be read" in stdout
     assert sorted(bodies(queues["orders"])) == sorted(good)
@@ -372,7 +372,7 @@ def test_a_defect_is_reported_without_a_traceback(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv("ORDER_ENGINE_DEBUG", raising=False)
     with pytest.raises(SystemExit) as caught:
         main.main()
-    assert caught.value.code == main.DEFECT
+    assert caught.value.code == terminal.DEFECT
     stderr = capsys.readouterr().err
     assert "[bold]it broke[/bold]" in stderr
     assert "Traceback" not in stderr
@@ -380,7 +380,7 @@ def test_a_defect_is_reported_without_a_traceback(monkeypatch: pytest.MonkeyPatc
 
 def test_the_help_names_every_exit_code() -> None:
     _, stdout, _ = run("--help")
-    for code in (main.OK, main.ORDER_FAILED, main.USAGE, main.REFUSED, main.NOT_REACHABLE, main.AWS_FAILED, 130):
+    for code in terminal.EXITS:
         assert f"{code} " in stdout
 
 

@@ -1,0 +1,171 @@
+"""What the commands share: exit codes, common options, the terminal, and how a command runs and fails."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import sys
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console, RenderableType
+from rich.markup import escape
+
+from cli.errors import ApiError, ClientError, Unreachable
+
+if TYPE_CHECKING:
+    from cli.client import Client
+    from cli.operate import Place
+
+LOCAL_URL = "http://127.0.0.1:8000"
+# The key that every local stack has, and no other.
+LOCAL_KEY = "oek_alice"
+
+OK, ORDER_FAILED, USAGE, REFUSED, NOT_REACHABLE, AWS_FAILED, DEFECT, INTERRUPTED = 0, 1, 2, 3, 4, 5, 70, 130
+
+EXITS = {
+    OK: "done, or a watched order was confirmed",
+    ORDER_FAILED: "a watched order failed, was cancelled or expired",
+    USAGE: "the command line is wrong",
+    REFUSED: "the engine refused",
+    NOT_REACHABLE: "the engine cannot be reached",
+    AWS_FAILED: "AWS refused or cannot be reached (keys, redrive)",
+    INTERRUPTED: "interrupted",
+}
+# What goes into a file or a pipe is not broken at a terminal's width.
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+errors = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 200)
+
+Url = Annotated[
+    str, typer.Option("--url", envvar="ORDER_ENGINE_URL", help="Address of the engine.", rich_help_panel="Connection")
+]
+Key = Annotated[
+    str | None,
+    typer.Option(
+        "--key",
+        envvar="ORDER_ENGINE_KEY",
+        help="API key; better in the environment than here. A local stack needs none.",
+        show_default=False,
+        rich_help_panel="Connection",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
+Stage = Annotated[
+    str | None,
+    typer.Option("--stage", envvar="ORDER_ENGINE_STAGE", help="The deployed stage.", rich_help_panel="Deployment"),
+]
+Endpoint = Annotated[
+    str | None,
+    typer.Option(
+        "--aws-endpoint",
+        envvar="AWS_ENDPOINT_URL",
+        help="Services of a local stack, as its ready line says.",
+        rich_help_panel="Deployment",
+    ),
+]
+
+
+def duration(text: str) -> timedelta:
+    """Read ``90s``, ``15m``, ``2h`` or ``3d``."""
+    found = re.fullmatch(r"([1-9][0-9]{0,5})([smhd])", text)
+    if found is None:
+        raise typer.BadParameter("Write a duration such as 90s, 15m, 2h or 3d.")
+    unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[found[2]]
+    return timedelta(**{unit: int(found[1])})
+
+
+def percent(text: str) -> int:
+    """Read a percentage with at most two decimals as basis points."""
+    try:
+        points = Decimal(text) * 100
+        if points == points.to_integral_value() and points >= 0:
+            return int(points)
+    except (InvalidOperation, ValueError, OverflowError):
+        pass
+    raise typer.BadParameter("Write a percentage with at most two decimals, such as 0.5.")
+
+
+def show_result(document: object, text: RenderableType, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(document, ensure_ascii=False))
+    else:
+        console.print(text)
+
+
+def _key(url: str, key: str | None) -> str:
+    """The key for an address: as given, or the local stack's own.
+
+    Raises:
+        typer.BadParameter: it is no address, or a key is missing.
+    """
+    import httpx
+
+    try:
+        address = httpx.URL(url)
+    except httpx.InvalidURL:
+        address = httpx.URL()
+    if address.scheme not in ("http", "https") or not address.host:
+        raise typer.BadParameter(f"{url!r} is no address such as {LOCAL_URL}.")
+    if key:
+        return key
+    if address.host in ("127.0.0.1", "localhost", "::1"):
+        return LOCAL_KEY
+    raise typer.BadParameter("This engine needs an API key: set ORDER_ENGINE_KEY.")
+
+
+def run_client(
+    command: Callable[[Client], Coroutine[Any, Any, int]], url: str, key: str | None, *, as_json: bool
+) -> None:
+    """Run a command against the API and end with its exit code."""
+    from cli.client import Client
+
+    used = _key(url, key)
+
+    async def run() -> int:
+        async with Client(url, used) as client:
+            return await command(client)
+
+    try:
+        code = asyncio.run(run())
+    except ApiError as error:
+        again = "" if error.retry_after_s is None else f" Try again in {error.retry_after_s} s."
+        fail(REFUSED, error.code, error.detail + again, as_json=as_json, field=error.field)
+    except Unreachable as error:
+        hint = " Start a local stack with `make run`, or name a stage with --url." if url == LOCAL_URL else ""
+        fail(NOT_REACHABLE, "not_reachable", f"{error}{hint}", as_json=as_json)
+    except ClientError as error:
+        fail(REFUSED, "client_error", str(error), as_json=as_json)
+    raise typer.Exit(code)
+
+
+def run_operator(command: Callable[[Place], int], stage: str | None, endpoint: str | None, *, as_json: bool) -> None:
+    """Run a command on a deployment's AWS resources and end with its exit code."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from cli.operate import NotFound, NotNamed, Place, explain
+    from order_engine.domain.errors import InvalidInput
+
+    try:
+        code = command(Place(stage, endpoint))
+    except InvalidInput as error:
+        fail(USAGE, error.code, error.message, as_json=as_json, field=error.field)
+    except NotNamed as error:
+        fail(USAGE, "no_deployment", str(error), as_json=as_json)
+    except NotFound as error:
+        fail(AWS_FAILED, "not_found", str(error), as_json=as_json)
+    except (BotoCoreError, ClientError) as error:
+        fail(AWS_FAILED, "aws", explain(error), as_json=as_json)
+    raise typer.Exit(code)
+
+
+def fail(exit_code: int, code: str, detail: str, *, as_json: bool, field: str | None = None) -> NoReturn:
+    if as_json:
+        print(json.dumps({"error": {"code": code, "detail": detail, "field": field}}), file=sys.stderr)
+    else:
+        named = "" if field is None else f"{field}: "
+        errors.print(f"[red]Error:[/red] {escape(named + detail)}")
+    raise typer.Exit(exit_code)
