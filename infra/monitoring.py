@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aws_cdk import Duration, Stack
+from aws_cdk import Annotations, Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from aws_cdk import aws_sqs as sqs
@@ -61,6 +62,10 @@ class Monitoring(Construct):
         alarms += [*self._order_alarms(config), self._sweeper_alarm(workers.sweep)]
         if config.alarm_email is not None:
             self._tell(config.alarm_email, alarms)
+        elif config.retain:
+            Annotations.of(self).add_warning_v2(
+                "order-engine:noAlarmEmail", "Nobody is told of alarms: give -c alarmEmail=you@example.com."
+            )
         self._dashboard(config, http, queues, workers, functions, alarms)
 
     def _order_alarms(self, config: Config) -> list[cloudwatch.Alarm]:
@@ -122,6 +127,17 @@ class Monitoring(Construct):
 
     def _tell(self, email: str, alarms: Sequence[cloudwatch.Alarm]) -> None:
         topic = sns.Topic(self, "Alarms", enforce_ssl=True)
+        # Any policy of our own replaces the one that SNS gives a topic, and with it CloudWatch's right to publish.
+        # https://docs.aws.amazon.com/sns/latest/dg/sns-access-policy-use-cases.html
+        topic.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="AlarmsOfThisAccount",
+                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+                actions=["sns:Publish"],
+                resources=[topic.topic_arn],
+                conditions={"StringEquals": {"aws:SourceAccount": Stack.of(self).account}},
+            )
+        )
         topic.add_subscription(subscriptions.EmailSubscription(email))
         for alarm in alarms:
             alarm.add_alarm_action(actions.SnsAction(topic))

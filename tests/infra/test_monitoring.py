@@ -12,6 +12,7 @@ import pytest
 
 from infra.synth import ROOT
 from order_engine import observability
+from tests.infra.conftest import Synthesise
 from tests.infra.template import Stack
 
 type Json = Any
@@ -65,6 +66,35 @@ def test_two_executions_of_an_order_raise_an_alarm(stack: Stack) -> None:
 
     assert (alarm["Statistic"], alarm["Threshold"], alarm["EvaluationPeriods"]) == ("Maximum", 2, 1)
     assert alarm["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
+
+
+def test_cloudwatch_may_publish_alarms_of_this_account_and_nobody_may_without_tls(prod: Stack) -> None:
+    """A topic's own policy replaces the default one, which lets this account's services publish.
+
+    https://docs.aws.amazon.com/sns/latest/dg/sns-access-policy-use-cases.html, and what its absence looks like:
+    https://repost.aws/knowledge-center/cloudwatch-receive-sns-for-alarm-trigger
+    """
+    topic, _ = prod.one("AWS::SNS::Topic")
+    _, policy = prod.one("AWS::SNS::TopicPolicy", Topics=[{"Ref": topic}])
+    allowed = [item for item in policy["PolicyDocument"]["Statement"] if item["Effect"] == "Allow"]
+    denied = [item for item in policy["PolicyDocument"]["Statement"] if item["Effect"] == "Deny"]
+
+    (statement,) = allowed
+    assert statement["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+    assert (statement["Action"], statement["Resource"]) == ("sns:Publish", {"Ref": topic})
+    assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+    # No Deny may reach CloudWatch, which publishes over TLS.
+    assert [item["Condition"] for item in denied] == [{"Bool": {"aws:SecureTransport": "false"}}]
+
+
+def test_a_stage_that_keeps_its_data_and_tells_nobody_is_warned_of(synthesise: Synthesise) -> None:
+    for context, warned in (
+        ({"stage": "prod"}, True),
+        ({"stage": "prod", "alarmEmail": "ops@example.com"}, False),
+        ({"stage": "dev"}, False),
+    ):
+        metadata = synthesise(**context).path.parent / f"order-engine-{context['stage']}.metadata.json"
+        assert ("give -c alarmEmail=" in metadata.read_text()) is warned, context
 
 
 @pytest.mark.parametrize("fixture", ["stack", "prod"])
