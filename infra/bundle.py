@@ -122,6 +122,7 @@ def _build(name: str, inputs: Iterable[Path], make: Callable[[Path], None], pref
             target.mkdir()
             make(target)
             _compile(target, prefix)
+            _make_readable(target)
             for stale in BUILD.glob(f"{name}-*"):
                 if stale != directory:
                     shutil.rmtree(stale, ignore_errors=True)
@@ -132,6 +133,17 @@ def _build(name: str, inputs: Iterable[Path], make: Callable[[Path], None], pref
                 if not directory.exists():
                     raise
     return Built(directory, key)
+
+
+def _make_readable(target: Path) -> None:
+    """Let everybody read what Lambda's user must import, whatever umask it was checked out and built under.
+
+    The CDK zips files with the modes that they have, and Lambda unpacks them so:
+    https://docs.aws.amazon.com/lambda/latest/dg/troubleshooting-deployment.html
+    """
+    target.chmod(0o755)
+    for path in target.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
 
 
 def _sources(directory: Path) -> Iterator[Path]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
+import stat
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+from aws_cdk import App, Stack
+from aws_cdk import aws_s3_assets as assets
 
 from infra import bundle
 from infra.synth import ROOT
@@ -100,6 +104,43 @@ def test_paths_of_this_machine_are_not_deployed(layer: bundle.Built) -> None:
     needle = str(ROOT).encode()
     for directory in (layer.directory / "python" / "order_engine", bundle.function("process").directory):
         assert [path for path in directory.rglob("*.pyc") if needle in path.read_bytes()] == []
+
+
+def modes(directory: Path) -> set[int]:
+    return {stat.S_IMODE(path.stat().st_mode) for path in directory.rglob("*") if path.is_file()}
+
+
+def test_lambda_may_read_the_layer(layer: bundle.Built) -> None:
+    assert modes(layer.directory) == {0o644}
+
+
+def test_lambda_may_read_what_was_built_where_nobody_else_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Modes are deployed as they are: with 600 a function cannot be imported.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/troubleshooting-deployment.html
+    """
+    checkout = tmp_path / "functions"
+    shutil.copytree(ROOT / "functions" / "process", checkout / "process")
+    for path in checkout.rglob("*"):
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    monkeypatch.setattr(bundle, "BUILD", tmp_path / "build")
+    monkeypatch.setattr(bundle, "_FUNCTIONS", checkout)
+    monkeypatch.setattr(bundle, "ROOT", tmp_path)
+    monkeypatch.setattr(bundle, "__file__", str(tmp_path / "bundle.py"))
+    (tmp_path / "bundle.py").touch()
+    before = os.umask(0o077)
+    try:
+        built = bundle.function("process")
+        # The CDK copies an asset before it zips it.
+        app = App(outdir=str(tmp_path / "assembly"), analytics_reporting=False)
+        assets.Asset(Stack(app, "Stack"), "Asset", path=str(built.directory))
+        app.synth()
+    finally:
+        os.umask(before)
+    staged = next((tmp_path / "assembly").glob("asset.*"))
+    for directory in (built.directory, staged):
+        assert modes(directory) == {0o644}
+        assert list(directory.rglob("handler.py"))
 
 
 def test_the_same_sources_are_the_same_asset(layer: bundle.Built) -> None:
