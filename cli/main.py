@@ -4,24 +4,42 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 
 from cli import admin, orders, trials
 from cli.terminal import DEFECT, EXITS, OK, errors
+from order_engine.version import VERSION
 
 EPILOG = "Exit codes: " + "; ".join(f"[bold]{code}[/bold] {meaning}" for code, meaning in EXITS.items()) + "."
 
 app = typer.Typer(
     name="order-engine",
-    help="Place, follow and manage swap orders, on a local stack or a deployed stage.",
     epilog=EPILOG,
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     add_completion=True,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"order-engine {VERSION}")
+        raise typer.Exit(OK)
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Place, follow and manage swap orders, on a local stack or a deployed stage."""
+
+
 for commands in (orders, trials, admin):
     app.add_typer(commands.app)
 

@@ -31,6 +31,7 @@ from order_engine.engine.place import Placed
 from order_engine.engine.quoting import gather_pools
 from order_engine.engine.route import decide
 from order_engine.engine.stats import quantile, stage
+from order_engine.version import VERSION
 from order_engine.wire.requests import NUMBER_PATTERN, TOKEN_NAMES, PlaceOrderBody, check_expiry, parse_json
 from order_engine.wire.times import to_text
 from order_engine.wire.views import decision_view, order_view
@@ -433,7 +434,7 @@ def create_app() -> FastAPI:
     """The application, without any state."""
     app = FastAPI(
         title="Order execution engine",
-        version="1.0.0",
+        version=VERSION,
         description=DESCRIPTION,
         docs_url=None,
         redoc_url=None,
