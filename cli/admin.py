@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from cli.terminal import OK, AsJson, Endpoint, Stage, duration, errors, run_operator, show_result
+from cli.terminal import OK, AsJson, Endpoint, Region, Stage, duration, errors, run_operator, show_result
 
 if TYPE_CHECKING:
     from cli.operate import Place
@@ -38,6 +38,7 @@ def create_key(
     ] = None,
     stage: Stage = None,
     endpoint: Endpoint = None,
+    region: Region = None,
     table: Table = None,
     as_json: AsJson = False,
 ) -> None:
@@ -58,7 +59,7 @@ def create_key(
         show_result(document, text, as_json=as_json)
         return OK
 
-    run_operator(run, stage, endpoint, as_json=as_json)
+    run_operator(run, stage, endpoint, region, as_json=as_json)
 
 
 @keys.command("list")
@@ -66,13 +67,14 @@ def list_keys(
     user: Annotated[str | None, typer.Option("--user", help="Only this user's keys.")] = None,
     stage: Stage = None,
     endpoint: Endpoint = None,
+    region: Region = None,
     table: Table = None,
     as_json: AsJson = False,
 ) -> None:
     """List API keys. The keys themselves are not stored anywhere."""
 
     def run(place: Place) -> int:
-        from cli.render import table_of
+        from cli.tables import Column, Records
         from order_engine.engine.accounts import ApiKey
         from order_engine.wire.times import to_text
 
@@ -95,14 +97,32 @@ def list_keys(
             }
             for key in found
         ]
-        shown = table_of("Key", "User", "Name", "Scopes", "State", "Created", "Expires")
-        for key in documents:
-            cells = (key["keyId"], key["userId"], key["name"], " ".join(key["scopes"]), key["state"])
-            shown.add_row(*map(escape, map(str, cells)), str(key["createdAt"])[:10], str(key["expiresAt"] or "-")[:10])
+        columns = (
+            Column("Key"),
+            Column("User", fold=True, least=12),
+            Column("State"),
+            Column("Scopes", 1),
+            Column("Expires", 2),
+            Column("Name", 3, fold=True, least=12),
+            Column("Created", 4),
+        )
+        rows = [
+            {
+                "Key": str(key["keyId"]),
+                "User": str(key["userId"]),
+                "State": str(key["state"]),
+                "Scopes": " ".join(key["scopes"]),
+                "Expires": str(key["expiresAt"] or "-")[:10],
+                "Name": str(key["name"]),
+                "Created": str(key["createdAt"])[:10],
+            }
+            for key in documents
+        ]
+        shown = Records(columns, rows) if rows else "There are no keys."
         show_result(documents, shown, as_json=as_json)
         return OK
 
-    run_operator(run, stage, endpoint, as_json=as_json)
+    run_operator(run, stage, endpoint, region, as_json=as_json)
 
 
 @keys.command("revoke")
@@ -110,6 +130,7 @@ def revoke_key(
     key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="As keys list shows it.", show_default=False)],
     stage: Stage = None,
     endpoint: Endpoint = None,
+    region: Region = None,
     table: Table = None,
     as_json: AsJson = False,
 ) -> None:
@@ -126,7 +147,7 @@ def revoke_key(
         )
         return OK
 
-    run_operator(run, stage, endpoint, as_json=as_json)
+    run_operator(run, stage, endpoint, region, as_json=as_json)
 
 
 class Source(StrEnum):
@@ -149,6 +170,7 @@ def redrive(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1_000_000, help="At most so many.")] = 10_000,
     stage: Stage = None,
     endpoint: Endpoint = None,
+    region: Region = None,
     as_json: AsJson = False,
 ) -> None:
     """Give messages that were set aside to the order queue again. Safe at any time: no order is executed twice."""
@@ -165,10 +187,11 @@ def redrive(
         show_result({"from": source, "moved": done.moved, "unreadable": done.unreadable}, text, as_json=as_json)
         return OK
 
-    run_operator(run, stage, endpoint, as_json=as_json)
+    run_operator(run, stage, endpoint, region, as_json=as_json)
 
 
 def _accounts(place: Place, table: str | None) -> Any:
     from order_engine.aws.accounts import DynamoAccounts
 
-    return DynamoAccounts(place.client("dynamodb"), place.accounts_table(table))
+    name = place.accounts_table(table)
+    return DynamoAccounts(place.client("dynamodb"), name)

@@ -35,6 +35,9 @@ type Amount = Decimal | str | int
 
 TRIES = 3
 _FIRST_WAIT_S = 0.15
+# Ids are UUIDs; the command line and the logs show their first eight characters.
+_SHORT, _WHOLE = 8, 36
+_LOOKED_AT = 1000
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 _RETRIED = frozenset({502, 503, 504})
 _CONNECT_S = 3.0
@@ -282,6 +285,35 @@ class Client:
             cursor = page.get("nextCursor")
             if cursor is None:
                 return
+
+    async def find(self, name: str) -> str:
+        """The whole id of the order that an id, or the beginning of one, names.
+
+        Args:
+            name: a whole id is taken as it is. Eight characters or more, as tables and logs show them, are looked for
+                among the newest thousand orders.
+
+        Raises:
+            ApiError: ``order_not_found`` or, where several begin so, ``ambiguous_order``.
+        """
+        start = name.strip().rstrip("…")
+        if not _SHORT <= len(start) < _WHOLE:
+            return start
+        looked_at = 0
+        cursor: str | None = None
+        while looked_at < _LOOKED_AT:
+            page = await self.list(limit=100, cursor=cursor)
+            found = [order["orderId"] for order in page["orders"] if order["orderId"].startswith(start)]
+            if len(found) > 1:
+                raise ApiError(0, "ambiguous_order", f"Several orders begin with {start}: {', '.join(found)}.")
+            if found:
+                return found[0]
+            looked_at += len(page["orders"])
+            cursor = page.get("nextCursor")
+            if cursor is None:
+                break
+        among = f"the newest {looked_at:,}" if cursor else "yours"
+        raise ApiError(0, "order_not_found", f"No order among {among} begins with {start}.")
 
     async def cancel(self, order_id: str) -> Order:
         """Cancel an order that no worker has claimed.

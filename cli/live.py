@@ -7,23 +7,19 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractContextManager, aclosing, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from cli import render
 from cli.client import Client
 from cli.stream import OrderEvent, StreamState
+from cli.tables import Cell, Column, Records
 from order_engine.domain.order import Status
 from order_engine.domain.quote import VENUES
 from order_engine.wire.times import to_text
 
-# From these widths on the order's id, and each venue's quote, have columns.
-_MEDIUM = 96
-_WIDE = 120
 _DIGITS = 7
 
 
@@ -103,6 +99,10 @@ class Row:
     def ended(self) -> bool:
         return bool(self.refused) or (bool(self.events) and self.events[-1].terminal)
 
+    @property
+    def status(self) -> Status | None:
+        return self.events[-1].status if self.events else None
+
     def last(self, status: Status) -> OrderEvent | None:
         return next((event for event in reversed(self.events) if event.status is status), None)
 
@@ -146,36 +146,45 @@ class Board:
         self.note = lost_text(state)
 
     def __rich__(self) -> RenderableType:
-        width = self.console.width
-        table = Table(box=None, header_style="bright_black", padding=(0, 1), pad_edge=False)
-        columns = _columns(width)
-        for name in columns:
-            last = name == "Result"
-            right = name == "Time" or name in VENUES
-            table.add_column(
-                name.strip(),
-                justify="right" if right else "left",
-                no_wrap=not last,
-                overflow="fold" if last else "ellipsis",
-                min_width=7 if name == "Time" else 9 if last else None,
-            )
-        for row in self.rows:
-            cells = _cells(row)
-            table.add_row(*(cells.get(name, "") for name in columns))
-        return Group(table, Text(self.note, style="yellow")) if self.note else table
+        """The table, and below it what went wrong, in whole sentences."""
+        table = Records(_COLUMNS, [_cells(row) for row in self.rows], rule=False)
+        notes = [note for row in self.rows if (note := _note(row)) is not None]
+        return Group(table, *notes, *([Text(self.note, style="yellow")] if self.note else []))
+
+    def summary(self) -> str:
+        """How many were confirmed, and how long that took."""
+        took = sorted(
+            render.ms_between(row.events[0].at, row.events[-1].at)
+            for row in self.rows
+            if row.status is Status.CONFIRMED
+        )
+        text = f"{len(took)} of {len(self.rows)} confirmed"
+        if not took:
+            return f"{text}."
+        if len(took) == 1:
+            return f"{text} in {render.duration(took[0])}."
+        return f"{text} in {render.duration(took[0])} to {render.duration(took[-1])}."
 
 
-def _columns(width: int) -> list[str]:
-    """The columns that have room."""
-    named = ["Order"] if width >= _MEDIUM else []
-    venues = list(VENUES) if width >= _WIDE else []
-    return [" ", *named, "Swap", "Stages", "Status", "Time", *venues, "Route", "Result"]
+# What has no room is left out, the greatest rank first: 80 columns hold the decision and the result.
+_COLUMNS = (
+    Column(" ", least=1),
+    Column("Order", 4, least=9),
+    Column("Swap"),
+    Column("Stages", 6, least=6),
+    Column("Status", least=9),
+    Column("Time", 3, right=True, least=7),
+    *(Column(venue, 5, right=True, least=10) for venue in VENUES),
+    Column("Route", 1, least=15),
+    Column("Gain", 2, right=True, least=10),
+    Column("Result", right=True, least=10),
+)
 
 
-def _cells(row: Row) -> dict[str, RenderableType]:
-    cells: dict[str, RenderableType] = {"Swap": row.swap, "Order": render.short(row.order_id or "…")}
+def _cells(row: Row) -> dict[str, Cell]:
+    cells: dict[str, Cell] = {"Swap": row.swap, "Order": render.short(row.order_id or "…")}
     if row.refused:
-        return cells | {" ": Text("✘", style="red"), "Status": Text("refused", style="red"), "Result": row.refused}
+        return cells | {" ": Text("✘", style="red"), "Status": Text("refused", style="red"), "Result": "-"}
     if not row.events:
         return cells | {" ": render.spinner()}
     first, last = row.events[0], row.events[-1]
@@ -188,26 +197,36 @@ def _cells(row: Row) -> dict[str, RenderableType]:
         "Stages": render.stage_bar(last.status, before),
         "Status": render.status_text(last.status),
         "Time": render.duration(render.ms_between(first.at, end)),
-        "Result": _result(row),
+        "Result": _result(last),
     }
     decided = row.last(Status.BUILDING)
     if decided is not None:
         quotes = render.best_quotes(decided.detail["quotes"], _DIGITS)
-        cells |= {venue: quotes.get(venue, "-") for venue in VENUES} | {"Route": _route(decided.detail)}
+        gain = decided.detail.get("improvementOverOtherBps")
+        cells |= {venue: quotes.get(venue, "-") for venue in VENUES}
+        cells["Route"] = Text(decided.detail["venue"], style="bold")
+        cells["Gain"] = "-" if gain is None else _gain(gain)
     return cells
 
 
-def _route(detail: Any) -> Text:
-    other = detail.get("improvementOverOtherBps")
-    text = Text(detail["venue"], style="bold")
-    return text if other is None else text.append(f" +{render.number(other, 4)} bps", style="not bold green")
+def _gain(bps: str) -> Text:
+    lost = bps.startswith("-")
+    return Text(f"{'' if lost else '+'}{render.number(bps, 4)} bps", style="" if lost else "green")
 
 
-def _result(row: Row) -> Text:
-    last = row.events[-1]
+def _result(last: OrderEvent) -> Text:
     if last.status is Status.CONFIRMED:
         return Text(f"+{render.number(last.detail['amountOut'], _DIGITS)}", style=render.STYLES[last.status])
-    if last.status is Status.FAILED:
-        return Text(render.detail_text(last), style=render.STYLES[last.status])
-    failed = next((event for event in reversed(row.events) if "error" in event.detail), None)
-    return Text("" if failed is None else f"↻ {failed.detail['error']['code']}", style="yellow")
+    return Text("-" if last.terminal else "")
+
+
+def _note(row: Row) -> Text | None:
+    """Why a row failed, was refused, or is tried again."""
+    if row.refused:
+        return Text(f"✘ {row.swap}: {row.refused}", style="red")
+    if row.status is Status.FAILED:
+        return Text(f"✘ {row.swap}: {render.detail_text(row.events[-1])}", style=render.STYLES[Status.FAILED])
+    if row.ended:
+        return None
+    tried = next((event for event in reversed(row.events) if "error" in event.detail), None)
+    return None if tried is None else Text(f"↻ {row.swap}: {tried.detail['error']['message']}", style="yellow")

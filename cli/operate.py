@@ -7,7 +7,16 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    SSOError,
+    TokenRetrievalError,
+)
 
 LOCAL_CREDENTIALS = {"aws_access_key_id": "local", "aws_secret_access_key": "local", "region_name": "us-east-1"}
 _CONFIG = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "max_attempts": 3})
@@ -28,15 +37,19 @@ class Place:
     Attributes:
         stage: of the stack ``order-engine-<stage>``, whose outputs name the resources.
         endpoint: the simulated services of a local stack, instead of AWS.
+        region: of the stage; the profile's if None.
     """
 
     stage: str | None
     endpoint: str | None
+    region: str | None = None
 
     def client(self, service: str) -> Any:
         """A boto3 client; for a local stack with credentials that mean nothing."""
-        local: dict[str, Any] = {} if self.endpoint is None else {"endpoint_url": self.endpoint, **LOCAL_CREDENTIALS}
-        return boto3.session.Session().client(service, config=_CONFIG, **local)  # type: ignore[call-overload]
+        where: dict[str, Any] = {"region_name": self.region}
+        if self.endpoint is not None:
+            where = {"endpoint_url": self.endpoint, **LOCAL_CREDENTIALS}
+        return boto3.session.Session().client(service, config=_CONFIG, **where)  # type: ignore[call-overload]
 
     def output(self, name: str) -> str:
         """An output of the stage's stack.
@@ -83,7 +96,14 @@ class Place:
 
 
 def explain(error: BotoCoreError | ClientError) -> str:
-    """A sentence about what AWS said."""
-    if isinstance(error, ClientError):
-        return f"AWS refused: {error.response.get('Error', {}).get('Message') or error}"
+    """A sentence about what AWS said, and where it helps what to do."""
+    match error:
+        case ClientError():
+            return f"AWS refused: {error.response.get('Error', {}).get('Message') or error}"
+        case NoRegionError():
+            return "It is not said in which AWS region: --region NAME, AWS_REGION, or a profile that has one."
+        case NoCredentialsError():
+            return "There are no AWS credentials: set AWS_PROFILE or AWS_ACCESS_KEY_ID and its secret, or log in."
+        case ProfileNotFound() | PartialCredentialsError() | TokenRetrievalError() | SSOError():
+            return f"The AWS credentials cannot be used: {error}"
     return f"AWS cannot be reached: {error}"

@@ -23,6 +23,7 @@ from cli.terminal import (
     duration,
     errors,
     percent,
+    program,
     run_client,
     show_result,
 )
@@ -36,7 +37,23 @@ app = typer.Typer()
 TokenIn = Annotated[str, typer.Argument(help="Token that you give, by symbol or mint.", show_default=False)]
 TokenOut = Annotated[str, typer.Argument(help="Token that you get.", show_default=False)]
 Amount = Annotated[str, typer.Argument(help="How much you give, in whole tokens, such as 1.5.", show_default=False)]
-OrderId = Annotated[str, typer.Argument(metavar="ORDER", help="The order's id.", show_default=False)]
+
+
+def _order_id(text: str) -> str:
+    if not text.strip("… "):
+        raise typer.BadParameter("Write the order's id.")
+    return text
+
+
+OrderId = Annotated[
+    str,
+    typer.Argument(
+        metavar="ORDER",
+        help="The order's id, or its first eight characters as they are shown elsewhere.",
+        show_default=False,
+        callback=_order_id,
+    ),
+]
 
 
 @app.command()
@@ -83,7 +100,10 @@ def submit(
             )
         except Unreachable as error:
             if error.unknown:
-                errors.print(f"It is not known whether the order was placed. To find out: --idempotency-key {name}")
+                errors.print(
+                    "It is not known whether the order was placed. Run the same command again with "
+                    f"--idempotency-key {name}: it will not be placed twice."
+                )
             raise
         if watch:
             return await _watch(client, accepted.order_id, as_json=as_json, ws_url=accepted.ws_url)
@@ -112,7 +132,7 @@ def watch(
     """Follow an order to its end. With --json: one line for each event."""
 
     async def run(client: Client) -> int:
-        return await _watch(client, order, as_json=as_json, after=after)
+        return await _watch(client, await client.find(order), as_json=as_json, after=after)
 
     run_client(run, url, key, as_json=as_json)
 
@@ -126,7 +146,7 @@ async def _watch(client: Client, order_id: str, *, as_json: bool, after: int = 0
     try:
         await view.run(lambda on_state: client.follow(order_id, after=after, ws_url=ws_url, on_state=on_state))
     except asyncio.CancelledError:
-        errors.print(f"The order goes on. To follow it again: order-engine watch {order_id}")
+        errors.print(f"The order goes on. To follow it again: {program()} watch {order_id}")
         raise
     order = await client.get(order_id)
     if not as_json:
@@ -144,8 +164,8 @@ def show(order: OrderId, url: Url = LOCAL_URL, key: Key = None, as_json: AsJson 
         from cli import render
         from cli.stream import OrderEvent
 
-        found = await client.get(order)
-        events = [OrderEvent.read(order, view) for view in found.get("events", [])]
+        found = await client.get(await client.find(order))
+        events = [OrderEvent.read(found["orderId"], view) for view in found.get("events", [])]
         lines = [render.event_line(event, events[0].at) for event in events]
         show_result(found, Group(*lines, "", render.order_summary(found)), as_json=as_json)
         return OK
@@ -164,7 +184,7 @@ def list_orders(
     """List your orders, newest first. With --json: one line for each order."""
 
     async def run(client: Client) -> int:
-        from cli import render
+        from cli.tables import orders_table
 
         found = []
         async with aclosing(client.orders(status=status)) as orders:
@@ -175,7 +195,7 @@ def list_orders(
                 if len(found) == limit:
                     break
         if not as_json:
-            console.print(render.orders_table(found, console.width) if found else "There are no such orders.")
+            console.print(orders_table(found) if found else "There are no such orders.")
         return OK
 
     run_client(run, url, key, as_json=as_json)
@@ -186,8 +206,8 @@ def cancel(order: OrderId, url: Url = LOCAL_URL, key: Key = None, as_json: AsJso
     """Cancel an order that no worker has claimed."""
 
     async def run(client: Client) -> int:
-        found = await client.cancel(order)
-        show_result(found, f"{order}  {found['status']}", as_json=as_json)
+        found = await client.cancel(await client.find(order))
+        show_result(found, f"{found['orderId']}  {found['status']}", as_json=as_json)
         return OK
 
     run_client(run, url, key, as_json=as_json)
@@ -205,10 +225,10 @@ def quote(
     """Compare the venues' quotes and see the route that an order would take."""
 
     async def run(client: Client) -> int:
-        from cli import render
+        from cli.tables import quote_table
 
         found = await client.quote(token_in, token_out, amount)
-        show_result(found, render.quote_table(found, token_in, token_out, amount), as_json=as_json)
+        show_result(found, quote_table(found, token_in, token_out, amount), as_json=as_json)
         return OK
 
     run_client(run, url, key, as_json=as_json)

@@ -14,7 +14,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from cli.client import Candidate, Order, Quote, Stats
+from cli.client import Candidate, Order, Stats
 from cli.stream import OrderEvent
 from order_engine.domain.order import Status
 
@@ -223,51 +223,6 @@ def legs_text(candidate: Candidate) -> str:
     return ", ".join(f"{number(leg['amountIn'], 4)} {leg['tokenIn']} in {leg['venue']}" for leg in legs)
 
 
-def orders_table(orders: Sequence[Order], width: int) -> Table:
-    """Orders as lines. The id is always whole; what has no room in ``width`` columns is left out."""
-    columns = ["Order", "Status", "Swap"]
-    columns += [">Received", "Placed"] if width >= 110 else []
-    columns += [">Price", "Venue", ">Took"] if width >= 150 else []
-    table = table_of(*columns, no_wrap=True)
-    for order in orders:
-        created, updated = (datetime.fromisoformat(order[name]) for name in ("createdAt", "updatedAt"))
-        cells: tuple[str | Text, ...] = (
-            order["orderId"],
-            status_text(Status(order["status"])),
-            order_title(order),
-            number(order["amountOut"]),
-            f"{created.astimezone():%m-%d %H:%M:%S}",
-            number(order["executedPrice"]),
-            order["venue"] or "-",
-            duration(ms_between(created, updated)),
-        )
-        table.add_row(*cells[: len(columns)])
-    return table
-
-
-def quote_table(quote: Quote, token_in: str, token_out: str, amount: str) -> Group:
-    table = table_of("", "Venue", "Route", f">Out ({token_out})", ">Net of fees", ">Price", ">Impact")
-    chosen = quote["route"]
-    for candidate in quote["quotes"]:
-        best = candidate == chosen
-        table.add_row(
-            Text("▶" if best else "", style="green"),
-            candidate["venue"],
-            f"{candidate['kind']}: {legs_text(candidate)}",
-            number(candidate["amountOut"]),
-            number(candidate["netOut"]),
-            number(candidate["price"]),
-            f"{candidate['priceImpactBps']} bps",
-            style="bold" if best else "",
-        )
-    table.title = f"{number(amount, 20)} {token_in} → {token_out}"
-    table.title_justify = "left"
-    table.title_style = "bold"
-    lines: list[RenderableType] = [table, Text(quote["reason"], style="italic")]
-    lines += [Text(f"{left['venue']} left out: {left['reason']}", style="yellow") for left in quote["leftOut"]]
-    return Group(*lines)
-
-
 def stats_table(stats: Stats) -> Group:
     queue, latency = stats["queue"], stats["latencyMs"]
     rows = {
@@ -337,12 +292,4 @@ def histogram(values_ms: Sequence[float], rows: int = 12) -> Table:
     most = max(counts)
     for n, count in enumerate(counts):
         table.add_row(f"≤ {duration(low + step * (n + 1))}", str(count), Text(_bar(count / most, 40), style="cyan"))
-    return table
-
-
-def table_of(*columns: str, no_wrap: bool = False) -> Table:
-    """A table; a column whose name begins with ">" is aligned to the right."""
-    table = Table(box=box.SIMPLE_HEAD, header_style="bright_black", padding=(0, 1), pad_edge=False)
-    for name in columns:
-        table.add_column(name.removeprefix(">"), justify="right" if name.startswith(">") else "left", no_wrap=no_wrap)
     return table

@@ -8,7 +8,6 @@ import re
 import sys
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
-from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -36,6 +35,7 @@ EXITS = {
     AWS_FAILED: "AWS refused or cannot be reached (keys, redrive)",
     INTERRUPTED: "interrupted",
 }
+_LONGEST = timedelta(days=3653)
 # What goes into a file or a pipe is not broken at a terminal's width.
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 errors = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 200)
@@ -68,25 +68,40 @@ Endpoint = Annotated[
     ),
 ]
 
+Region = Annotated[
+    str | None,
+    typer.Option(
+        "--region",
+        envvar=["AWS_REGION", "AWS_DEFAULT_REGION"],
+        help="The stage's region; the profile's if absent.",
+        rich_help_panel="Deployment",
+    ),
+]
+
 
 def duration(text: str) -> timedelta:
-    """Read ``90s``, ``15m``, ``2h`` or ``3d``."""
-    found = re.fullmatch(r"([1-9][0-9]{0,5})([smhd])", text)
-    if found is None:
-        raise typer.BadParameter("Write a duration such as 90s, 15m, 2h or 3d.")
-    unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[found[2]]
-    return timedelta(**{unit: int(found[1])})
+    """Read ``90s``, ``15m``, ``2h`` or ``3d``; ten years at most."""
+    found = re.fullmatch(r"([1-9][0-9]{0,8})([smhd])", text, re.ASCII)
+    if found is not None:
+        unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[found[2]]
+        length = timedelta(**{unit: int(found[1])})
+        if length <= _LONGEST:
+            return length
+    raise typer.BadParameter("Write a duration such as 90s, 15m, 2h or 3d.")
 
 
 def percent(text: str) -> int:
     """Read a percentage with at most two decimals as basis points."""
-    try:
-        points = Decimal(text) * 100
-        if points == points.to_integral_value() and points >= 0:
-            return int(points)
-    except (InvalidOperation, ValueError, OverflowError):
-        pass
-    raise typer.BadParameter("Write a percentage with at most two decimals, such as 0.5.")
+    found = re.fullmatch(r"(\d{1,3})(?:\.(\d{1,2}))?", text, re.ASCII)
+    if found is None:
+        raise typer.BadParameter("Write a percentage with at most two decimals, such as 0.5.")
+    return int(found[1]) * 100 + int((found[2] or "").ljust(2, "0"))
+
+
+def program() -> str:
+    """What to type for this program: as it was called, or its plain name."""
+    called = sys.argv[0]
+    return called if called.endswith("/order-engine") else "order-engine"
 
 
 def show_result(document: object, text: RenderableType, *, as_json: bool) -> None:
@@ -142,7 +157,9 @@ def run_client(
     raise typer.Exit(code)
 
 
-def run_operator(command: Callable[[Place], int], stage: str | None, endpoint: str | None, *, as_json: bool) -> None:
+def run_operator(
+    command: Callable[[Place], int], stage: str | None, endpoint: str | None, region: str | None, *, as_json: bool
+) -> None:
     """Run a command on a deployment's AWS resources and end with its exit code."""
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -150,7 +167,7 @@ def run_operator(command: Callable[[Place], int], stage: str | None, endpoint: s
     from order_engine.domain.errors import InvalidInput
 
     try:
-        code = command(Place(stage, endpoint))
+        code = command(Place(stage, endpoint, region))
     except InvalidInput as error:
         fail(USAGE, error.code, error.message, as_json=as_json, field=error.field)
     except NotNamed as error:

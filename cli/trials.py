@@ -75,9 +75,9 @@ def demo(
             if not times:
                 raise refusals[0]
             await board.run(client, min(times))
-        confirmed = sum(bool(row.events) and row.events[-1].status is Status.CONFIRMED for row in rows)
+        confirmed = sum(row.status is Status.CONFIRMED for row in rows)
         if not as_json:
-            console.print(f"\n{confirmed} of {count} confirmed.")
+            console.print(f"\n{board.summary()}")
         return OK if confirmed == count else REFUSED if refusals else ORDER_FAILED
 
     run_client(run, url, key, as_json=as_json)

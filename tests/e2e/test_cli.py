@@ -97,7 +97,8 @@ def test_what_cannot_be_done_is_refused_with_a_reason(stack: Running) -> None:
         (("submit", "SOL", "DOGE", "1"), "not traded"),
         (("submit", "SOL", "USDC", "0"), "greater than zero"),
         (("quote", "SOL", "USDC", "1.0000000001"), "9 decimals"),
-        (("watch", "no-such-order"), "no such order"),
+        (("watch", "no-such-order"), "No order among yours begins with no-such-order."),
+        (("watch", "fcbb10b2-561e-5542-bbcd-dbcd8fc27228"), "no such order"),
         (("stats", "--key", "oek_wrong"), "key"),
     ):
         done = run(stack, *arguments)
@@ -111,8 +112,11 @@ def test_a_quote_and_a_demonstration_show_the_routing(stack: Running) -> None:
     assert {"raydium", "meteora"} <= set(re.findall("raydium|meteora", quote.stdout))
     done = run(stack, "demo", "-n", "4")
     assert done.returncode == OK, done.stderr
-    assert "4 of 4 confirmed." in done.stdout
+    assert re.search(r"^4 of 4 confirmed in [\d.]+ m?s to [\d.]+ m?s\.$", done.stdout, re.MULTILINE)
     assert done.stdout.count("confirmed  ") == 4
+    # What it prints of an order is enough to look at it.
+    shown = re.findall(r"([0-9a-f]{8}…)  confirmed  ", done.stdout)
+    assert run(stack, "show", shown[0]).returncode == OK
 
 
 def test_a_load_is_measured(stack: Running) -> None:

@@ -139,7 +139,13 @@ def test_submit_prints_the_order_and_sends_percent_as_basis_points(api: Api) -> 
         ["submit", "SOL", "USDC"],
         ["submit", "SOL", "USDC", "1", "--slippage", "much"],
         ["submit", "SOL", "USDC", "1", "--slippage", "0.001"],
+        ["submit", "SOL", "USDC", "1", "--slippage", "1e999999999"],
+        ["submit", "SOL", "USDC", "1", "--slippage", "-1"],
+        ["submit", "SOL", "USDC", "1", "--slippage", "NaN"],
         ["submit", "SOL", "USDC", "1", "--expires-in", "soon"],
+        ["submit", "SOL", "USDC", "1", "--expires-in", "999999999d"],
+        ["show", ""],
+        ["cancel", "…"],
         ["demo", "-n", "0"],
         ["load", "--rate", "500", "--seconds", "3600"],
         ["list", "--status", "done"],
@@ -212,6 +218,39 @@ def test_show_has_the_price_against_the_quote_and_the_whole_signature(api: Api) 
     assert "2.50 s, 1 attempt" in stdout
 
 
+def test_the_beginning_of_an_id_names_an_order(api: Api) -> None:
+    other = ORDER | {"orderId": "fcbb10b3-561e-5542-bbcd-dbcd8fc27228"}
+    twin = ORDER | {"orderId": "fcbb10b2-0000-5542-bbcd-dbcd8fc27228"}
+    api.answers["GET /api/orders"] = httpx.Response(200, json={"orders": [other, ORDER]})
+    api.answers[f"GET /api/orders/{ORDER['orderId']}"] = httpx.Response(200, json=ORDER | {"events": []})
+    api.answers[f"DELETE /api/orders/{ORDER['orderId']}"] = httpx.Response(200, json=ORDER | {"status": "cancelled"})
+    # As a table shows it, and as a log does.
+    for short in ("fcbb10b2…", "fcbb10b2", "fcbb10b2-561e"):
+        code, stdout, _ = run("show", short)
+        assert (code, ORDER["orderId"] in stdout) == (terminal.OK, True)
+    assert run("cancel", "fcbb10b2")[1].split() == [ORDER["orderId"], "cancelled"]
+
+    api.answers["GET /api/orders"] = httpx.Response(200, json={"orders": [twin, ORDER]})
+    before = len(api.requests)
+    code, stdout, stderr = run("cancel", "fcbb10b2")
+    assert (code, stdout) == (terminal.REFUSED, "")
+    assert twin["orderId"] in stderr
+    assert ORDER["orderId"] in stderr
+    assert [request.method for request in api.requests[before:]] == ["GET"]
+    code, _, stderr = run("show", "00000000")
+    assert code == terminal.REFUSED
+    assert "No order among yours begins with 00000000." in stderr
+
+
+def test_the_beginning_of_an_id_is_looked_for_among_the_newest_only(api: Api) -> None:
+    page = {"orders": [ORDER] * 100, "nextCursor": "more"}
+    api.answers["GET /api/orders"] = httpx.Response(200, json=page)
+    code, _, stderr = run("show", "00000000")
+    assert code == terminal.REFUSED
+    assert "No order among the newest 1,000 begins with 00000000." in stderr
+    assert len(api.requests) == 10
+
+
 def test_a_quote_marks_the_route_that_would_be_taken(api: Api) -> None:
     quote = {
         "at": "t",
@@ -282,6 +321,44 @@ def test_keys_without_a_deployment_say_what_is_missing(table: str) -> None:
     assert "--stage" in stderr
     assert run("keys", "create", "bob", "--scope", "rule", "--table", table)[0] == terminal.USAGE
     assert run("keys", "list", "--table", "no-such-table")[0] == terminal.AWS_FAILED
+
+
+@pytest.mark.usefixtures("api")
+@pytest.mark.parametrize("command", [["keys", "list"], ["keys", "revoke", "k"], ["keys", "create", "bob"], ["redrive"]])
+def test_what_is_missing_is_said_in_the_order_in_which_it_is_needed(
+    command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, "/dev/null")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+    code, stdout, stderr = run(*command)
+    assert (code, stdout) == (terminal.USAGE, "")
+    assert "Say which deployment: --stage" in stderr
+    code, _, stderr = run(*command, "--stage", "dev")
+    assert code == terminal.AWS_FAILED
+    assert "in which AWS region: --region" in stderr
+    code, _, stderr = run(*command, "--stage", "dev", "--region", "eu-central-1")
+    assert code == terminal.AWS_FAILED
+    assert "There are no AWS credentials" in stderr
+
+
+def test_the_region_is_taken_from_where_the_deployment_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str | None] = []
+
+    def fail(place: operate.Place, name: str) -> str:
+        seen.append(place.client("sqs").meta.region_name)
+        raise operate.NotFound("no")
+
+    monkeypatch.setattr(operate.Place, "output", fail)
+    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    monkeypatch.setenv("AWS_REGION", "eu-north-1")
+    run("redrive", "--stage", "dev")
+    run("redrive", "--stage", "dev", "--region", "eu-west-3")
+    assert seen == ["eu-north-1", "eu-west-3"]
 
 
 class Stacks:
