@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
+from cli import numerals
 from cli.terminal import OK, AsJson, Endpoint, Region, Stage, duration, errors, run_operator, show_result
 
 if TYPE_CHECKING:
@@ -34,7 +35,13 @@ def create_key(
     name: Annotated[str, typer.Option("--name", help="What the key is for.")] = "",
     expires_in: Annotated[str | None, typer.Option("--expires-in", metavar="DURATION", help="Such as 90d.")] = None,
     per_minute: Annotated[
-        int | None, typer.Option("--orders-per-minute", min=1, max=100_000, help="Instead of the default limit.")
+        int | None,
+        typer.Option(
+            "--orders-per-minute",
+            parser=numerals.whole(1, 60_000),
+            metavar="NUMBER",
+            help="Instead of the default limit, 1 to 60,000.",
+        ),
     ] = None,
     stage: Stage = None,
     endpoint: Endpoint = None,
@@ -167,7 +174,16 @@ _QUEUES = {
 @app.command()
 def redrive(
     source: Annotated[Source, typer.Option("--from", help="Where to take messages from.")] = Source.DEAD_LETTERS,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1_000_000, help="At most so many.")] = 10_000,
+    limit: Annotated[
+        int,
+        typer.Option(
+            "--limit",
+            "-n",
+            parser=numerals.whole(1, 1_000_000),
+            metavar="NUMBER",
+            help="At most so many, 1 to 1,000,000.",
+        ),
+    ] = 10_000,
     stage: Stage = None,
     endpoint: Endpoint = None,
     region: Region = None,

@@ -11,6 +11,7 @@ Example::
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import ssl
 import uuid
@@ -26,6 +27,7 @@ import httpx
 
 from cli.errors import ApiError, ClientError, Unreachable
 from cli.stream import Follower, OrderEvent, StreamState, jitter
+from order_engine.domain import numerals
 from order_engine.domain.order import Status
 
 __all__ = ["Accepted", "ApiError", "Client", "ClientError", "OrderEvent", "StreamState", "Unreachable"]
@@ -415,7 +417,12 @@ class Client:
 def _text(amount: Amount) -> str:
     if isinstance(amount, float):
         raise TypeError("An amount is a Decimal, a string or an int: a float is not exact.")
-    return format(amount, "f") if isinstance(amount, Decimal) else str(amount)
+    if isinstance(amount, str):
+        return amount
+    try:
+        return format(numerals.bounded(amount), "f")
+    except numerals.NotANumeral as error:
+        raise ValueError(str(error)) from error
 
 
 def _segment(order_id: str) -> str:
@@ -463,5 +470,5 @@ def _refusal(answer: httpx.Response, content: Json) -> ApiError:
         str(content.get("code") or _CODES.get(status) or f"http_{status}"),
         str(content.get("detail") or _SENTENCES.get(status) or content.get("message") or "The request was refused."),
         field=content.get("field"),
-        retry_after_s=int(after) if after.isdigit() else None,
+        retry_after_s=int(after) if re.fullmatch("[0-9]{1,9}", after) else None,
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli import numerals
 from cli.errors import Unreachable
 from cli.terminal import (
     LOCAL_URL,
@@ -22,7 +23,6 @@ from cli.terminal import (
     console,
     duration,
     errors,
-    percent,
     program,
     run_client,
     show_result,
@@ -36,7 +36,10 @@ app = typer.Typer()
 
 TokenIn = Annotated[str, typer.Argument(help="Token that you give, by symbol or mint.", show_default=False)]
 TokenOut = Annotated[str, typer.Argument(help="Token that you get.", show_default=False)]
-Amount = Annotated[str, typer.Argument(help="How much you give, in whole tokens, such as 1.5.", show_default=False)]
+Amount = Annotated[
+    str,
+    typer.Argument(parser=numerals.amount, help="How much you give, in whole tokens, such as 1.5.", show_default=False),
+]
 
 
 def _order_id(text: str) -> str:
@@ -63,14 +66,25 @@ def submit(
     amount: Amount,
     limit: Annotated[
         str | None,
-        typer.Option("--limit", metavar="PRICE", help="Make it a limit order: the least TOKEN_OUT per TOKEN_IN."),
+        typer.Option(
+            "--limit",
+            metavar="PRICE",
+            parser=numerals.amount,
+            help="Make it a limit order: the least TOKEN_OUT per TOKEN_IN.",
+        ),
     ] = None,
     expires_in: Annotated[
         str | None,
         typer.Option("--expires-in", metavar="DURATION", help="Limit orders: give up after 90s, 15m, 2h, 3d."),
     ] = None,
     slippage: Annotated[
-        str | None, typer.Option("--slippage", metavar="PERCENT", help="Tolerance against the quote, such as 0.5.")
+        int | None,
+        typer.Option(
+            "--slippage",
+            metavar="PERCENT",
+            parser=numerals.percent,
+            help="Tolerance against the quote, such as 0.5.",
+        ),
     ] = None,
     wallet: Annotated[str | None, typer.Option("--wallet", help="Wallet address, recorded with the order.")] = None,
     idempotency_key: Annotated[
@@ -82,7 +96,6 @@ def submit(
     as_json: AsJson = False,
 ) -> None:
     """Place an order: [cyan]order-engine submit SOL USDC 1.5 --watch[/cyan]"""
-    slippage_bps = None if slippage is None else percent(slippage)
     expires_at = None if expires_in is None else datetime.now(UTC) + duration(expires_in)
     name = idempotency_key or str(uuid.uuid4())
 
@@ -92,7 +105,7 @@ def submit(
                 token_in,
                 token_out,
                 amount,
-                slippage_bps=slippage_bps,
+                slippage_bps=slippage,
                 limit_price=limit,
                 expires_at=expires_at,
                 wallet_address=wallet,
@@ -124,7 +137,15 @@ def submit(
 @app.command()
 def watch(
     order: OrderId,
-    after: Annotated[int, typer.Option("--after", min=0, help="The last sequence number that you have seen.")] = 0,
+    after: Annotated[
+        int,
+        typer.Option(
+            "--after",
+            parser=numerals.whole(0, 2**31 - 1),
+            metavar="SEQ",
+            help="The last sequence number that you have seen.",
+        ),
+    ] = 0,
     url: Url = LOCAL_URL,
     key: Key = None,
     as_json: AsJson = False,
@@ -176,7 +197,12 @@ def show(order: OrderId, url: Url = LOCAL_URL, key: Key = None, as_json: AsJson 
 @app.command("list")
 def list_orders(
     status: Annotated[Status | None, typer.Option("--status", help="Only orders in this status.")] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="At most so many.")] = 20,
+    limit: Annotated[
+        int,
+        typer.Option(
+            "--limit", "-n", parser=numerals.whole(1, 10_000), metavar="NUMBER", help="At most so many, 1 to 10,000."
+        ),
+    ] = 20,
     url: Url = LOCAL_URL,
     key: Key = None,
     as_json: AsJson = False,

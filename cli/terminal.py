@@ -90,14 +90,6 @@ def duration(text: str) -> timedelta:
     raise typer.BadParameter("Write a duration such as 90s, 15m, 2h or 3d.")
 
 
-def percent(text: str) -> int:
-    """Read a percentage with at most two decimals as basis points."""
-    found = re.fullmatch(r"(\d{1,3})(?:\.(\d{1,2}))?", text, re.ASCII)
-    if found is None:
-        raise typer.BadParameter("Write a percentage with at most two decimals, such as 0.5.")
-    return int(found[1]) * 100 + int((found[2] or "").ljust(2, "0"))
-
-
 def program() -> str:
     """What to type for this program: as it was called, or its plain name."""
     called = sys.argv[0]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli import numerals
 from cli.errors import ApiError
 from cli.terminal import (
     LOCAL_URL,
@@ -43,7 +44,12 @@ DEMO_SWAPS = (
 
 @app.command()
 def demo(
-    count: Annotated[int, typer.Option("--count", "-n", min=1, max=50, help="How many orders at once.")] = 5,
+    count: Annotated[
+        int,
+        typer.Option(
+            "--count", "-n", parser=numerals.whole(1, 50), metavar="NUMBER", help="How many orders at once, 1 to 50."
+        ),
+    ] = 5,
     url: Url = LOCAL_URL,
     key: Key = None,
     as_json: AsJson = False,
@@ -85,12 +91,28 @@ def demo(
 
 @app.command()
 def load(
-    rate: Annotated[float, typer.Option("--rate", min=0.1, max=500, help="Orders a second.")] = 1.5,
-    seconds: Annotated[float, typer.Option("--seconds", min=1, max=3600, help="For how long.")] = 20,
+    rate: Annotated[
+        float,
+        typer.Option("--rate", parser=numerals.number(0.1, 500), metavar="NUMBER", help="Orders a second, 0.1 to 500."),
+    ] = 1.5,
+    seconds: Annotated[
+        float,
+        typer.Option("--seconds", parser=numerals.number(1, 3600), metavar="NUMBER", help="For how long, 1 to 3600."),
+    ] = 20,
     source: Annotated[str, typer.Option("--in", help="Token that the orders give.")] = "SOL",
     target: Annotated[str, typer.Option("--out", help="Token that they get.")] = "USDC",
-    amount: Annotated[str, typer.Option("--amount", help="How much each gives.")] = "0.1",
-    wait: Annotated[float, typer.Option("--wait", min=0, max=3600, help="Seconds to wait for the last ends.")] = 60,
+    amount: Annotated[
+        str, typer.Option("--amount", parser=numerals.amount, metavar="AMOUNT", help="How much each gives.")
+    ] = "0.1",
+    wait: Annotated[
+        float,
+        typer.Option(
+            "--wait",
+            parser=numerals.number(0, 3600),
+            metavar="NUMBER",
+            help="Seconds to wait for the last ends, 0 to 3600.",
+        ),
+    ] = 60,
     url: Url = LOCAL_URL,
     key: Key = None,
     as_json: AsJson = False,

@@ -16,10 +16,19 @@ from dataclasses import fields
 from pathlib import Path
 from typing import IO
 
+from order_engine.domain.numerals import NotANumeral, read_whole
+
 _BUILD = Path(__file__).resolve().parent.parent / "build"
 _LOG = _BUILD / "local.log"
 _LOG_LIMIT = 20_000_000
 _ORDER = '{"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "1.5"}'
+
+
+def _port(text: str) -> int:
+    try:
+        return read_whole(text, high=65_535)
+    except NotANumeral as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
@@ -31,11 +40,11 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
         "LANDING_MAX_MS, FAILURE_RATE, MARKET_SEED, MAX_RETRIES, RETRY_BASE_MS.",
     )
     port = environment.get("PORT", "8000")
-    parser.add_argument("--port", type=int, default=port, help="HTTP API, or PORT; 0 for a free one (default: 8000)")
+    parser.add_argument("--port", type=_port, default=port, help="HTTP API, or PORT; 0 for a free one (default: 8000)")
     port = environment.get("WS_PORT", "8001")
-    parser.add_argument("--ws-port", type=int, default=port, help="WebSocket, or WS_PORT; 0 for a free one (8001)")
+    parser.add_argument("--ws-port", type=_port, default=port, help="WebSocket, or WS_PORT; 0 for a free one (8001)")
     port = environment.get("AWS_PORT", "0")
-    parser.add_argument("--aws-port", type=int, default=port, help="simulated AWS services, or AWS_PORT (a free one)")
+    parser.add_argument("--aws-port", type=_port, default=port, help="simulated AWS services, or AWS_PORT (a free one)")
     parser.add_argument(
         "--isolate",
         action="store_true",

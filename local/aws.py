@@ -50,6 +50,7 @@ from moto.sqs.responses import SQSResponse
 from werkzeug.exceptions import HTTPException
 
 from local.threads import in_thread
+from order_engine.domain.numerals import NotANumeral, read_decimal, read_whole
 
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
@@ -335,7 +336,11 @@ def application(services: Services, reports: Mapping[str, Callable[[], object]])
         return web.Response(status=answer.status, headers=_forwarded(answer.headers), body=answer.body)
 
     async def changes(request: web.Request) -> web.Response:
-        after, wait_s = int(request.query.get("after", "-1")), float(request.query.get("wait", "0"))
+        try:
+            after = read_whole(request.query.get("after", "-1"), low=-1, high=10**15)
+            wait_s = float(read_decimal(request.query.get("wait", "0")))
+        except NotANumeral as error:
+            raise web.HTTPBadRequest(text=str(error)) from error
         version = await _abandonable(services, lambda gone: services.changes(after, wait_s, gone))
         return web.json_response({"version": version})
 

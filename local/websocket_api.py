@@ -208,7 +208,7 @@ class WebSocketApi:
         """The route that $request.body.action selects."""
         try:
             body = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return "$default"
         action = body.get("action") if isinstance(body, dict) else None
         return action if isinstance(action, str) and not action.startswith("$") else "$default"

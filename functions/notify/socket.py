@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import Any, NotRequired, TypedDict
 
@@ -10,7 +9,7 @@ from order_engine import bootstrap
 from order_engine.engine.ports import Connection, ConnectionGone
 from order_engine.observability import logger
 from order_engine.runtime import Context, entry
-from order_engine.wire import views
+from order_engine.wire import exact_json, views
 
 # API Gateway closes a socket after two hours; ten minutes more cover a lost $disconnect.
 _KEEP_MS = (2 * 60 + 10) * 60_000
@@ -71,8 +70,8 @@ async def handle(event: SocketEvent, context: Context) -> Answer:
 
 async def _message(connection: Connection, body: str) -> None:
     try:
-        content = json.loads(body)
-    except (ValueError, RecursionError):
+        content = exact_json.read(body)
+    except exact_json.NotJson:
         content = None
     if not isinstance(content, dict):
         return await _refuse(connection, "invalid_message", "Send a JSON object with an action.")

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import Callable, Coroutine
+import re
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
+from pydantic import BeforeValidator
 
 from order_engine import bootstrap
 from order_engine.domain.amounts import parse_amount, token
 from order_engine.domain.errors import IdempotencyConflict, InvalidInput, OrderNotFound, SameToken
+from order_engine.domain.numerals import NotANumeral, read_whole
 from order_engine.domain.order import OrderRef, OrderRequest, Status
 from order_engine.engine.accounts import (
     TICKET_MS,
@@ -32,7 +35,8 @@ from order_engine.engine.quoting import gather_pools
 from order_engine.engine.route import decide
 from order_engine.engine.stats import quantile, stage
 from order_engine.version import VERSION
-from order_engine.wire.requests import NUMBER_PATTERN, TOKEN_NAMES, PlaceOrderBody, check_expiry, parse_json
+from order_engine.wire import exact_json
+from order_engine.wire.requests import NUMBER_PATTERN, TOKEN_NAMES, PlaceOrderBody, check_expiry
 from order_engine.wire.times import to_text
 from order_engine.wire.views import decision_view, order_view
 from submit import pages, problems
@@ -68,7 +72,7 @@ class ExactRequest(Request):
 
     async def json(self) -> Any:
         if not hasattr(self, "_exact"):
-            self._exact = parse_json(await self.body())
+            self._exact = exact_json.read(await self.body())
         return self._exact
 
 
@@ -111,16 +115,32 @@ def identity(request: Request) -> Identity:
     if "jwt" in authorizer:
         return identify_token(authorizer["jwt"]["claims"])
     found = authorizer.get("lambda") or {}
-    expires_at = int(found.get("expiresAt") or 0) or None
+    try:
+        expires_at, per_minute = _whole(found, "expiresAt"), _whole(found, "ordersPerMinute")
+    except NotANumeral as error:
+        raise NotAuthorized("The credentials cannot be read.") from error
     if not found.get("userId") or (expires_at is not None and bootstrap.CLOCK.now_ms() >= expires_at):
         raise NotAuthorized("The API key is missing, unknown, expired or revoked.")
     return Identity(
         found["userId"],
         frozenset(found["scopes"].split()),
         found["keyId"],
-        int(found.get("ordersPerMinute") or 0) or None,
+        per_minute,
         expires_at=expires_at,
     )
+
+
+def _whole(context: Mapping[str, str], name: str) -> int | None:
+    """A number of the authorizer's context, which knows text only; None where it is absent or empty."""
+    text = context.get(name)
+    return read_whole(text, high=10**15) if text else None
+
+
+def _plain_digits(value: object) -> object:
+    """Pydantic would read a number in spaces, with underscores or in the digits of any script."""
+    if isinstance(value, str) and not re.fullmatch("[0-9]{1,9}", value):
+        raise ValueError("Write a whole number in plain digits.")
+    return value
 
 
 def _may(scope: str) -> Callable[[Identity], Identity]:
@@ -330,7 +350,9 @@ def _ref(caller: Identity, order_id: str) -> OrderRef:
 async def list_orders(
     caller: Reader,
     status: Annotated[Status | None, Query(description="Only orders in this status.")] = None,
-    limit: Annotated[int, Query(ge=1, le=100, description="At most this many orders.")] = 20,
+    limit: Annotated[
+        int, Query(ge=1, le=100, description="At most this many orders."), BeforeValidator(_plain_digits)
+    ] = 20,
     cursor: Annotated[str | None, Query(min_length=1, max_length=200, description="`nextCursor` of a page.")] = None,
 ) -> JSONResponse:
     after = None if cursor is None else _open_cursor(cursor)

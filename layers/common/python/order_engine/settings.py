@@ -7,9 +7,17 @@ environment name is its field name in upper case.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, Self
+
+# Bounded before they are read: text of a thousand digits, NaN or digits of another script are no settings.
+_WHOLE = re.compile(r"-?[0-9]{1,12}")
+_SHARE = re.compile(r"-?[0-9]{1,9}(\.[0-9]{1,18})?")
+_SHOWN = 40
+# The rate limiter counts in thousandths of a millisecond: a rate beyond this would have no interval at all.
+_MOST_ORDERS = 1_000_000
 
 
 class SettingsError(ValueError):
@@ -85,6 +93,8 @@ class Settings:
             value = getattr(self, item.name)
             if isinstance(value, int) and value < 0:
                 raise SettingsError(f"{item.name.upper()} must not be negative.")
+        if max(self.orders_per_minute, self.orders_burst) > _MOST_ORDERS:
+            raise SettingsError(f"ORDERS_PER_MINUTE and ORDERS_BURST are at most {_MOST_ORDERS}.")
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None) -> Self:
@@ -100,15 +110,19 @@ class Settings:
             if text is None or text == "":
                 continue
             kind = type(item.default) if item.default is not MISSING else str
-            try:
-                values[item.name] = kind(text)
-            except ValueError as error:
-                name = item.name.upper()
-                raise SettingsError(f"{name} must be {_KINDS[kind]}, not {text!r}.") from error
+            name = item.name.upper()
+            shown = repr(text[:_SHOWN])
+            if kind is int:
+                if not _WHOLE.fullmatch(text):
+                    raise SettingsError(f"{name} must be a whole number of at most 12 digits, not {shown}.")
+                values[item.name] = int(text)
+            elif kind is float:
+                if not _SHARE.fullmatch(text):
+                    raise SettingsError(f"{name} must be a number in plain digits, such as 0.05, not {shown}.")
+                values[item.name] = float(text)
+            else:
+                values[item.name] = text
         return cls(**values)
-
-
-_KINDS: dict[type, str] = {int: "a whole number", float: "a number", str: "text"}
 
 
 def environment(**values: str | int | float) -> dict[str, str]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from order_engine.domain import lifecycle
 from order_engine.domain.amounts import BY_MINT, token
+from order_engine.domain.numerals import read_decimal
 from order_engine.domain.order import (
     Detail,
     Event,
@@ -137,7 +138,7 @@ def _whole(
     if whole is None:
         return None
     leg = Leg(venue, pool_id, *whole, amount_out)
-    return Candidate(venue, "single", (leg,), amount_out, net_out, Decimal(impact))
+    return Candidate(venue, "single", (leg,), amount_out, net_out, read_decimal(impact))
 
 
 def _decode_decision(value: Mapping[str, Any]) -> Decision:
@@ -159,7 +160,7 @@ def _decode_decision(value: Mapping[str, Any]) -> Decision:
             legs=tuple(decode_leg(*leg) for leg in legs),
             amount_out=amount_out,
             net_out=net_out,
-            price_impact_bps=Decimal(impact),
+            price_impact_bps=read_decimal(impact),
         )
 
     def decode_leg(number: int, token_in: str, token_out: str, amount_in: int, amount_out: int) -> Leg:
@@ -173,8 +174,8 @@ def _decode_decision(value: Mapping[str, Any]) -> Decision:
         quotes=quotes,
         left_out=tuple(LeftOut(*left) for left in value.get("x", ())),
         reason=value["y"],
-        improvement_bps=Decimal(value["i"]),
-        improvement_over_other_bps=None if value["o"] is None else Decimal(value["o"]),
+        improvement_bps=read_decimal(value["i"]),
+        improvement_over_other_bps=None if value["o"] is None else read_decimal(value["o"]),
         network_fee_lamports=value["f"],
     )
 
@@ -247,7 +248,7 @@ def _decode_request(text: str) -> OrderRequest:
         mint_out=token(value["o"]).mint,
         amount_in=value["a"],
         slippage_bps=value["s"],
-        limit_price=Decimal(value["l"]) if "l" in value else None,
+        limit_price=read_decimal(value["l"]) if "l" in value else None,
         expires_at=value.get("x"),
         wallet_address=value.get("w"),
     )

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 
+from order_engine.domain import numerals
 from order_engine.domain.errors import InvalidAmount, UnknownToken
 
 U64_MAX = 2**64 - 1
 BPS = 10_000
-_MAX_DIGITS = 40
 _PRICE_DIGITS = 12
-_EXACT = Context(prec=100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +67,12 @@ def parse_decimal(value: str | int | Decimal, *, field: str | None = None) -> De
     Raises:
         InvalidAmount: not a number, not finite, not positive, or longer than any real amount.
     """
-    if isinstance(value, str) and (not value.isascii() or value != value.strip() or "_" in value):
-        raise InvalidAmount('Write the number in plain digits, such as "1.5".', field=field)
     try:
-        number = Decimal(value)
-    except (InvalidOperation, ValueError) as error:
-        raise InvalidAmount('Write the number in plain digits, such as "1.5".', field=field) from error
-    if not number.is_finite():
-        raise InvalidAmount("The number must be finite.", field=field)
+        number = numerals.read_decimal(value) if isinstance(value, str) else numerals.bounded(value)
+    except numerals.NotANumeral as error:
+        raise InvalidAmount(str(error), field=field) from error
     if number <= 0:
         raise InvalidAmount("The number must be greater than zero.", field=field)
-    if abs(number.adjusted()) > _MAX_DIGITS or len(number.as_tuple().digits) > _MAX_DIGITS:
-        raise InvalidAmount("The number has more digits than any amount can have.", field=field)
     return number
 
 
@@ -97,8 +90,8 @@ def parse_amount(value: str | int | Decimal, of: Token, *, field: str | None = N
         InvalidAmount: not a positive number, finer than a base unit, or above u64.
     """
     number = parse_decimal(value, field=field)
-    units = number.scaleb(of.decimals, _EXACT)
-    if units != units.to_integral_value(context=_EXACT):
+    units = number.scaleb(of.decimals, numerals.EXACT)
+    if units != units.to_integral_value(context=numerals.EXACT):
         raise InvalidAmount(f"{of.symbol} has {of.decimals} decimals; this amount has more.", field=field)
     if units > U64_MAX:
         raise InvalidAmount("The amount is larger than a token account can hold (2^64 - 1 base units).", field=field)
@@ -133,8 +126,10 @@ def limit_min_out(amount_in: int, limit_price: Decimal, token_in: Token, token_o
         amount_in: base units of ``token_in``.
         limit_price: whole ``token_out`` per whole ``token_in``.
     """
-    exact = _EXACT.multiply(Decimal(amount_in), limit_price).scaleb(token_out.decimals - token_in.decimals, _EXACT)
-    return int(exact.to_integral_value(rounding="ROUND_CEILING", context=_EXACT))
+    exact = numerals.EXACT.multiply(Decimal(amount_in), limit_price).scaleb(
+        token_out.decimals - token_in.decimals, numerals.EXACT
+    )
+    return int(exact.to_integral_value(rounding="ROUND_CEILING", context=numerals.EXACT))
 
 
 def slippage_min_out(amount_out: int, slippage_bps: int) -> int:

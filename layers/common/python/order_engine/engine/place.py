@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from order_engine.domain import lifecycle
+from order_engine.domain.amounts import format_price
 from order_engine.domain.errors import IdempotencyConflict, SameToken
 from order_engine.domain.order import Order, OrderRef, OrderRequest, Status
 from order_engine.engine.execute import Observer
@@ -26,7 +27,7 @@ def fingerprint(request: OrderRequest) -> str:
             request.mint_out,
             request.amount_in,
             request.slippage_bps,
-            None if request.limit_price is None else format(request.limit_price.normalize(), "f"),
+            None if request.limit_price is None else format_price(request.limit_price),
             request.expires_at,
             request.wallet_address,
         ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from order_engine.domain.order import OrderRef
+from order_engine.wire import exact_json
 
 
 class Unreadable(ValueError):
@@ -22,8 +23,8 @@ def decode(body: str) -> OrderRef:
         Unreadable: it is not a message of the order queue.
     """
     try:
-        content = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        content = exact_json.read(body)
+    except exact_json.NotJson as error:
         raise Unreadable("The message is not JSON.") from error
     if not isinstance(content, dict):
         raise Unreadable("The message is not an object.")

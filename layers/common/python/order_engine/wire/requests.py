@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import re
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    WithJsonSchema,
+    model_validator,
+)
 
+from order_engine.domain import numerals
 from order_engine.domain.amounts import TOKENS, limit_min_out, parse_amount, parse_decimal, token
 from order_engine.domain.errors import InvalidAmount, InvalidInput, SameToken
 from order_engine.domain.order import OrderRequest
+from order_engine.wire.exact_json import OVERLONG
 from order_engine.wire.times import from_text
 
 DEFAULT_SLIPPAGE_BPS = 50
@@ -19,50 +28,24 @@ MAX_SLIPPAGE_BPS = 5000
 MAX_RESTING_MS = 30 * 24 * 3600 * 1000
 NUMBER_PATTERN = r"^[0-9]{1,30}(\.[0-9]{1,30})?$"
 TOKEN_NAMES: tuple[str, ...] = (*(each.symbol for each in TOKENS), *(each.mint for each in TOKENS))
-_MAX_NUMBER_TEXT = 64
 _U64_OUT = 2**64
 
 
-class NotJson(InvalidInput):
-    code = "invalid_json"
-
-
-def _reject_constant(name: str) -> object:
-    raise ValueError(f"{name} is not a number in JSON")
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name stands twice in one object")
-    return found
-
-
-def parse_json(body: bytes) -> Any:
-    """Read a JSON body: numbers with a point or exponent as Decimal, no NaN, no name twice.
-
-    Raises:
-        NotJson: it is not that.
-    """
-    try:
-        return json.loads(
-            body.decode("utf-8"),
-            parse_float=Decimal,
-            parse_constant=_reject_constant,
-            object_pairs_hook=_no_duplicates,
-        )
-    except (ValueError, RecursionError, ArithmeticError) as error:
-        raise NotJson("The body is not valid JSON in UTF-8.") from error
-
-
-def _exact(value: object) -> str | int | Decimal:
-    if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
-        raise ValueError('Write the number as a string, such as "1.5".')
-    if isinstance(value, str) and not re.fullmatch(NUMBER_PATTERN, value):
-        raise ValueError('Write the number in plain digits, such as "1.5".')
-    if len(str(value) if not isinstance(value, int) else "0" * (value.bit_length() // 3)) > _MAX_NUMBER_TEXT:
+def _exact(value: object) -> Decimal:
+    """A field's number, bounded: nothing that reads it later needs to fear its size."""
+    if value is OVERLONG:
         raise ValueError("The number has more digits than any amount can have.")
-    return value
+    if isinstance(value, str):
+        if not re.fullmatch(NUMBER_PATTERN, value):
+            raise ValueError('Write the number in plain digits, such as "1.5".')
+        return numerals.read_decimal(value)
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        raise ValueError('Write the number as a string, such as "1.5".')
+    return numerals.bounded(value)
+
+
+def _exact_or_absent(value: object) -> Decimal | None:
+    return None if value is None else _exact(value)
 
 
 def _text(value: object) -> object:
@@ -82,7 +65,9 @@ def _number(description: str, example: str, *, optional: bool = True) -> WithJso
     )
 
 
-type Exact = str | int | Decimal
+# A plain validator: left to itself, pydantic tries each type of a union, and writes a Decimal out to do so.
+Exact = Annotated[Decimal, PlainValidator(_exact)]
+ExactOrAbsent = Annotated[Decimal | None, PlainValidator(_exact_or_absent)]
 
 OrderTypeField = Literal["market", "limit"]
 TokenField = Annotated[
@@ -109,7 +94,6 @@ class PlaceOrderBody(BaseModel):
     tokenOut: TokenField  # noqa: N815
     amountIn: Annotated[  # noqa: N815
         Exact,
-        BeforeValidator(_exact),
         _number(
             "Whole tokens of `tokenIn`, as a decimal string. A JSON number is read exactly.", "1.5", optional=False
         ),
@@ -118,16 +102,14 @@ class PlaceOrderBody(BaseModel):
         None, description=f"Tolerance against the quote in basis points; {DEFAULT_SLIPPAGE_BPS} if absent."
     )
     slippage: Annotated[
-        Exact | None,
-        BeforeValidator(lambda value: value if value is None else _exact(value)),
+        ExactOrAbsent,
         _number("The same tolerance in percent.", "0.5"),
     ] = None
     walletAddress: Annotated[  # noqa: N815
         str | None, Field(pattern=r"^[1-9A-HJ-NP-Za-km-z]{32,44}$", description="Recorded with the order.")
     ] = None
     limitPrice: Annotated[  # noqa: N815
-        Exact | None,
-        BeforeValidator(lambda value: value if value is None else _exact(value)),
+        ExactOrAbsent,
         _number("Limit orders: the least whole `tokenOut` per whole `tokenIn` that you accept.", "152.30"),
     ] = None
     expiresAt: Annotated[  # noqa: N815
@@ -184,15 +166,12 @@ class PlaceOrderBody(BaseModel):
     def _slippage(self) -> int:
         if self.slippage is None:
             return DEFAULT_SLIPPAGE_BPS if self.slippageBps is None else self.slippageBps
-        try:
-            percent = Decimal(self.slippage)
-        except ArithmeticError as error:
-            raise InvalidAmount('Write the tolerance in percent, such as "0.5".', field="slippage") from error
-        if not percent.is_finite() or not 0 <= percent * 100 <= MAX_SLIPPAGE_BPS:
+        points = numerals.EXACT.multiply(self.slippage, 100)
+        if not 0 <= points <= MAX_SLIPPAGE_BPS:
             raise InvalidAmount(f"slippage lies between 0 and {MAX_SLIPPAGE_BPS // 100} percent.", field="slippage")
-        if percent * 100 != int(percent * 100):
+        if points != int(points):
             raise InvalidAmount("slippage is in percent with at most two decimals.", field="slippage")
-        return int(percent * 100)
+        return int(points)
 
 
 def check_expiry(request: OrderRequest, now: int) -> None:
