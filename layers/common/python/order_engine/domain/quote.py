@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 type RouteKind = Literal["single", "path", "split"]
 
@@ -42,6 +43,53 @@ class Pool(Protocol):
 
     def spot(self, mint_in: str) -> tuple[int, int]:
         """The marginal price before fees, as a ratio (numerator, denominator) of base units out per in."""
+
+
+class Piece(NamedTuple):
+    """A stretch of a pool's curve: ``price * x / (1 + bend * x)`` base units out for x in, up to a size.
+
+    Every venue's mathematics is made of these. A bin trades at one price, so it does not bend; a constant product
+    bends by one over its input reserve, a range of constant liquidity likewise.
+
+    Attributes:
+        price: output per input at the start, after fees.
+        bend: per base unit of input, not negative.
+        size: input that the stretch takes, base units, fees included; infinite where nothing ends it.
+    """
+
+    price: float
+    bend: float
+    size: float
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """What a pool gives in real numbers: never less than its quote, and more by rounding only.
+
+    Attributes:
+        pieces: in the order in which an amount goes through them. Prices fall, within a piece and from one to the
+            next, so that the curve is concave. May be walked once only.
+        idle: input that gives nothing before the first piece, base units.
+        toll: output that is withheld whatever the amount, base units.
+    """
+
+    pieces: Iterable[Piece]
+    idle: int = 0
+    toll: int = 0
+
+
+@runtime_checkable
+class CurvedPool(Pool, Protocol):
+    """A pool that describes its curve, so that the router can bound what it gives without sampling it."""
+
+    def curves(self, mint_in: str) -> tuple[Curve, ...]:
+        """Curves of which the greatest, at every input, is the pool's own before rounding.
+
+        More than one only where the pool as a whole is not concave.
+
+        Raises:
+            QuoteRefused: the pool does not trade in this direction.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 Source: programs/amm/src/libraries/{swap_math,sqrt_price_math,liquidity_math,tick_math}.rs and instructions/swap.rs of
 raydium-io/raydium-clmm. Square-root prices are Q64.64 (base units of token 1 per base unit of token 0); rates are
-parts per million. The fee is the static one of the pool's configuration; limit orders and the dynamic fee of the
-newest program are not part of this.
+parts per million. The fee is the static one of the pool's configuration, taken from the input. The newest program also
+knows pools that take it from the output, pools with a dynamic fee, and limit orders: those are not computed here, and a
+pool that has one of the first two refuses to quote and says why, rather than quote too much.
 
 A swap steps from one initialised tick to the next. A step that reaches its tick takes and gives the same for every
 larger swap, so whole steps are summed once per direction into a table that grows as far as quotes reach, and a quote
@@ -15,12 +16,13 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from enum import IntEnum
 from functools import lru_cache
 from typing import ClassVar, NamedTuple
 
 from order_engine.domain.amounts import U64_MAX
 from order_engine.domain.errors import QuoteRefused
-from order_engine.domain.quote import RAYDIUM
+from order_engine.domain.quote import RAYDIUM, Curve, Piece
 from order_engine.venues.integer import Q64, U128_MAX, ceil_div, check_amount, side_of
 from order_engine.venues.swap import Fees, Swap
 
@@ -147,6 +149,14 @@ def swap_step(
     return Step(reached, amount_in, amount_out, ceil_div(amount_in * fee_rate, RATE_DENOMINATOR - fee_rate))
 
 
+class FeeOn(IntEnum):
+    """Which token pays the fee; the values are those of the pool's account (PoolState.fee_on)."""
+
+    INPUT = 0
+    ONLY_TOKEN_0 = 1
+    ONLY_TOKEN_1 = 2
+
+
 @dataclass(frozen=True, slots=True)
 class Tick:
     """An initialised tick.
@@ -198,6 +208,8 @@ class ClmmPool:
         trade_fee_rate: parts per million of the input.
         protocol_fee_rate: parts per million of the trade fee.
         fund_fee_rate: parts per million of the trade fee.
+        fee_on: which token pays the fee. A swap that would pay it from the output is refused.
+        dynamic_fee: the pool charges more while its price moves (PoolState.dynamic_fee_info is set). It is refused.
     """
 
     kind: ClassVar[str] = "clmm"
@@ -212,16 +224,19 @@ class ClmmPool:
     trade_fee_rate: int
     protocol_fee_rate: int = 0
     fund_fee_rate: int = 0
+    fee_on: FeeOn = FeeOn.INPUT
+    dynamic_fee: bool = False
     _tables: dict[int, _Table] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def quote(self, mint_in: str, amount_in: int) -> int:
         """Output in base units for an exact input, after the fee; rounded down per step.
 
         Raises:
-            QuoteRefused: the known ticks hold too little, or the output would be zero.
+            QuoteRefused: the known ticks hold too little, the output would be zero, or the pool's fee is one that is
+                not computed here.
         """
         check_amount(amount_in)
-        side = side_of(self.mints, mint_in)
+        side = self._side(mint_in)
         table = self._table(side, amount_in)
         passed = bisect_left(table.ends, amount_in)
         if passed == len(table.ranges):
@@ -245,6 +260,40 @@ class ClmmPool:
         price = self.sqrt_price * self.sqrt_price
         return (price, 1 << 128) if side_of(self.mints, mint_in) == 0 else (1 << 128, price)
 
+    def curves(self, mint_in: str) -> tuple[Curve, ...]:
+        """A piece per stretch of constant liquidity.
+
+        With s for the square-root price and L for the liquidity an input x gives s^2 x / (1 + x s / L) downwards and
+        s^-2 x / (1 + x / (L s)) upwards.
+
+        Raises:
+            QuoteRefused: the pool's fee is one that is not computed here.
+        """
+        return (Curve(self._pieces(self._side(mint_in))),)
+
+    def _pieces(self, side: int) -> Iterator[Piece]:
+        kept = 1 - self.trade_fee_rate / RATE_DENOMINATOR
+        for start, target, liquidity, _ in self._ranges(side):
+            if not liquidity or start == target:
+                continue
+            if side == 0:
+                price, bend = start * start / (1 << 128), start / (liquidity << 64)
+                size = (liquidity << 64) * (start - target) / (start * target)
+            else:
+                price, bend = (1 << 128) / (start * start), Q64 / (liquidity * start)
+                size = liquidity * (target - start) / Q64
+            yield Piece(price * kept, bend * kept, size / kept)
+
+    def _side(self, mint_in: str) -> int:
+        """Which of the mints goes in; refuses the fees that are not computed here."""
+        side = side_of(self.mints, mint_in)
+        if self.dynamic_fee:
+            raise QuoteRefused("The pool has a dynamic fee, which is not computed here.")
+        # ONLY_TOKEN_0 is 1 and ONLY_TOKEN_1 is 2: the token charged is fee_on - 1.
+        if self.fee_on not in (FeeOn.INPUT, side + 1):
+            raise QuoteRefused("The pool takes its fee from the output, which is not computed here.")
+        return side
+
     def swap(self, mint_in: str, amount_in: int) -> Swap[ClmmPool]:
         """The same swap as ``quote``, walked step by step, with its fees and the pool afterwards.
 
@@ -252,7 +301,7 @@ class ClmmPool:
             QuoteRefused: as ``quote``.
         """
         check_amount(amount_in)
-        side = side_of(self.mints, mint_in)
+        side = self._side(mint_in)
         zero_for_one = side == 0
         left, out, fee, protocol, fund = amount_in, 0, 0, 0, 0
         pool = self

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from order_engine.domain.amounts import U64_MAX
 from order_engine.domain.errors import QuoteRefused
-from order_engine.domain.quote import RAYDIUM
+from order_engine.domain.quote import RAYDIUM, Curve, Piece
 from order_engine.venues.integer import ceil_div, check_amount, side_of
 from order_engine.venues.swap import Fees, Swap
 
@@ -66,6 +66,22 @@ class CpmmPool:
         """The marginal price before fees: (reserve out, reserve in)."""
         side = side_of(self.mints, mint_in)
         return self.reserves[1 - side], self.reserves[side]
+
+    def curves(self, mint_in: str) -> tuple[Curve, ...]:
+        """One piece: the curve less the fees on either side, up to what the vault can hold.
+
+        Raises:
+            QuoteRefused: the pool is empty, or its fees are everything.
+        """
+        side = side_of(self.mints, mint_in)
+        reserve_in, reserve_out = self.reserves[side], self.reserves[1 - side]
+        on_input = self._creator_fee_on_input(side)
+        rate = self.trade_fee_rate + (self.creator_fee_rate if on_input else 0)
+        if min(reserve_in, reserve_out) <= 0 or rate >= RATE_DENOMINATOR:
+            raise QuoteRefused("The pool is empty.")
+        bend = (RATE_DENOMINATOR - rate) / (RATE_DENOMINATOR * reserve_in)
+        kept = 1.0 if on_input else 1 - self.creator_fee_rate / RATE_DENOMINATOR
+        return (Curve((Piece(reserve_out * bend * kept, bend, float(U64_MAX - reserve_in)),)),)
 
     def swap(self, mint_in: str, amount_in: int) -> Swap[CpmmPool]:
         """The same swap as ``quote`` with its fees and the pool afterwards.

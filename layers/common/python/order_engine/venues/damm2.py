@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from order_engine.domain.amounts import U64_MAX
 from order_engine.domain.errors import QuoteRefused
-from order_engine.domain.quote import METEORA
+from order_engine.domain.quote import METEORA, Curve, Piece
 from order_engine.venues.integer import ceil_div, check_amount, side_of
 from order_engine.venues.swap import Fees, Swap
 
@@ -73,6 +73,30 @@ class Damm2Pool:
         """The marginal price before fees: the squared square-root price over 2^128, or its inverse."""
         price = self.sqrt_price * self.sqrt_price
         return (price, 1 << 128) if side_of(self.mints, mint_in) == 0 else (1 << 128, price)
+
+    def curves(self, mint_in: str) -> tuple[Curve, ...]:
+        """One piece, up to the end of the pool's range.
+
+        With s for the square-root price and L for the liquidity, both unscaled, an input x takes s to L s / (L + x s)
+        or to s + x / L, and gives s^2 x / (1 + x s / L) or s^-2 x / (1 + x / (L s)).
+
+        Raises:
+            QuoteRefused: the pool has no liquidity, or nothing is left of its range.
+        """
+        side = side_of(self.mints, mint_in)
+        price, liquidity = self.sqrt_price, self.liquidity
+        if liquidity <= 0 or not self.sqrt_min_price <= price <= self.sqrt_max_price or price <= 0:
+            raise QuoteRefused("The pool has no liquidity.")
+        if side == 0:
+            rate, bend = price * price / (1 << 128), price / liquidity
+            size = liquidity * (price - self.sqrt_min_price) / (price * self.sqrt_min_price)
+        else:
+            rate, bend = (1 << 128) / (price * price), (1 << 128) / (liquidity * price)
+            size = liquidity * (self.sqrt_max_price - price) / (1 << 128)
+        kept = 1 - self.fee_numerator / FEE_DENOMINATOR
+        if self._fee_on_input(side):
+            return (Curve((Piece(rate * kept, bend * kept, size / kept),)),)
+        return (Curve((Piece(rate * kept, bend, size),)),)
 
     def swap(self, mint_in: str, amount_in: int) -> Swap[Damm2Pool]:
         """The same swap as ``quote`` with its fees and the pool afterwards.

@@ -18,9 +18,9 @@ from enum import IntEnum
 from functools import lru_cache
 from typing import ClassVar, NamedTuple
 
-from order_engine.domain.amounts import BPS
+from order_engine.domain.amounts import BPS, U64_MAX
 from order_engine.domain.errors import QuoteRefused
-from order_engine.domain.quote import METEORA
+from order_engine.domain.quote import METEORA, Curve, Piece
 from order_engine.venues.integer import Q64, U128_MAX, ceil_div, check_amount, side_of
 from order_engine.venues.swap import Fees, Swap
 
@@ -154,6 +154,9 @@ class _Filled(NamedTuple):
     open_out: int
 
 
+_NOTHING = _Filled(0, 0, 0, 0, 0, 0, 0)
+
+
 @dataclass(slots=True)
 class _Table:
     """One direction of a pool: its bins in the order in which a swap meets them, as far as quotes have reached.
@@ -220,8 +223,8 @@ class DlmmPool:
             for_y=side == 0,
         )
         out = table.outputs[drained] + last.out
-        if out == 0:
-            raise QuoteRefused("The output would be zero.")
+        if not 0 < out <= U64_MAX:
+            raise QuoteRefused("The output would be zero, or larger than an account can hold.")
         return out
 
     def spot(self, mint_in: str) -> tuple[int, int]:
@@ -230,6 +233,38 @@ class DlmmPool:
         table = self._table(side, 0)
         price = table.prices[0] if table.prices else price_of_bin(self.active_id, self.bin_step)
         return (price, Q64) if side == 0 else (Q64, price)
+
+    def curves(self, mint_in: str) -> tuple[Curve, ...]:
+        """A piece per bin, which do not bend; neighbours are joined where the second would be the better one."""
+        return (Curve(self._pieces(side_of(self.mints, mint_in))),)
+
+    def _pieces(self, side: int) -> Iterator[Piece]:
+        for_y = side == 0
+        start = self._decayed()
+        # Prices fall from bin to bin. Only towards the index reference, where the fee falls too, may they rise.
+        beyond = self.active_id if not self.parameters.variable_fee_control else start.index_reference
+        waiting: list[Piece] = []
+        for met, price in self._walk(side):
+            rate = self.parameters.fee_rate(self._accumulator(start, met.bin_id), self.bin_step)
+            kept = 1 - rate / FEE_PRECISION
+            out = sum(self._layers(met, for_y))
+            value = price / Q64 if for_y else Q64 / price
+            size = out / value
+            if self._fee_on_input(for_y):
+                piece = Piece(value * kept, 0.0, size / kept)
+            else:
+                piece = Piece(value * kept, 0.0, size)
+            settled = met.bin_id <= beyond if for_y else met.bin_id >= beyond
+            while waiting and waiting[-1].price < piece.price:
+                worse = waiting.pop()
+                size = worse.size + piece.size
+                piece = Piece((worse.price * worse.size + piece.price * piece.size) / size, 0.0, size)
+                settled = False
+            waiting.append(piece)
+            if settled:
+                yield from waiting
+                waiting.clear()
+        yield from waiting
 
     def swap(self, mint_in: str, amount_in: int) -> Swap[DlmmPool]:
         """The same swap as ``quote``, walked bin by bin, with its fees and the pool afterwards.
@@ -259,8 +294,8 @@ class DlmmPool:
                 break
         if left:
             raise QuoteRefused("The pool's bins hold too little for this amount.")
-        if out == 0:
-            raise QuoteRefused("The output would be zero.")
+        if not 0 < out <= U64_MAX:
+            raise QuoteRefused("The output would be zero, or larger than an account can hold.")
         fee_mint = mint_in if self._fee_on_input(side == 0) else self.mints[1]
         return Swap(
             mint_in=mint_in,
@@ -322,10 +357,15 @@ class DlmmPool:
         start = self._decayed()
         for met, price in table.ahead:
             rate = self.parameters.fee_rate(self._accumulator(start, met.bin_id), self.bin_step)
-            drain = self._fill(met, price, rate, None, for_y=for_y)
-            net = drain.consumed - drain.fee if fee_on_input else drain.consumed
-            # The program moves on when the input less its fee exceeds what the bin absorbs, so at net + 1.
-            beyond = ceil_div((net + 1) * FEE_PRECISION, FEE_PRECISION - rate) if fee_on_input else net + 1
+            try:
+                drain = self._fill(met, price, rate, None, for_y=for_y)
+            except QuoteRefused:
+                # The program cannot compute what would drain the bin, so no swap goes beyond it.
+                drain, beyond = _NOTHING, U64_MAX + 1
+            else:
+                net = drain.consumed - drain.fee if fee_on_input else drain.consumed
+                # The program moves on when the input less its fee exceeds what the bin absorbs, so at net + 1.
+                beyond = ceil_div((net + 1) * FEE_PRECISION, FEE_PRECISION - rate) if fee_on_input else net + 1
             table.bins.append(met)
             table.prices.append(price)
             table.rates.append(rate)
@@ -344,6 +384,10 @@ class DlmmPool:
             rate: the fee over 10^9.
             left: the input that is left, base units; None to drain the bin.
             for_y: X to Y.
+
+        Raises:
+            QuoteRefused: a layer that the swap meets takes more than a u64 to drain. The program computes that amount
+                first, whatever the swap's size, and ends with TypeCastFailed or MathOverflow.
         """
         fee_on_input = self._fee_on_input(for_y)
         fee = 0
@@ -354,10 +398,12 @@ class DlmmPool:
         outs = [0, 0, 0]
         used = maker_in = 0
         for layer, available in enumerate(self._layers(of, for_y)):
-            if available == 0:
+            if available == 0 or (layer and used == net):
                 continue
             # The input that takes the whole layer, rounded up.
             need = -(-(available << 64) // price) if for_y else -(-available * price >> 64)
+            if need > U64_MAX:
+                raise QuoteRefused("A bin is too large for the program's numbers.")
             if net is None or net - used >= need:
                 took, gave = need, available
             else:
@@ -368,6 +414,8 @@ class DlmmPool:
             if layer == 0:
                 maker_in = took
         out = sum(outs)
+        if out > U64_MAX:
+            raise QuoteRefused("A bin is too large for the program's numbers.")
         consumed = used
         if fee_on_input:
             if net is None or used < net:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, Self
 
-from order_engine.domain.quote import Pool
+from order_engine.domain.quote import CurvedPool
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Swap[P]:
     pool: P
 
 
-class SwapPool(Pool, Protocol):
+class SwapPool(CurvedPool, Protocol):
     """A pool that also says what a swap does to it."""
 
     def swap(self, mint_in: str, amount_in: int) -> Swap[Self]:

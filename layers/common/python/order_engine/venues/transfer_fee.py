@@ -6,11 +6,13 @@ gets what arrives of the output, so the fee applies on both ways, outside the po
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from struct import Struct
 
-from order_engine.domain.amounts import BPS
+from order_engine.domain.amounts import BPS, U64_MAX
 from order_engine.domain.errors import MalformedAccount, QuoteRefused
+from order_engine.domain.quote import Curve, Piece
 from order_engine.venues.integer import check_amount, side_of
 from order_engine.venues.swap import Swap, SwapPool
 
@@ -47,6 +49,14 @@ class TransferFee:
         """What arrives of an amount sent, base units."""
         return amount - self.of(amount)
 
+    def regimes(self) -> tuple[tuple[int, int], ...]:
+        """The fees of which the smaller applies, each as basis points of the amount and base units whatever it is."""
+        if not self.basis_points or not self.maximum:
+            return ((0, 0),)
+        if self.basis_points * U64_MAX <= self.maximum * BPS:
+            return ((self.basis_points, 0),)
+        return ((self.basis_points, 0), (0, self.maximum))
+
 
 NO_FEE = TransferFee(0, 0)
 
@@ -78,6 +88,12 @@ def decode_transfer_fee(mint: bytes, epoch: int) -> TransferFee:
             return TransferFee(newer, newer_maximum) if epoch >= newer_epoch else TransferFee(older, older_maximum)
         at += length
     return NO_FEE
+
+
+def _scaled(pieces: Iterable[Piece], arrives: float, received: float) -> Iterator[Piece]:
+    """A curve of what is sent and received, from one of what arrives in the pool and leaves it."""
+    for price, bend, size in pieces:
+        yield Piece(price * arrives * received, bend * arrives, size / arrives)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +144,28 @@ class TransferFeePool[P: SwapPool]:
     def spot(self, mint_in: str) -> tuple[int, int]:
         """The pool's marginal price, before every fee."""
         return self.pool.spot(mint_in)
+
+    def curves(self, mint_in: str) -> tuple[Curve, ...]:
+        """The pool's curves under each regime of the two fees: a share of the amount, or the maximum.
+
+        What arrives is the greater of the two, which is convex: a fee with a maximum makes the pool the greatest of
+        several concave curves instead of one.
+
+        Raises:
+            QuoteRefused: as the pool.
+        """
+        fee_in, fee_out = self._fees(mint_in)
+        return tuple(
+            Curve(
+                _scaled(curve.pieces, 1 - share_in / BPS, 1 - share_out / BPS),
+                curve.idle + most_in,
+                curve.toll + most_out,
+            )
+            for share_in, most_in in fee_in.regimes()
+            for share_out, most_out in fee_out.regimes()
+            if share_in < BPS and share_out < BPS
+            for curve in self.pool.curves(mint_in)
+        )
 
     def swap(self, mint_in: str, amount_in: int) -> Swap[TransferFeePool[P]]:
         """The same swap as ``quote``. Its ``fees`` are the pool's: transfer fees are the mints', not the venue's.
