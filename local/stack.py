@@ -175,7 +175,7 @@ class Stack:
                 await in_thread(_changes, self._endpoint, -1, 0.0)
             except (OSError, ValueError) as error:
                 raise Unreachable(
-                    f"No simulated services answer at {self._endpoint}: start them with python -m local.aws."
+                    f"No simulated services answer at {self._endpoint}: start them with .venv/bin/python -m local.aws."
                 ) from error
             return None
         services = Services()

@@ -165,16 +165,6 @@ def test_an_order_that_fails_is_told_by_the_exit_code() -> None:
     assert "4 attempts" in done.stdout
 
 
-def test_the_readmes_program_prints_an_orders_life(stack: Running) -> None:
-    (program,) = re.findall(r"```python\n(from cli.client.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    imports, body = program.replace("http://127.0.0.1:8000", stack.http_url).split("\n\n", 1)
-    indented = "".join(f"    {line}\n" for line in body.splitlines())
-    source = f"import asyncio\n{imports}\nasync def main():\n{indented}\nasyncio.run(main())\n"
-    done = subprocess.run([sys.executable, "-c", source], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert done.stderr == ""
-    assert [line.split()[-1] for line in done.stdout.splitlines()] == LIFE
-
-
 def test_nothing_running_is_said_plainly() -> None:
     done = run(None, "stats", "--url", "http://127.0.0.1:9")
     assert (done.returncode, done.stdout) == (NOT_REACHABLE, "")

@@ -68,7 +68,7 @@ class Report:
 
 def replay(seed: int) -> str:
     """The command that runs a seed again, with its trace."""
-    return f"python -m tests.simulation --seed {seed} --trace"
+    return f".venv/bin/python -m tests.simulation --seed {seed} --trace"
 
 
 def run_seeds(seeds: Iterable[int]) -> Report:

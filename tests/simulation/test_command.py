@@ -38,4 +38,4 @@ def test_a_violation_comes_with_the_command_that_replays_it() -> None:
     with mutant.plant():
         report.add(simulate(0))
     assert set(report.violations) == {0}
-    assert replay(0) == "python -m tests.simulation --seed 0 --trace"
+    assert replay(0) == ".venv/bin/python -m tests.simulation --seed 0 --trace"
