@@ -54,6 +54,7 @@ class Call:
     Attributes:
         function: the handler that made it; empty for the bench itself.
         action, resources: as IAM names them.
+        leading_keys: partition keys of the items that it names, where it names any.
         ok: whether the service did what it was asked.
         write_units, index_units, read_units: what DynamoDB charges on demand; the index's writes are not in the first.
         item_bytes: the size of the largest item it touched.
@@ -64,6 +65,7 @@ class Call:
     action: str
     resources: tuple[str, ...]
     ok: bool
+    leading_keys: tuple[str, ...] = ()
     write_units: int = 0
     index_units: int = 0
     read_units: float = 0
@@ -182,6 +184,10 @@ class Account:
         self._lock = threading.Lock()
         self._inside_s = 0.0
         self._read_records = 0
+        self._partition_keys = {
+            template.name(table): str(template.properties(table)["KeySchema"][0]["AttributeName"])
+            for table in template.of_type("AWS::DynamoDB::Table")
+        }
         self._indexes = {
             template.name(table): [
                 tuple(key["AttributeName"] for key in index["KeySchema"])
@@ -243,7 +249,21 @@ class Account:
 
     def _described(self, service: str, operation: str, asked: Json, ok: bool) -> Call:
         action = f"{service}:{_ACTIONS.get(operation, operation)}"
-        return Call(_function.get(), operation, action, tuple(_resources(service, asked)), ok)
+        named = tuple(self._leading_keys(operation, asked)) if service == "dynamodb" else ()
+        return Call(_function.get(), operation, action, tuple(_resources(service, asked)), ok, named)
+
+    def _leading_keys(self, operation: str, asked: Json) -> Iterator[str]:
+        match operation:
+            case "BatchGetItem":
+                items = [(table, key) for table, part in asked["RequestItems"].items() for key in part["Keys"]]
+            case "PutItem":
+                items = [(asked["TableName"], asked["Item"])]
+            case "GetItem" | "UpdateItem" | "DeleteItem":
+                items = [(asked["TableName"], asked["Key"])]
+            case _:
+                items = []
+        for table, item in items:
+            yield item[self._partition_keys[table]]["S"]
 
     def _with_writes(self, call: Call, table: str, before: Item | None, after: Item | None) -> Call:
         return dataclasses.replace(

@@ -24,8 +24,8 @@ from bench import machine
 from bench.orders import logs
 from bench.scaling import WAIT_S
 from infra.synth import synth
+from local.demo import store
 from local.stack import Stack
-from order_engine.aws.accounts import DynamoAccounts
 from order_engine.engine.accounts import new_key
 
 type Json = Any
@@ -58,9 +58,8 @@ async def measure(batch_size: int, concurrency: int, orders: int) -> Capacity:
     """Run one case on a stack of its own."""
     settings = {"ORDERS_BURST": "100000", "ORDERS_PER_MINUTE": "60000", "FAILURE_RATE": "0"}
     async with Stack(_template(batch_size, concurrency), settings) as stack:
-        table = next(env["ACCOUNTS_TABLE"] for env in stack.environments.values() if "ACCOUNTS_TABLE" in env)
         text, key = new_key("bench", time.time_ns() // 1_000_000)
-        await DynamoAccounts(stack.client("dynamodb"), table).add_key(key)
+        await store(stack.client("dynamodb"), key)
         headers = {"Authorization": f"Bearer {text}"}
         async with aiohttp.ClientSession(stack.http_url, headers=headers) as http:
             started = time.monotonic()

@@ -27,8 +27,8 @@ from infra import bundle
 _RUNS = 7
 # What the first invocation of each handler makes, from order_engine.bootstrap.
 HANDLERS: Mapping[str, tuple[str, ...]] = {
-    "submit.handler": ("place", "accounts", "ticket_secrets"),
-    "submit.authorizer": ("accounts", "ticket_secrets"),
+    "submit.handler": ("place", "rate_limiter", "ticket_secrets"),
+    "submit.authorizer": ("keys", "key_use", "ticket_secrets"),
     "process.handler": ("execute", "queue", "quarantine"),
     "process.dead_letters": ("resolve_dead_letter", "dead_letters", "quarantine"),
     "process.sweep": ("sweep",),

@@ -61,7 +61,7 @@ def logs() -> Iterator[io.StringIO]:
 def new_user(account: Account, user: str = "alice", scopes: Sequence[str] = ("trade", "read")) -> str:
     """Make an API key, as the command line does, and return it."""
     key, stored = new_key(user, bootstrap.CLOCK.now_ms(), scopes=scopes)
-    event_loop().run_until_complete(bootstrap.accounts().add_key(stored))
+    event_loop().run_until_complete(bootstrap.keys().add_key(stored))
     return key
 
 

@@ -27,7 +27,7 @@ from bench.machine import record
 from cli.client import Client
 from cli.load import quantile
 from local import Running, running
-from order_engine.aws.accounts import DynamoAccounts
+from local.demo import store
 from order_engine.engine.accounts import new_key
 
 SETTINGS = {
@@ -68,11 +68,8 @@ class Follower:
 
 async def keys(stack: Running, count: int) -> list[str]:
     """API keys of ``count`` users."""
-    client = stack.client("dynamodb")
-    (table,) = (name for name in client.list_tables()["TableNames"] if "accounts" in name.lower())
     made = [new_key(f"user-{n}", int(time.time() * 1000)) for n in range(count)]
-    for _, stored in made:
-        await DynamoAccounts(client, table).add_key(stored)
+    await store(stack.client("dynamodb"), *(stored for _, stored in made))
     return [key for key, _ in made]
 
 

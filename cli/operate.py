@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,21 +73,29 @@ class Place:
             raise NotFound(f"The stack {stack} has no output {name}: deploy it anew.")
         return str(outputs[name])
 
-    def accounts_table(self, given: str | None) -> str:
-        """The name of the accounts table: as given, the stage's, or the local stack's."""
-        if given:
-            return given
-        if self.endpoint is None or self.stage is not None:
-            return self.output("AccountsTable")
+    @property
+    def local(self) -> bool:
+        return self.endpoint is not None and self.stage is None
+
+    def table(self, name: str) -> str:
+        """A table by what the construct calls it (``Keys``): the stage's, or the local stack's."""
+        if not self.local:
+            return self.output(f"{name}Table")
         names = self.client("dynamodb").list_tables()["TableNames"]
-        found = [name for name in names if "accounts" in name.lower()]
+        found = [known for known in names if name.lower() in known.lower()]
         if len(found) != 1:
-            raise NotFound(f"There is no accounts table at {self.endpoint}.")
+            raise NotFound(f"There is no table of {name.lower()} at {self.endpoint}.")
         return str(found[0])
+
+    def operator(self) -> str:
+        """Who works here, for the record: as AWS names the credentials' owner, or this machine's user."""
+        if self.local:
+            return f"local:{getpass.getuser()}"
+        return str(self.client("sts").get_caller_identity()["Arn"])
 
     def queue(self, output: str, local_name: str) -> str:
         """A queue's address: the stage's output, or the one of the local stack whose name has ``local_name``."""
-        if self.endpoint is None or self.stage is not None:
+        if not self.local:
             return self.output(output)
         urls = self.client("sqs").list_queues().get("QueueUrls", [])
         found = [url for url in urls if local_name in url.rsplit("/", 1)[-1].lower()]

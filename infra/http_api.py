@@ -36,11 +36,15 @@ def authorizer_function(scope: Construct, platform: Platform, storage: Storage) 
         description="Tells API Gateway whose key or ticket a request carries",
         timeout=Duration.seconds(5),
         settings={
+            "keys_table": storage.keys.table_name,
             "accounts_table": storage.accounts.table_name,
             "ticket_secret_arn": storage.ticket_key.secret_arn,
         },
     )
-    function.allow(["dynamodb:GetItem"], [storage.accounts.table_arn])
+    function.allow(["dynamodb:GetItem"], [storage.keys.table_arn])
+    # Keys that version 0.1 made are found there until they are moved.
+    function.allow(["dynamodb:GetItem"], [storage.accounts.table_arn], leading_keys=["key#*"])
+    function.allow(["dynamodb:UpdateItem"], [storage.accounts.table_arn], leading_keys=["used#*"])
     function.allow(["secretsmanager:GetSecretValue"], [storage.ticket_key.secret_arn])
     return function
 
@@ -133,7 +137,8 @@ class HttpApi(Construct):
         )
         function.allow(["dynamodb:Query"], [f"{orders}/index/{BY_TIME}"])
         # The rate limit is one conditional write; statistics are one read.
-        function.allow(["dynamodb:UpdateItem", "dynamodb:GetItem"], [storage.accounts.table_arn])
+        function.allow(["dynamodb:UpdateItem"], [storage.accounts.table_arn], leading_keys=["rate#*"])
+        function.allow(["dynamodb:GetItem"], [storage.accounts.table_arn], leading_keys=["stats#*"])
         function.allow(["sqs:SendMessage"], [queues.orders.queue_arn])
         function.allow(["sqs:GetQueueAttributes"], [queues.orders.queue_arn, queues.dead_letters.queue_arn])
         function.allow(["secretsmanager:GetSecretValue"], [storage.ticket_key.secret_arn])

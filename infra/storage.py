@@ -1,4 +1,4 @@
-"""What is kept: three tables and the key that signs stream tickets."""
+"""What is kept: four tables and the key that signs stream tickets."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ class Storage(Construct):
         self._index(self.orders, EXPIRY, "expiry_pk", "expiry_sk")
 
         self.connections = self._table("Connections", "user_id", "connection_id", time_to_live="expires_at")
+        # Rates, statistics and when keys were used: what functions may write.
         self.accounts = self._table("Accounts", "pk", "sk")
+        # Credentials apart from all that: no function may write here.
+        self.keys = self._table("Keys", "key_hash")
 
         self.ticket_key = secretsmanager.Secret(
             self,
@@ -45,14 +48,18 @@ class Storage(Construct):
             "AwsSolutions-SMG4",
             "The key is shared with nobody and signs tickets that live for a minute; docs say how to rotate it.",
         )
-        name = CfnOutput(self, "AccountsTable", value=self.accounts.table_name, description="Where API keys are kept")
-        name.override_logical_id("AccountsTable")
+        for output, table, what in (
+            ("KeysTable", self.keys, "Where API keys are kept"),
+            ("AccountsTable", self.accounts, "Rates, statistics and when keys were last used"),
+        ):
+            name = CfnOutput(self, output, value=table.table_name, description=what)
+            name.override_logical_id(output)
 
     def _table(
         self,
         construct_id: str,
         partition_key: str,
-        sort_key: str,
+        sort_key: str | None = None,
         *,
         stream: dynamodb.StreamViewType | None = None,
         time_to_live: str | None = None,
@@ -62,7 +69,7 @@ class Storage(Construct):
             self,
             construct_id,
             partition_key=_text(partition_key),
-            sort_key=_text(sort_key),
+            sort_key=_text(sort_key) if sort_key else None,
             billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
             encryption=dynamodb.TableEncryption.AWS_MANAGED,
             point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(

@@ -144,7 +144,7 @@ class Workers(Construct):
         )
         self._follow_stream(function, storage.orders, failures)
         function.allow(["dynamodb:Query", "dynamodb:DeleteItem"], [storage.connections.table_arn])
-        function.allow(["dynamodb:UpdateItem"], [storage.accounts.table_arn])
+        function.allow(["dynamodb:UpdateItem"], [storage.accounts.table_arn], leading_keys=["stats#*"])
         function.allow(["sqs:SendMessage"], [failures.queue_arn])
         websocket.allow_push(function)
         return function

@@ -117,14 +117,14 @@ async def _run(given: argparse.Namespace, template: Mapping[str, object], out: I
         print(error, file=sys.__stderr__)
         return 1
     try:
-        table = next((own["ACCOUNTS_TABLE"] for own in stack.environments.values() if "ACCOUNTS_TABLE" in own), None)
-        if table is not None:
-            await in_thread(add_demo_keys, stack.session, table, keys)
+        keyed = any("KEYS_TABLE" in own for own in stack.environments.values())
+        if keyed:
+            await in_thread(add_demo_keys, stack.client("dynamodb"), keys)
         where = "" if given.verbose else f" The functions' logs are in build/{_LOG.name}."
         print(f"Ready: {stack.http_url} and {stack.ws_url}, AWS services at {stack.aws_url}", file=out)
-        if table is not None:
+        if keyed:
             print(f"Keys:  {', '.join(f'{user} {key}' for user, key in keys.items())}", file=out)
-        print(f"Try:   {_curl(stack.http_url, next(iter(keys.values())) if table is not None else None)}", file=out)
+        print(f"Try:   {_curl(stack.http_url, next(iter(keys.values())) if keyed else None)}", file=out)
         print(f"Ctrl-C stops it.{where}", file=out, flush=True)
         await stop.wait()
     finally:

@@ -1,4 +1,4 @@
-"""Demonstration keys, so that a fresh stack can be used at once. Only the local runner makes them.
+"""Keys of a local stack: the demonstration's, so that a fresh one can be used at once, and those of benches and tests.
 
 ``DEMO_KEYS=alice:oek_…,bob:oek_…`` sets them.
 """
@@ -8,12 +8,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from typing import Any
 
-import boto3
-
-from order_engine.aws.accounts import DynamoAccounts
+from order_engine.aws.keys import DynamoKeys
 from order_engine.domain.errors import InvalidInput
-from order_engine.engine.accounts import KEY_PREFIX, new_key
+from order_engine.engine.accounts import KEY_PREFIX, ApiKey, new_key
 
 DEFAULT = f"alice:{KEY_PREFIX}alice,bob:{KEY_PREFIX}bob"
 
@@ -37,14 +36,17 @@ def demo_keys(text: str) -> dict[str, str]:
     return found
 
 
-def add_demo_keys(session: boto3.Session, accounts_table: str, keys: dict[str, str]) -> None:
-    """Store the keys that are not there yet."""
-    accounts = DynamoAccounts(session.client("dynamodb"), accounts_table)
+def add_demo_keys(dynamodb: Any, keys: dict[str, str]) -> None:
+    """Store the demonstration's keys."""
     now = int(time.time() * 1000)
+    made = [new_key(user, now, name="demonstration", by="local", key=text)[1] for user, text in keys.items()]
+    asyncio.run(store(dynamodb, *made))
 
-    async def add_all() -> None:
-        for user, text in keys.items():
-            with contextlib.suppress(InvalidInput):
-                await accounts.add_key(new_key(user, now, name="demonstration", key=text)[1])
 
-    asyncio.run(add_all())
+async def store(dynamodb: Any, *keys: ApiKey) -> None:
+    """Store the keys that are not there yet in the stack whose DynamoDB client is given."""
+    (table,) = (name for name in dynamodb.list_tables()["TableNames"] if "keys" in name.lower())
+    stored = DynamoKeys(dynamodb, table)
+    for key in keys:
+        with contextlib.suppress(InvalidInput):
+            await stored.add_key(key)

@@ -127,6 +127,7 @@ def identity(request: Request) -> Identity:
         found["keyId"],
         per_minute,
         expires_at=expires_at,
+        max_sockets=int(found.get("maxSockets") or 0) or None,
     )
 
 
@@ -206,7 +207,7 @@ async def execute_order(
         "orderId": order.ref.order_id,
         "status": order.events[0].status.value,
         "createdAt": to_text(order.created_at),
-        "wsUrl": (await _socket_url(order.ref.user_id, order.ref.order_id))[0],
+        "wsUrl": (await _socket_url(caller, order.ref.order_id))[0],
     }
     headers = {
         "Location": f"/api/orders/{order.ref.order_id}",
@@ -234,11 +235,11 @@ async def _accept(
     caller: Identity, request: OrderRequest, key: str | None, rate: Rate
 ) -> tuple[Placed, Allowance | None]:
     """Place a new order, or find the one that the key stands for. Only a new order counts against the rate limit."""
-    accounts, place = bootstrap.accounts(), bootstrap.place()
+    limiter, place = bootstrap.rate_limiter(), bootstrap.place()
     now = bootstrap.CLOCK.now_ms()
     try:
         check_expiry(request, now)
-        allowance = await accounts.admit(caller.user_id, rate, now)
+        allowance = await limiter.admit(caller.user_id, rate, now)
     except (InvalidInput, RateLimited) as error:
         # Neither what has expired since nor a limit stands in the way of asking again.
         earlier = None if key is None else await place.replay(caller.user_id, request, key)
@@ -250,10 +251,10 @@ async def _accept(
     try:
         placed = await place(caller.user_id, request, key)
     except IdempotencyConflict:
-        await accounts.give_back(caller.user_id, rate, now)
+        await limiter.give_back(caller.user_id, rate, now)
         raise
     if placed.replayed:
-        await accounts.give_back(caller.user_id, rate, now)
+        await limiter.give_back(caller.user_id, rate, now)
         return placed, None
     return placed, allowance
 
@@ -278,14 +279,16 @@ def _policy(rate: Rate) -> str:
     return f'"orders";q={rate.per_minute};w=60'
 
 
-async def _socket_url(user_id: str, order_id: str | None) -> tuple[str, int]:
+async def _socket_url(caller: Identity, order_id: str | None) -> tuple[str, int]:
     """A WebSocket address with a ticket for one order (or all), and when the ticket ends in milliseconds."""
     # The ticket's end is rounded up, so that a replayed request within the same minute gets the same answer.
     now = bootstrap.CLOCK.now_ms()
     expires_at = (now // TICKET_MS + 2) * TICKET_MS
+    if caller.expires_at is not None:
+        expires_at = min(expires_at, caller.expires_at)
     secret = (await bootstrap.ticket_secrets().accepted())[0]
-    ticket = sign_ticket(Ticket(user_id, order_id, expires_at), secret)
-    return f"{bootstrap.settings().websocket_url}?ticket={ticket}", expires_at
+    ticket = Ticket(caller.user_id, order_id, expires_at, caller.key_id, caller.expires_at, caller.max_sockets)
+    return f"{bootstrap.settings().websocket_url}?ticket={sign_ticket(ticket, secret)}", expires_at
 
 
 @router.post(
@@ -297,7 +300,7 @@ async def _socket_url(user_id: str, order_id: str | None) -> tuple[str, int]:
     tags=["orders"],
 )
 async def create_stream_ticket(caller: Reader) -> JSONResponse:
-    url, expires_at = await _socket_url(caller.user_id, None)
+    url, expires_at = await _socket_url(caller, None)
     return JSONResponse({"wsUrl": url, "expiresAt": to_text(expires_at)}, 201, headers={"Cache-Control": "no-store"})
 
 

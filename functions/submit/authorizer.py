@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,14 @@ from order_engine.domain.errors import EngineError
 from order_engine.engine.accounts import Identity, identify_key, identify_ticket
 from order_engine.observability import logger
 from order_engine.runtime import Context, entry
+
+_NOTE_S = 0.3
+
+
+class MayNotRead(EngineError):
+    """A stream shows orders, as reading them does."""
+
+    code = "insufficient_scope"
 
 
 async def handle(event: Mapping[str, Any], context: Context) -> dict[str, Any]:
@@ -32,8 +41,21 @@ async def _identify(event: Mapping[str, Any], *, websocket: bool) -> Identity:
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
     ticket = (event.get("queryStringParameters") or {}).get("ticket")
     if websocket and ticket:
-        return identify_ticket(ticket, await bootstrap.ticket_secrets().accepted(), now)
-    return await identify_key(bootstrap.accounts(), headers.get("authorization"), now)
+        return await identify_ticket(ticket, bootstrap.ticket_secrets(), now)
+    identity = await identify_key(bootstrap.keys(), headers.get("authorization"), now)
+    await _note_use(identity.key_id, now)
+    if websocket and "read" not in identity.scopes:
+        raise MayNotRead("This key lacks the scope “read”.")
+    return identity
+
+
+async def _note_use(key_id: str, now: int) -> None:
+    """For the record only: whoever calls neither waits long for it nor is refused because of it."""
+    try:
+        async with asyncio.timeout(_NOTE_S):
+            await bootstrap.key_use().note(key_id, now)
+    except Exception as error:  # noqa: BLE001 - whatever it was
+        logger.warning("a key's use was not noted: %s", type(error).__name__)
 
 
 def _context(identity: Identity | None) -> dict[str, str]:
@@ -45,6 +67,7 @@ def _context(identity: Identity | None) -> dict[str, str]:
         "keyId": identity.key_id,
         "orderId": identity.order_id or "",
         "ordersPerMinute": str(identity.orders_per_minute or ""),
+        "maxSockets": str(identity.max_sockets or ""),
         "expiresAt": str(identity.expires_at or ""),
     }
 

@@ -10,8 +10,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from local.demo import store
 from local.process import Running, running
-from order_engine.aws.accounts import DynamoAccounts
 from order_engine.engine.accounts import new_key
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,13 +53,10 @@ def _install() -> None:
 
 def _keys(local: Running) -> tuple[str, str]:
     """Keys for what the demonstration keys cannot show: one that may not trade, one of one order a minute."""
-    client = local.client("dynamodb")
-    (table,) = (name for name in client.list_tables()["TableNames"] if "accounts" in name.lower())
-    accounts, now = DynamoAccounts(client, table), int(time.time() * 1000)
+    now = int(time.time() * 1000)
     reader, stored_reader = new_key("reader", now, scopes=["read"])
     limited, stored_limited = new_key("limited", now, orders_per_minute=1)
-    asyncio.run(accounts.add_key(stored_reader))
-    asyncio.run(accounts.add_key(stored_limited))
+    asyncio.run(store(local.client("dynamodb"), stored_reader, stored_limited))
     return reader, limited
 
 

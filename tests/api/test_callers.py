@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -9,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from order_engine import bootstrap
+from order_engine.aws import clients
 from order_engine.domain.errors import InvalidInput
 from order_engine.engine.accounts import (
     ApiKey,
     NotAuthorized,
     Ticket,
     hash_key,
+    identify_ticket,
     identify_token,
     new_key,
     open_ticket,
@@ -53,7 +57,7 @@ def connect(header: str | None = None, ticket: str | None = None) -> str:
 
 
 def add(key: ApiKey) -> None:
-    event_loop().run_until_complete(bootstrap.accounts().add_key(key))
+    event_loop().run_until_complete(bootstrap.keys().add_key(key))
 
 
 def call(header: str | None, method: str = "GET", path: str = "/api/orders", **more: Any) -> Reply:
@@ -128,7 +132,7 @@ def test_an_expired_or_revoked_key_is_refused(deploy: Deploy, clock: StandingClo
     other, stored = new_key("alice", clock.now)
     add(stored)
     assert call(f"Bearer {other}").status == 200
-    event_loop().run_until_complete(bootstrap.accounts().revoke_key(stored.key_id, clock.now))
+    event_loop().run_until_complete(bootstrap.keys().revoke_key(stored.key_id, clock.now, "operator"))
     assert_refused(call(f"Bearer {other}"))
     assert connect(f"Bearer {other}") == "Deny"
 
@@ -139,7 +143,7 @@ def test_only_the_hash_of_a_key_is_stored(deploy: Deploy, clock: StandingClock) 
     add(stored)
     import boto3
 
-    items = boto3.client("dynamodb").scan(TableName="accounts")["Items"]
+    items = boto3.client("dynamodb").scan(TableName="keys")["Items"]
 
     assert len(items) == 1
     assert key.removeprefix("oek_") not in str(items)
@@ -159,6 +163,150 @@ def test_a_socket_opens_with_a_ticket_or_a_key_and_a_ticket_opens_nothing_else(
     assert_refused(call(None, query={"ticket": ticket}))
     clock.now += 120_000
     assert connect(ticket=ticket) == "Deny"
+
+
+def test_a_key_that_may_not_read_opens_no_stream(deploy: Deploy, clock: StandingClock) -> None:
+    deploy()
+    keys = {}
+    for scope in ("trade", "read"):
+        keys[scope], stored = new_key("alice", clock.now, scopes=[scope])
+        add(stored)
+
+    assert connect(f"Bearer {keys['read']}") == "Allow"
+    assert connect(f"Bearer {keys['trade']}") == "Deny"
+    assert call(f"Bearer {keys['trade']}", "POST", "/api/stream-tickets").status == 403
+    # Whoever places an order may see what becomes of it, and of that order alone.
+    placed = call(f"Bearer {keys['trade']}", "POST", "/api/orders/execute", body=ORDER).json
+    context = admitted(ticket_of(placed["wsUrl"]))
+    assert (context["orderId"], context["scopes"]) == (placed["orderId"], "read")
+
+
+def ticket_of(ws_url: str) -> str:
+    return ws_url.partition("ticket=")[2]
+
+
+def admitted(ticket: str) -> dict[str, str]:
+    """What the WebSocket API learns of a ticket's holder."""
+    from submit.authorizer import lambda_handler
+
+    event = {"methodArn": "arn:aws:execute-api:eu-central-1:0:api/live/$connect", "headers": {}}
+    answer = lambda_handler(event | {"queryStringParameters": {"ticket": ticket}}, LambdaContext())
+    assert answer["policyDocument"]["Statement"][0]["Effect"] == "Allow"
+    context: dict[str, str] = answer["context"]
+    return context
+
+
+def test_a_ticket_says_whose_key_it_came_from_and_ends_with_it(deploy: Deploy, clock: StandingClock) -> None:
+    deploy()
+    ends = clock.now + 30_000
+    key, stored = new_key("alice", clock.now, expires_at=ends, max_sockets=3)
+    add(stored)
+    reply = call(f"Bearer {key}", "POST", "/api/stream-tickets", body={})
+
+    context = admitted(ticket_of(reply.json["wsUrl"]))
+
+    assert (context["keyId"], context["expiresAt"], context["maxSockets"]) == (stored.key_id, str(ends), "3")
+    clock.now = ends
+    assert connect(ticket=ticket_of(reply.json["wsUrl"])) == "Deny"
+
+
+def test_a_token_has_an_end_too(deploy: Deploy, clock: StandingClock) -> None:
+    deploy()
+    alice = token(sub="alice", scope="read trade", exp=str(clock.now // 1000 + 30))
+    reply = request("POST", "/oidc/api/stream-tickets", body={}, authorizer=alice)
+    assert admitted(ticket_of(reply.json["wsUrl"]))["expiresAt"] == str(clock.now + 30_000)
+    clock.now += 30_000
+    assert connect(ticket=ticket_of(reply.json["wsUrl"])) == "Deny"
+
+
+class Rotated:
+    """``TicketKeys`` after a rotation that this process has not noticed. Counts how often it looks again."""
+
+    def __init__(self) -> None:
+        self.rereads = 0
+
+    async def accepted(self) -> list[str]:
+        return ["old"]
+
+    async def reread(self) -> list[str]:
+        self.rereads += 1
+        return ["new", "old"]
+
+
+async def test_a_ticket_signed_after_a_rotation_is_good_at_once() -> None:
+    keys, ticket = Rotated(), Ticket("alice", "o", 60_000)
+    assert (await identify_ticket(sign_ticket(ticket, "new"), keys, 0)).user_id == "alice"
+    assert keys.rereads == 1
+    with pytest.raises(NotAuthorized):
+        await identify_ticket(sign_ticket(ticket, "forged"), keys, 0)
+    assert keys.rereads == 2
+    # Nothing that a look would change: it has ended, or it fits.
+    with pytest.raises(NotAuthorized):
+        await identify_ticket(sign_ticket(ticket, "old"), keys, 60_000)
+    assert (await identify_ticket(sign_ticket(ticket, "old"), keys, 0)).user_id == "alice"
+    assert keys.rereads == 2
+
+
+def test_forged_tickets_do_not_become_calls(deploy: Deploy, clock: StandingClock) -> None:
+    """A stranger may send any number of tickets; the secret is read again after some seconds at the earliest."""
+    import boto3
+
+    made = deploy()
+    good = ticket_of(request("POST", "/api/orders/execute", body=ORDER).json["wsUrl"])
+    forged = sign_ticket(Ticket("alice", None, clock.now + 60_000), "forged")
+    assert connect(ticket=good) == "Allow"
+    boto3.client("secretsmanager").put_secret_value(SecretId=made.ticket_secret_arn, SecretString="rotated")
+    fresh = sign_ticket(Ticket("alice", None, clock.now + 60_000), "rotated")
+    reads = 0
+
+    def counted(**_: Any) -> None:
+        nonlocal reads
+        reads += 1
+
+    clients.secrets().meta.events.register("before-call.secrets-manager.GetSecretValue", counted)
+    # Read a moment ago: a bad ticket changes nothing.
+    assert [connect(ticket=forged) for _ in range(20)] == ["Deny"] * 20
+    assert reads == 0
+    bootstrap.ticket_secrets()._asked_at -= 11
+    assert connect(ticket=fresh) == "Allow"
+    assert [connect(ticket=text) for text in (forged, good, fresh, forged)] == ["Deny", "Allow", "Allow", "Deny"]
+    # The current secret and the former one, once.
+    assert reads == 2
+
+
+def test_nobody_waits_for_the_record_of_a_keys_use(
+    deploy: Deploy, clock: StandingClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy()
+    key, stored = new_key("alice", clock.now)
+    add(stored)
+
+    class Silent:
+        async def note(self, key_id: str, now: int) -> None:
+            await asyncio.sleep(60)
+
+    class Broken:
+        async def note(self, key_id: str, now: int) -> None:
+            raise OSError("no answer")
+
+    for trouble in (Silent(), Broken()):
+        monkeypatch.setattr(bootstrap, "key_use", lambda trouble=trouble: trouble)
+        began = time.monotonic()
+        assert authorize(f"Bearer {key}")["lambda"]["userId"] == "alice"
+        assert time.monotonic() - began < 2
+
+
+def test_a_keys_use_is_noted(deploy: Deploy, clock: StandingClock) -> None:
+    deploy()
+    key, stored = new_key("alice", clock.now)
+    add(stored)
+    authorize(f"Bearer {key}")
+    clock.now += 1000
+    authorize(f"Bearer {key}")
+    authorize("Bearer oek_nobodys")
+
+    used = event_loop().run_until_complete(bootstrap.key_use().last_used([stored.key_id]))
+    assert used == {stored.key_id: clock.now - 1000}
 
 
 def test_tickets_of_the_former_secret_are_good_until_they_expire(deploy: Deploy, clock: StandingClock) -> None:

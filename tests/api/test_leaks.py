@@ -63,16 +63,16 @@ def authorized(header: str) -> dict[str, Any]:
 
 
 def make_user(name: str, clock: StandingClock) -> User:
-    accounts, run = bootstrap.accounts(), event_loop().run_until_complete
+    keys, run = bootstrap.keys(), event_loop().run_until_complete
 
     def key(**more: Any) -> str:
         text, stored = new_key(name, clock.now, **more)
-        run(accounts.add_key(stored))
+        run(keys.add_key(stored))
         return text
 
     revoked, stored = new_key(name, clock.now)
-    run(accounts.add_key(stored))
-    run(accounts.revoke_key(stored.key_id, clock.now))
+    run(keys.add_key(stored))
+    run(keys.revoke_key(stored.key_id, clock.now, "operator"))
     dead = [revoked, key(expires_at=clock.now), key(expires_at=clock.now - 1)]
     return User(name, key(scopes=["read"]), key(scopes=["trade"]), key(), dead)
 

@@ -14,7 +14,7 @@ from hypothesis import settings as with_settings
 from hypothesis import strategies as st
 
 from order_engine.aws import clients
-from order_engine.aws.accounts import DynamoAccounts
+from order_engine.aws.accounts import DynamoRateLimiter
 from order_engine.engine.accounts import Allowance, Rate, RateLimited
 from order_engine.runtime import event_loop
 from tests.api.calls import counted
@@ -46,7 +46,7 @@ class OneAtATime:
 def test_64_threads_at_one_moment_are_admitted_exactly_the_burst(deploy: Deploy, per_minute: int, burst: int) -> None:
     deploy()
     client: Any = OneAtATime(clients.dynamodb())
-    shared = [DynamoAccounts(client, "accounts") for _ in range(4)]
+    shared = [DynamoRateLimiter(client, "accounts") for _ in range(4)]
 
     def one(number: int) -> bool:
         try:
@@ -82,7 +82,7 @@ class Model:
         return True
 
 
-def admitted(accounts: DynamoAccounts, rate: Rate, now: int) -> Allowance | RateLimited:
+def admitted(accounts: DynamoRateLimiter, rate: Rate, now: int) -> Allowance | RateLimited:
     try:
         return event_loop().run_until_complete(accounts.admit("alice", rate, now))
     except RateLimited as error:
@@ -101,7 +101,7 @@ def test_two_processes_together_admit_what_one_would(
     rate, now = Rate(per_minute, burst), 1_800_000_000_000
     model = Model(rate)
     with deployed():
-        processes = [DynamoAccounts(clients.dynamodb(), "accounts") for _ in range(2)]
+        processes = [DynamoRateLimiter(clients.dynamodb(), "accounts") for _ in range(2)]
         for wait, second in steps:
             now += wait
             answer = admitted(processes[second], rate, now)

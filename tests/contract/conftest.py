@@ -15,13 +15,15 @@ import pytest
 from moto.core.botocore_stubber import BotocoreStubber
 
 from order_engine.aws import clients
-from order_engine.aws.accounts import DynamoAccounts
+from order_engine.aws.accounts import DynamoRateLimiter
 from order_engine.aws.connections import DynamoConnections
+from order_engine.aws.keys import DynamoKeys, DynamoKeyUse
 from order_engine.aws.orders import DynamoOrders
 from order_engine.aws.queue import SqsMailbox, SqsOrderQueue
 from order_engine.aws.statistics import DynamoStatistics
+from order_engine.engine.accounts import KeyStore, KeyUse, RateLimiter
 from order_engine.engine.ports import ConnectionStore, OrderStore, StatisticsStore
-from tests.fakes.accounts import FakeAccounts
+from tests.fakes.accounts import FakeKeys, FakeKeyUse, FakeRateLimiter
 from tests.fakes.connections import FakeConnections
 from tests.fakes.orders import FakeOrders
 from tests.fakes.queue import FakeQueue
@@ -43,7 +45,9 @@ class Services:
     orders: OrderStore
     connections: ConnectionStore
     statistics: StatisticsStore
-    accounts: DynamoAccounts | FakeAccounts
+    keys: KeyStore
+    key_use: KeyUse
+    rates: RateLimiter
     queue: SqsOrderQueue | FakeQueue
     mailbox: SqsMailbox | FakeQueue
     receive: Callable[[], Sequence[Received]]
@@ -61,7 +65,9 @@ def in_memory() -> Services:
         FakeOrders(),
         FakeConnections(),
         FakeStatistics(),
-        FakeAccounts(),
+        FakeKeys(),
+        FakeKeyUse(),
+        FakeRateLimiter(),
         queue,
         quarantine,
         lambda: [(message.body, message.receipt) for message in queue.receive(10)],
@@ -99,7 +105,9 @@ def services(request: pytest.FixtureRequest) -> Iterator[Services]:
             DynamoOrders(clients.dynamodb(), made.orders_table),
             DynamoConnections(clients.dynamodb(), made.connections_table),
             DynamoStatistics(clients.dynamodb(), made.accounts_table),
-            DynamoAccounts(clients.dynamodb(), made.accounts_table),
+            DynamoKeys(clients.dynamodb(), made.keys_table, former_table=made.accounts_table),
+            DynamoKeyUse(clients.dynamodb(), made.accounts_table),
+            DynamoRateLimiter(clients.dynamodb(), made.accounts_table),
             SqsOrderQueue(clients.sqs(), made.orders_queue_url, made.dead_letters_queue_url),
             SqsMailbox(clients.sqs(), made.quarantine_queue_url),
             lambda: receive(made.orders_queue_url),

@@ -1,4 +1,4 @@
-"""``ConnectionStore``, ``StatisticsStore``, ``OrderQueue``, ``KeyStore`` and ``RateLimiter``."""
+"""``ConnectionStore``, ``StatisticsStore``, ``OrderQueue``, ``KeyStore``, ``KeyUse`` and ``RateLimiter``."""
 
 from __future__ import annotations
 
@@ -126,8 +126,8 @@ async def test_what_cannot_be_read_is_kept_as_it_came(services: Services) -> Non
 
 
 async def test_a_key_is_found_by_its_hash_listed_and_revoked_once(services: Services) -> None:
-    store = services.accounts
-    _, key = new_key("user", T0, name="bot", orders_per_minute=7)
+    store = services.keys
+    _, key = new_key("user", T0, name="bot", orders_per_minute=7, max_sockets=3, by="the operator")
     _, other = new_key("other", T0)
     await store.add_key(key)
     await store.add_key(other)
@@ -137,26 +137,37 @@ async def test_a_key_is_found_by_its_hash_listed_and_revoked_once(services: Serv
     assert len(await store.list_keys(None)) == 2
     with pytest.raises(InvalidInput):
         await store.add_key(key)
-    revoked = await store.revoke_key(key.key_id, T0 + 5)
-    again = await store.revoke_key(key.key_id, T0 + 9)
-    assert revoked == again
+    revoked = await store.revoke_key(key.key_id, T0 + 5, "the operator")
+    again = await store.revoke_key(key.key_id, T0 + 9, "another")
+    assert revoked == again == await store.find_key(key.key_hash)
     assert revoked is not None
-    assert revoked.revoked_at == T0 + 5
+    assert (revoked.revoked_at, revoked.revoked_by, revoked.created_by) == (T0 + 5, "the operator", "the operator")
     assert not revoked.valid(T0 + 5)
-    assert await store.revoke_key("no such key", T0) is None
+    assert await store.revoke_key("no such key", T0, "the operator") is None
+
+
+async def test_a_use_is_known_to_the_hour_and_written_no_more_often(services: Services) -> None:
+    use, hour = services.key_use, 3_600_000
+    for now in (T0, T0 + 1, T0 + hour - 1):
+        await use.note("one", now)
+    assert await use.last_used(["one", "two"]) == {"one": T0}
+    await use.note("one", T0 + hour)
+    await use.note("two", T0 + hour)
+    assert await use.last_used(["one", "two", "one"]) == {"one": T0 + hour, "two": T0 + hour}
+    assert await use.last_used([]) == {}
 
 
 async def test_a_burst_is_admitted_and_what_comes_after_it_waits_one_interval(services: Services) -> None:
     rate = Rate(per_minute=60, burst=5)
     for _ in range(5):
-        await services.accounts.admit("user", rate, T0)
+        await services.rates.admit("user", rate, T0)
     with pytest.raises(RateLimited) as refused:
-        await services.accounts.admit("user", rate, T0)
+        await services.rates.admit("user", rate, T0)
     assert refused.value.retry_after_ms == 1000
-    await services.accounts.admit("user", rate, T0 + 1000)
+    await services.rates.admit("user", rate, T0 + 1000)
     with pytest.raises(RateLimited):
-        await services.accounts.admit("user", rate, T0 + 1000)
-    await services.accounts.admit("another", rate, T0)
+        await services.rates.admit("user", rate, T0 + 1000)
+    await services.rates.admit("another", rate, T0)
 
 
 def test_twenty_threads_admit_exactly_the_burst(services: Services) -> None:
@@ -174,7 +185,7 @@ def test_twenty_threads_admit_exactly_the_burst(services: Services) -> None:
             admitted.append(True)
 
     async def _admit() -> None:
-        await services.accounts.admit("user", rate, T0)
+        await services.rates.admit("user", rate, T0)
 
     threads = [threading.Thread(target=ask) for _ in range(20)]
     for thread in threads:

@@ -1,30 +1,30 @@
-"""API keys and rate limits."""
+"""API keys, when they were used, and rate limits."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from order_engine.domain.errors import InvalidInput
 from order_engine.engine.accounts import Allowance, ApiKey, Rate, RateLimited
 from tests.fakes.wire import Direct, Wire
 
 _MINUTE_MS = 60_000
+_HOUR_MS = 60 * _MINUTE_MS
 
 
-class FakeAccounts:
-    """``KeyStore`` and ``RateLimiter`` in memory."""
+class FakeKeys:
+    """``KeyStore`` in memory."""
 
     def __init__(self, wire: Wire | None = None) -> None:
         self._wire = wire or Direct()
         self.keys: dict[str, ApiKey] = {}
-        self._arrival: dict[str, float] = {}
 
     async def find_key(self, key_hash: str) -> ApiKey | None:
-        return await self._wire.call("accounts.find_key", lambda: self.keys.get(key_hash))
+        return await self._wire.call("keys.find_key", lambda: self.keys.get(key_hash))
 
     async def add_key(self, key: ApiKey) -> None:
-        await self._wire.call("accounts.add_key", lambda: self._add(key))
+        await self._wire.call("keys.add_key", lambda: self._add(key))
 
     def _add(self, key: ApiKey) -> None:
         if key.key_hash in self.keys:
@@ -36,21 +36,45 @@ class FakeAccounts:
             found = [key for key in self.keys.values() if user_id in (None, key.user_id)]
             return sorted(found, key=lambda key: (key.user_id, key.created_at))
 
-        return await self._wire.call("accounts.list_keys", listed)
+        return await self._wire.call("keys.list_keys", listed)
 
-    async def revoke_key(self, key_id: str, now: int) -> ApiKey | None:
-        return await self._wire.call("accounts.revoke_key", lambda: self._revoke(key_id, now))
+    async def revoke_key(self, key_id: str, now: int, by: str) -> ApiKey | None:
+        return await self._wire.call("keys.revoke_key", lambda: self._revoke(key_id, now, by))
 
-    def _revoke(self, key_id: str, now: int) -> ApiKey | None:
+    def _revoke(self, key_id: str, now: int, by: str) -> ApiKey | None:
         for key in self.keys.values():
             if key.key_id == key_id:
-                at = now if key.revoked_at is None else key.revoked_at
-                self.keys[key.key_hash] = dataclasses.replace(key, revoked_at=at)
+                if key.revoked_at is None:
+                    self.keys[key.key_hash] = dataclasses.replace(key, revoked_at=now, revoked_by=by)
                 return self.keys[key.key_hash]
         return None
 
+
+class FakeKeyUse:
+    """``KeyUse`` in memory. ``writes`` counts what would be paid for."""
+
+    def __init__(self) -> None:
+        self.used: dict[str, int] = {}
+        self.writes = 0
+
+    async def note(self, key_id: str, now: int) -> None:
+        if now - self.used.get(key_id, 0) >= _HOUR_MS:
+            self.used[key_id] = now
+            self.writes += 1
+
+    async def last_used(self, key_ids: Sequence[str]) -> Mapping[str, int]:
+        return {key_id: self.used[key_id] for key_id in key_ids if key_id in self.used}
+
+
+class FakeRateLimiter:
+    """``RateLimiter`` in memory."""
+
+    def __init__(self, wire: Wire | None = None) -> None:
+        self._wire = wire or Direct()
+        self._arrival: dict[str, float] = {}
+
     async def admit(self, user_id: str, rate: Rate, now: int) -> Allowance:
-        return await self._wire.call("accounts.admit", lambda: self._admit(user_id, rate, now))
+        return await self._wire.call("rates.admit", lambda: self._admit(user_id, rate, now))
 
     def _admit(self, user_id: str, rate: Rate, now: int) -> Allowance:
         """The virtual scheduling form of the generic cell rate algorithm (ATM Forum TM 4.0)."""
@@ -64,7 +88,7 @@ class FakeAccounts:
         return Allowance(remaining, round(arrival + interval - now))
 
     async def give_back(self, user_id: str, rate: Rate, now: int) -> None:
-        await self._wire.call("accounts.give_back", lambda: self._give_back(user_id, rate, now))
+        await self._wire.call("rates.give_back", lambda: self._give_back(user_id, rate, now))
 
     def _give_back(self, user_id: str, rate: Rate, now: int) -> None:
         if self._arrival.get(user_id, 0) > now:

@@ -12,11 +12,16 @@ type Resource = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One statement of a policy, with lists where the template may have single values."""
+    """One statement of a policy, with lists where the template may have single values.
+
+    Attributes:
+        leading_keys: patterns of the only partition keys that it is for, where it is for some only.
+    """
 
     effect: str
     actions: tuple[str, ...]
     resources: tuple[str, ...]
+    leading_keys: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,15 @@ class Stack:
                         statement["Effect"],
                         tuple(_listed(statement["Action"])),
                         tuple(map(text, _listed(statement["Resource"]))),
+                        tuple(_leading_keys(statement.get("Condition", {}))),
                     )
+
+
+def _leading_keys(condition: Mapping[str, Any]) -> Iterator[str]:
+    """The one condition that is used."""
+    for operator, values in condition.items():
+        assert (operator, set(values)) == ("ForAllValues:StringLike", {"dynamodb:LeadingKeys"})
+        yield from _listed(values["dynamodb:LeadingKeys"])
 
 
 def _listed(value: Any) -> list[Any]:

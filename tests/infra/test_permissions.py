@@ -1,14 +1,14 @@
 """Least privilege, measured: what the functions call against what their roles allow.
 
 The calls are recorded where boto3 would send them, over flows that use everything (tests/infra/flows.py). The
-policies are those of the synthesised template, evaluated here as IAM does: an action and a resource must match one
-Allow statement, and no Deny.
+policies are those of the synthesised template, evaluated here as IAM does: an action, a resource and the partition keys
+of the items that are named must match one Allow statement, and no Deny.
 """
 
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import pytest
@@ -29,21 +29,33 @@ _STREAM_SOURCE = {
     "dynamodb:ListStreams",
 }
 
+type Wanted = tuple[str, str, str, tuple[str, ...]]
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Grant:
-    """One action on one resource, as a function's role allows it."""
+    """One action on one resource, as a function's role allows it.
+
+    Attributes:
+        keys: patterns of the only partition keys that it is for; empty for all.
+    """
 
     function: str
     action: str
     resource: str
+    keys: tuple[str, ...] = ()
 
-    def covers(self, function: str, action: str, resource: str) -> bool:
+    def covers(self, function: str, action: str, resource: str, keys: tuple[str, ...] = ()) -> bool:
         return (
             function == self.function
             and fnmatch.fnmatchcase(action.lower(), self.action.lower())
             and fnmatch.fnmatchcase(resource, self.resource)
+            and (not self.keys or self._names_only(keys))
         )
+
+    def _names_only(self, keys: tuple[str, ...]) -> bool:
+        # A call that names no key is not for a grant that is bound to some.
+        return bool(keys) and all(any(fnmatch.fnmatchcase(key, wanted) for wanted in self.keys) for key in keys)
 
 
 @pytest.fixture(scope="module")
@@ -77,13 +89,23 @@ def grants(template: Template) -> Iterator[Grant]:
     for policy in template.of_type("AWS::IAM::Policy"):
         names = [reference["Ref"] for reference in policy.properties["Roles"]]
         for statement in template.value(policy.properties["PolicyDocument"])["Statement"]:
-            # Neither is used; one that came would have to be evaluated here.
+            # Not used; one that came would have to be evaluated here.
             assert statement["Effect"] == "Allow"
-            assert "Condition" not in statement
+            keys = _leading_keys(statement.get("Condition", {}))
             for role in set(names) & set(roles):
                 for action in _listed(statement["Action"]):
                     for resource in _listed(statement["Resource"]):
-                        yield Grant(roles[role], action, resource)
+                        yield Grant(roles[role], action, resource, keys)
+
+
+def _leading_keys(condition: Mapping[str, Mapping[str, object]]) -> tuple[str, ...]:
+    """The one condition that is used and evaluated here: which partition keys a call may name."""
+    if not condition:
+        return ()
+    assert set(condition) == {"ForAllValues:StringLike"}
+    [(name, patterns)] = condition["ForAllValues:StringLike"].items()
+    assert name == "dynamodb:LeadingKeys"
+    return tuple(_listed(patterns))
 
 
 def by_the_platform(grant: Grant, template: Template) -> bool:
@@ -103,9 +125,9 @@ def by_the_platform(grant: Grant, template: Template) -> bool:
     return False
 
 
-def wanted(call: Call) -> Iterator[tuple[str, str, str]]:
+def wanted(call: Call) -> Iterator[Wanted]:
     for resource in call.resources:
-        yield call.function, call.action, resource
+        yield call.function, call.action, resource, call.leading_keys
 
 
 def test_every_call_is_allowed(recorded: Recorded, granted: list[Grant]) -> None:
@@ -126,6 +148,53 @@ def test_every_grant_is_used(recorded: Recorded, granted: list[Grant]) -> None:
     ]
 
     assert unused == []
+
+
+def test_every_key_pattern_of_a_grant_is_used(recorded: Recorded, granted: list[Grant]) -> None:
+    calls = {triple for call in recorded.calls for triple in wanted(call)}
+
+    unused = [
+        (grant.function, grant.action, pattern)
+        for grant in granted
+        for pattern in grant.keys
+        if not any(grant.covers(*call) and any(fnmatch.fnmatchcase(key, pattern) for key in call[3]) for call in calls)
+    ]
+
+    assert unused == []
+
+
+def test_credentials_are_read_by_the_authorizer_and_written_by_nobody(recorded: Recorded, granted: list[Grant]) -> None:
+    """Whoever takes over a function can make no key, lift no revocation and read no list of keys."""
+    tables = {
+        table.logical_id: recorded.template.value({"Fn::GetAtt": [table.logical_id, "Arn"]})
+        for table in recorded.template.of_type("AWS::DynamoDB::Table")
+    }
+    (keys,) = (arn for name, arn in tables.items() if name.startswith("StorageKeys"))
+    (accounts,) = (arn for name, arn in tables.items() if name.startswith("StorageAccounts"))
+    actions = [f"dynamodb:{verb}Item" for verb in ("Put", "Update", "Delete", "BatchWrite", "Get", "BatchGet")]
+    actions += ["dynamodb:Query", "dynamodb:Scan", "dynamodb:PartiQLInsert", "dynamodb:PartiQLUpdate"]
+    a_key = "key#" + "0" * 64
+
+    def may(resource: str, *named: str) -> set[tuple[str, str]]:
+        return {
+            (function, action)
+            for function in handlers(recorded.template)
+            for action in actions
+            if any(grant.covers(function, action, resource, named) for grant in granted)
+        }
+
+    assert may(keys, "0" * 64) == {("submit.authorizer", "dynamodb:GetItem")}
+    assert may(keys) <= {("submit.authorizer", "dynamodb:GetItem")}
+    # Where version 0.1 kept its keys, and an upgraded stage may still have some.
+    assert may(accounts, a_key) == {("submit.authorizer", "dynamodb:GetItem")}
+    assert may(accounts) == set()
+    # And none may touch what is another's there.
+    assert may(accounts, "rate#alice") == {("submit.handler", "dynamodb:UpdateItem")}
+    assert may(accounts, "stats#alice") == {
+        ("submit.handler", "dynamodb:GetItem"),
+        ("notify.handler", "dynamodb:UpdateItem"),
+    }
+    assert may(accounts, "rate#alice", a_key) == set()
 
 
 def test_every_function_was_seen_at_work(recorded: Recorded) -> None:

@@ -36,7 +36,7 @@ DAY = 86_400
 
 def test_every_table_is_encrypted_recoverable_and_paid_by_use(stack: Stack) -> None:
     tables = stack.of_type("AWS::DynamoDB::Table")
-    assert len(tables) == 3
+    assert len(tables) == 4
     for table in tables.values():
         properties = table["Properties"]
         assert properties["SSESpecification"] == {"SSEEnabled": True}
@@ -320,7 +320,7 @@ def test_browsers_of_other_origins_are_refused_unless_configured(stack: Stack, p
 def test_outputs_tell_where_everything_is(stack: Stack) -> None:
     outputs = {name: text(output["Value"]) for name, output in stack.content["Outputs"].items()}
     queues = {"OrdersQueue", "DeadLettersQueue", "QuarantineQueue"}
-    assert set(outputs) == {"HttpUrl", "WebSocketUrl", "AccountsTable", *queues}
+    assert set(outputs) == {"HttpUrl", "WebSocketUrl", "KeysTable", "AccountsTable", *queues}
     for name in queues:
         assert outputs[name] == f"<{stack.queue(name.removesuffix('Queue'))[0]}>"
     assert outputs["WebSocketUrl"].startswith("wss://")
@@ -356,12 +356,18 @@ ALLOWED = {
     SUBMIT: {
         "orders": {"PutItem", "GetItem", "BatchGetItem", "UpdateItem"},
         "orders/index/by_time": {"Query"},
-        "accounts": {"GetItem", "UpdateItem"},
+        "accounts rate#*": {"UpdateItem"},
+        "accounts stats#*": {"GetItem"},
         "queue orders": {"SendMessage", "GetQueueAttributes"},
         "queue dead letters": {"GetQueueAttributes"},
         "secret": {"GetSecretValue"},
     },
-    AUTHORIZER: {"accounts": {"GetItem"}, "secret": {"GetSecretValue"}},
+    AUTHORIZER: {
+        "keys": {"GetItem"},
+        "accounts key#*": {"GetItem"},
+        "accounts used#*": {"UpdateItem"},
+        "secret": {"GetSecretValue"},
+    },
     PROCESS: {
         "orders": {"GetItem", "UpdateItem"},
         "queue orders": {"ReceiveMessage", "DeleteMessage", "GetQueueAttributes", "ChangeMessageVisibility"},
@@ -382,7 +388,7 @@ ALLOWED = {
         "orders stream": {"DescribeStream", "GetRecords", "GetShardIterator"},
         "*": {"ListStreams"},
         "connections": {"Query", "DeleteItem"},
-        "accounts": {"UpdateItem"},
+        "accounts stats#*": {"UpdateItem"},
         "queue stream failures": {"SendMessage"},
         "sockets POST": {"ManageConnections"},
         "sockets DELETE": {"ManageConnections"},
@@ -403,7 +409,8 @@ def test_a_function_may_do_what_it_does_and_nothing_else(stack: Stack, handler: 
     for statement in stack.statements(handler):
         actions = {action for action in statement.actions if action.partition(":")[0] not in ("logs", "xray")}
         for resource in statement.resources if actions else ():
-            allowed.setdefault(_spoken(stack, resource), set()).update(action.partition(":")[2] for action in actions)
+            spoken = " ".join((_spoken(stack, resource), *statement.leading_keys))
+            allowed.setdefault(spoken, set()).update(action.partition(":")[2] for action in actions)
     assert allowed == ALLOWED[handler]
 
 
@@ -415,6 +422,7 @@ def _spoken(stack: Stack, resource: str) -> str:
             "StorageOrders": "orders",
             "StorageConnections": "connections",
             "StorageAccounts": "accounts",
+            "StorageKeys": "keys",
             "QueuesOrders": "queue orders",
             "QueuesDeadLetters": "queue dead letters",
             "QueuesQuarantine": "queue quarantine",

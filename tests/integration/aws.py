@@ -22,6 +22,7 @@ class Resources:
     orders_table: str
     connections_table: str
     accounts_table: str
+    keys_table: str
     orders_queue_url: str
     dead_letters_queue_url: str
     quarantine_queue_url: str
@@ -38,18 +39,18 @@ def reset_process() -> None:
                 clear()
 
 
-def _table(name: str, hash_key: str, range_key: str, **more: Any) -> None:
-    names = {hash_key, range_key}
+def _table(name: str, hash_key: str, range_key: str | None = None, **more: Any) -> None:
+    schema: list[Any] = [{"AttributeName": hash_key, "KeyType": "HASH"}]
+    if range_key is not None:
+        schema.append({"AttributeName": range_key, "KeyType": "RANGE"})
+    names = {key["AttributeName"] for key in schema}
     for index in more.get("GlobalSecondaryIndexes", ()):
         names |= {key["AttributeName"] for key in index["KeySchema"]}
     boto3.client("dynamodb").create_table(
         TableName=name,
         BillingMode="PAY_PER_REQUEST",
         AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in sorted(names)],
-        KeySchema=[
-            {"AttributeName": hash_key, "KeyType": "HASH"},
-            {"AttributeName": range_key, "KeyType": "RANGE"},
-        ],
+        KeySchema=schema,
         **more,
     )
 
@@ -112,6 +113,7 @@ def _make() -> Resources:
     )
     _table("connections", "user_id", "connection_id")
     _table("accounts", "pk", "sk")
+    _table("keys", "key_hash")
     sqs = boto3.client("sqs")
     urls = {name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in ("orders", "dead", "quarantine", "stream")}
     secret = boto3.client("secretsmanager").create_secret(Name="tickets", SecretString="a secret of this test")
@@ -119,6 +121,7 @@ def _make() -> Resources:
         "orders",
         "connections",
         "accounts",
+        "keys",
         urls["orders"],
         urls["dead"],
         urls["quarantine"],

@@ -92,7 +92,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Api:
     made = Api()
     monkeypatch.setattr(client_module, "Client", partial(Client, transport=httpx.MockTransport(made)))
     monkeypatch.setattr(client_module, "_FIRST_WAIT_S", 0.0)
-    for name in ("ORDER_ENGINE_URL", "ORDER_ENGINE_KEY", "ORDER_ENGINE_STAGE", "AWS_ENDPOINT_URL", "ACCOUNTS_TABLE"):
+    for name in ("ORDER_ENGINE_URL", "ORDER_ENGINE_KEY", "ORDER_ENGINE_STAGE", "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name, raising=False)
     return made
 
@@ -273,54 +273,10 @@ def test_a_quote_marks_the_route_that_would_be_taken(api: Api) -> None:
 
 
 @pytest.fixture
-def table() -> Iterator[str]:
-    with mock_aws():
-        client = boto3.client("dynamodb", region_name="us-east-1")
-        names = ("pk", "sk")
-        client.create_table(
-            TableName="accounts",
-            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-            AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in names],
-            BillingMode="PAY_PER_REQUEST",
-        )
-        yield "accounts"
-
-
-@pytest.fixture
 def _aws(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
-
-
-@pytest.mark.usefixtures("_aws", "api")
-def test_a_key_is_created_shown_once_listed_and_revoked(table: str) -> None:
-    code, stdout, stderr = run("keys", "create", "alice", "--scope", "read", "--expires-in", "1d", "--table", table)
-    assert code == terminal.OK
-    key = stdout.strip()
-    assert key.startswith("oek_")
-    assert "not shown again" in stderr
-
-    _, stdout, _ = run("keys", "list", "--table", table, "--json")
-    (listed,) = json.loads(stdout)
-    assert (listed["userId"], listed["scopes"], listed["state"]) == ("alice", ["read"], "valid")
-    assert key not in stdout
-    stored = boto3.client("dynamodb", region_name="us-east-1").scan(TableName=table)
-    assert key not in json.dumps(stored)
-
-    assert run("keys", "revoke", listed["keyId"], "--table", table)[0] == terminal.OK
-    _, stdout, _ = run("keys", "list", "--table", table)
-    assert "revoked" in stdout
-    assert run("keys", "revoke", "nothing", "--table", table)[0] == terminal.AWS_FAILED
-
-
-@pytest.mark.usefixtures("_aws", "api")
-def test_keys_without_a_deployment_say_what_is_missing(table: str) -> None:
-    code, _, stderr = run("keys", "list")
-    assert code == terminal.USAGE
-    assert "--stage" in stderr
-    assert run("keys", "create", "bob", "--scope", "rule", "--table", table)[0] == terminal.USAGE
-    assert run("keys", "list", "--table", "no-such-table")[0] == terminal.AWS_FAILED
 
 
 @pytest.mark.usefixtures("api")
@@ -368,15 +324,14 @@ class Stacks:
         if StackName != "order-engine-dev":
             error: Any = {"Error": {"Code": "ValidationError", "Message": f"Stack with id {StackName} does not exist"}}
             raise ClientError(error, "DescribeStacks")
-        return {"Stacks": [{"Outputs": [{"OutputKey": "AccountsTable", "OutputValue": "the-table"}]}]}
+        return {"Stacks": [{"Outputs": [{"OutputKey": "KeysTable", "OutputValue": "the-table"}]}]}
 
 
 def test_a_stage_is_found_by_its_stack(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operate.Place, "client", lambda place, service: Stacks())
-    assert operate.Place("dev", None).accounts_table(None) == "the-table"
-    assert operate.Place("dev", None).accounts_table("another") == "another"
+    assert operate.Place("dev", None).table("Keys") == "the-table"
     with pytest.raises(operate.NotFound, match="order-engine-nowhere"):
-        operate.Place("nowhere", None).accounts_table(None)
+        operate.Place("nowhere", None).table("Keys")
     with pytest.raises(operate.NotFound, match="no output Queue"):
         operate.Place("dev", None).output("Queue")
 

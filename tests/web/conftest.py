@@ -17,7 +17,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from local import Running, running
-from order_engine.aws.accounts import DynamoAccounts
+from local.demo import store
 from order_engine.engine.accounts import new_key
 
 ARGUMENTS = [
@@ -70,12 +70,10 @@ def failing_stack() -> Iterator[Running]:
 
 def create_key(stack: Running) -> str:
     """The key of a new user, so that each test has a desk of its own."""
-    dynamodb = stack.client("dynamodb")
-    table = next(name for name in dynamodb.list_tables()["TableNames"] if "ccounts" in name)
     key, stored = new_key(f"web-{uuid.uuid4().hex[:12]}", 0)
     # The browser's event loop belongs to this thread.
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(asyncio.run, DynamoAccounts(dynamodb, table).add_key(stored)).result()
+        pool.submit(asyncio.run, store(stack.client("dynamodb"), stored)).result()
     return key
 
 

@@ -13,12 +13,14 @@ from order_engine.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from order_engine.aws.accounts import DynamoAccounts, TicketSecrets
+    from order_engine.aws.accounts import DynamoRateLimiter
     from order_engine.aws.connections import DynamoConnections
+    from order_engine.aws.keys import DynamoKeys, DynamoKeyUse
     from order_engine.aws.orders import DynamoOrders
     from order_engine.aws.push import ApiGatewayPush
     from order_engine.aws.queue import SqsMailbox, SqsOrderQueue
     from order_engine.aws.statistics import DynamoStatistics
+    from order_engine.aws.tickets import TicketSecrets
     from order_engine.engine.cancel import Cancel
     from order_engine.engine.dead_letters import ResolveDeadLetter
     from order_engine.engine.execute import Execute
@@ -73,15 +75,29 @@ def dead_letters() -> SqsOrderQueue:
 
 
 @cache
-def accounts() -> DynamoAccounts:
-    from order_engine.aws.accounts import DynamoAccounts
+def rate_limiter() -> DynamoRateLimiter:
+    from order_engine.aws.accounts import DynamoRateLimiter
 
-    return DynamoAccounts(clients.dynamodb(), settings().accounts_table)
+    return DynamoRateLimiter(clients.dynamodb(), settings().accounts_table)
+
+
+@cache
+def keys() -> DynamoKeys:
+    from order_engine.aws.keys import DynamoKeys
+
+    return DynamoKeys(clients.dynamodb(), settings().keys_table, former_table=settings().accounts_table)
+
+
+@cache
+def key_use() -> DynamoKeyUse:
+    from order_engine.aws.keys import DynamoKeyUse
+
+    return DynamoKeyUse(clients.dynamodb(), settings().accounts_table)
 
 
 @cache
 def ticket_secrets() -> TicketSecrets:
-    from order_engine.aws.accounts import TicketSecrets
+    from order_engine.aws.tickets import TicketSecrets
 
     return TicketSecrets(clients.secrets(), settings().ticket_secret_arn)
 

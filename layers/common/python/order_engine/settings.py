@@ -30,7 +30,7 @@ class Settings:
 
     Attributes:
         stage: the deployment's name.
-        orders_table, connections_table, accounts_table: table names.
+        orders_table, connections_table, accounts_table, keys_table: table names.
         orders_queue_url: the queue that starts executions.
         dead_letters_queue_url: what the order queue gave up on.
         quarantine_queue_url: what cannot be read is kept here.
@@ -59,6 +59,7 @@ class Settings:
     orders_table: str = ""
     connections_table: str = ""
     accounts_table: str = ""
+    keys_table: str = ""
     orders_queue_url: str = ""
     dead_letters_queue_url: str = ""
     quarantine_queue_url: str = ""

@@ -7,9 +7,10 @@ import binascii
 import hashlib
 import hmac
 import json
+import re
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Protocol
 
 from order_engine.domain.errors import EngineError, InvalidInput
@@ -20,12 +21,18 @@ TICKET_MS = 60_000
 # Users of tokens are named with this prefix, and no user of a key may be: neither can ever be taken for the other.
 OIDC_USERS = "oidc:"
 MAX_ORDERS_PER_MINUTE = 60_000
+MAX_SOCKETS = 1_000
+_BAD_TICKET = "The stream ticket is not valid any more. Ask for a new one."
 
 
 class NotAuthorized(EngineError):
     """The credentials are missing, unknown, expired or revoked. It is not said which."""
 
     code = "unauthorized"
+
+
+class WrongSignature(NotAuthorized):
+    """A stream ticket that was signed with none of the secrets that are known here."""
 
 
 class RateLimited(EngineError):
@@ -45,8 +52,9 @@ class ApiKey:
     Attributes:
         key_hash: SHA-256 of the key, hex.
         scopes: what it may do, of ``SCOPES``.
-        expires_at: milliseconds since the epoch, or None.
-        orders_per_minute: overrides the default rate limit.
+        created_at, expires_at, revoked_at: milliseconds since the epoch; the last two may be None.
+        created_by, revoked_by: who did it, as AWS names them; empty where that was not recorded.
+        orders_per_minute, max_sockets: override the defaults of the deployment.
     """
 
     key_hash: str
@@ -57,6 +65,9 @@ class ApiKey:
     expires_at: int | None = None
     revoked_at: int | None = None
     orders_per_minute: int | None = None
+    max_sockets: int | None = None
+    created_by: str = ""
+    revoked_by: str = ""
 
     @property
     def key_id(self) -> str:
@@ -67,9 +78,14 @@ class ApiKey:
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
 
-class KeyStore(Protocol):
-    async def find_key(self, key_hash: str) -> ApiKey | None: ...
+class KeyFinder(Protocol):
+    """All that those who check keys may do with them."""
 
+    async def find_key(self, key_hash: str) -> ApiKey | None:
+        """A key as it is now: one made or revoked a moment ago is found so."""
+
+
+class KeyStore(KeyFinder, Protocol):
     async def add_key(self, key: ApiKey) -> None:
         """Store a new key.
 
@@ -80,8 +96,18 @@ class KeyStore(Protocol):
     async def list_keys(self, user_id: str | None) -> Sequence[ApiKey]:
         """The keys of one user, or of all."""
 
-    async def revoke_key(self, key_id: str, now: int) -> ApiKey | None:
-        """Revoke by key id; None if there is no such key. A revoked key stays revoked at its first time."""
+    async def revoke_key(self, key_id: str, now: int, by: str) -> ApiKey | None:
+        """Revoke by key id; None if there is no such key. Whoever did it first, and when, stays."""
+
+
+class KeyUse(Protocol):
+    """When keys were last used, to the hour: knowing it better would cost a write per request."""
+
+    async def note(self, key_id: str, now: int) -> None:
+        """A key was used. Writes only what is news by an hour or more."""
+
+    async def last_used(self, key_ids: Sequence[str]) -> Mapping[str, int]:
+        """Milliseconds since the epoch, by key id; keys that were never used are not in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,18 +155,21 @@ def new_key(
     name: str = "",
     expires_at: int | None = None,
     orders_per_minute: int | None = None,
+    max_sockets: int | None = None,
+    by: str = "",
     key: str | None = None,
 ) -> tuple[str, ApiKey]:
     """Make an API key.
 
     Args:
+        by: who makes it, for the record.
         key: the text of the key, for demonstrations; otherwise a random one of 256 bits.
 
     Returns:
         The key, which is shown once and never stored, and what is stored.
 
     Raises:
-        InvalidInput: not a user id, an unknown scope, or a rate out of range.
+        InvalidInput: not a user id, an unknown scope, or a limit out of range.
     """
     if not user_id or len(user_id) > 128 or not user_id.isprintable():
         raise InvalidInput("A user id has 1 to 128 printable characters.", field="user")
@@ -148,21 +177,52 @@ def new_key(
         raise InvalidInput(f"User ids that begin with {OIDC_USERS} belong to tokens.", field="user")
     if orders_per_minute is not None and not 1 <= orders_per_minute <= MAX_ORDERS_PER_MINUTE:
         raise InvalidInput(f"A key admits 1 to {MAX_ORDERS_PER_MINUTE} orders a minute.", field="ordersPerMinute")
+    if max_sockets is not None and not 1 <= max_sockets <= MAX_SOCKETS:
+        raise InvalidInput(f"A key admits 1 to {MAX_SOCKETS} sockets.", field="maxSockets")
     unknown = sorted(set(scopes) - set(SCOPES))
     if unknown or not scopes:
         raise InvalidInput(f"Scopes are {' and '.join(SCOPES)}.", field="scopes")
     text = key if key is not None else KEY_PREFIX + secrets.token_urlsafe(32)
-    stored = ApiKey(hash_key(text), user_id, frozenset(scopes), now, name, expires_at, None, orders_per_minute)
+    stored = ApiKey(
+        hash_key(text),
+        user_id,
+        frozenset(scopes),
+        now,
+        name,
+        expires_at,
+        orders_per_minute=orders_per_minute,
+        max_sockets=max_sockets,
+        created_by=by,
+    )
     return text, stored
 
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """A signed, short-lived right to follow one order (or all, where ``order_id`` is None) over a WebSocket."""
+    """A signed, short-lived right to follow one order (or all, where ``order_id`` is None) over a WebSocket.
+
+    Attributes:
+        expires_at: until when it opens a socket, milliseconds since the epoch.
+        key_id, key_expires_at, max_sockets: of the credential that it was given to. A socket that it opens ends with
+            that credential, as if it had been shown itself.
+    """
 
     user_id: str
     order_id: str | None
     expires_at: int
+    key_id: str = ""
+    key_expires_at: int | None = None
+    max_sockets: int | None = None
+
+
+class TicketKeys(Protocol):
+    """The secrets that tickets may be signed with: the current one first, then the former."""
+
+    async def accepted(self) -> Sequence[str]:
+        """As of a few minutes ago at most."""
+
+    async def reread(self) -> Sequence[str]:
+        """As of a few seconds ago at most."""
 
 
 def _encode(raw: bytes) -> str:
@@ -175,7 +235,7 @@ def _decode(text: str) -> bytes:
 
 def sign_ticket(ticket: Ticket, secret: str) -> str:
     """Write a ticket: its content and an HMAC-SHA256 over it, base64url."""
-    payload = _encode(json.dumps([ticket.user_id, ticket.order_id, ticket.expires_at]).encode())
+    payload = _encode(json.dumps(astuple(ticket), separators=(",", ":")).encode())
     return f"{payload}.{_encode(_mac(payload, secret))}"
 
 
@@ -187,20 +247,20 @@ def open_ticket(text: str, accepted: Sequence[str], now: int) -> Ticket:
     """Read a ticket that was signed with any of the accepted secrets (the current one and the former).
 
     Raises:
-        NotAuthorized: forged, expired, or not a ticket.
+        WrongSignature: signed with none of them.
+        NotAuthorized: expired, or not a ticket.
     """
-    refused = NotAuthorized("The stream ticket is not valid any more. Ask for a new one.")
     payload, _, signature = text.partition(".")
     try:
         given = _decode(signature)
         if not any(hmac.compare_digest(given, _mac(payload, secret)) for secret in accepted):
-            raise refused
-        user_id, order_id, expires_at = json.loads(_decode(payload))
+            raise WrongSignature(_BAD_TICKET)
+        ticket = Ticket(*json.loads(_decode(payload)))
     except (ValueError, TypeError, binascii.Error) as error:
-        raise refused from error
-    if now >= expires_at:
-        raise refused
-    return Ticket(user_id, order_id, expires_at)
+        raise NotAuthorized(_BAD_TICKET) from error
+    if now >= ticket.expires_at:
+        raise NotAuthorized(_BAD_TICKET)
+    return ticket
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +268,8 @@ class Identity:
     """Who is calling, and what they may do.
 
     Attributes:
-        orders_per_minute: the key's own rate limit, or None.
+        key_id: of the key, also where a ticket of its is shown; ``token`` for a token.
+        orders_per_minute, max_sockets: the key's own limits, or None.
         order_id: narrows a stream to one order.
         expires_at: when the credential ends, milliseconds since the epoch, or None. API Gateway keeps an
             authorizer's answer for a while; with this, the end is exact nevertheless.
@@ -220,9 +281,10 @@ class Identity:
     orders_per_minute: int | None = None
     order_id: str | None = None
     expires_at: int | None = None
+    max_sockets: int | None = None
 
 
-async def identify_key(keys: KeyStore, header: str | None, now: int) -> Identity:
+async def identify_key(keys: KeyFinder, header: str | None, now: int) -> Identity:
     """Who an ``Authorization: Bearer oek_…`` header belongs to.
 
     Raises:
@@ -236,7 +298,14 @@ async def identify_key(keys: KeyStore, header: str | None, now: int) -> Identity
     found = await keys.find_key(hash_key(key))
     if found is None or not found.valid(now) or found.user_id.startswith(OIDC_USERS):
         raise refused
-    return Identity(found.user_id, found.scopes, found.key_id, found.orders_per_minute, expires_at=found.expires_at)
+    return Identity(
+        found.user_id,
+        found.scopes,
+        found.key_id,
+        found.orders_per_minute,
+        expires_at=found.expires_at,
+        max_sockets=found.max_sockets,
+    )
 
 
 def identify_token(claims: Mapping[str, object]) -> Identity:
@@ -252,14 +321,27 @@ def identify_token(claims: Mapping[str, object]) -> Identity:
     if not isinstance(subject, str) or not subject or len(subject) > 255 or not subject.isprintable():
         raise NotAuthorized("The token names no subject.")
     granted = str(claims.get("scope") or claims.get("scp") or "").strip("[]").split()
-    return Identity(f"{OIDC_USERS}{subject}", frozenset(granted) & frozenset(SCOPES), "token")
+    expiry = claims.get("exp")
+    ends = int(expiry) * 1000 if isinstance(expiry, str | int) and re.fullmatch("[0-9]{1,12}", str(expiry)) else None
+    return Identity(f"{OIDC_USERS}{subject}", frozenset(granted) & frozenset(SCOPES), "token", expires_at=ends)
 
 
-def identify_ticket(text: str, accepted: Sequence[str], now: int) -> Identity:
+async def identify_ticket(text: str, keys: TicketKeys, now: int) -> Identity:
     """Who a stream ticket belongs to.
 
     Raises:
         NotAuthorized: to nobody.
     """
-    ticket = open_ticket(text, accepted, now)
-    return Identity(ticket.user_id, frozenset({"read"}), "ticket", order_id=ticket.order_id)
+    try:
+        ticket = open_ticket(text, await keys.accepted(), now)
+    except WrongSignature:
+        # Signed after a rotation that has not been seen here yet, perhaps.
+        ticket = open_ticket(text, await keys.reread(), now)
+    return Identity(
+        ticket.user_id,
+        frozenset({"read"}),
+        ticket.key_id,
+        order_id=ticket.order_id,
+        expires_at=ticket.key_expires_at,
+        max_sockets=ticket.max_sockets,
+    )

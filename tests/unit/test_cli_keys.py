@@ -1,0 +1,126 @@
+"""``order-engine keys``: what an operator sees of keys, and what is kept of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+from typer.testing import CliRunner
+
+from cli import main, operate, terminal
+from order_engine.aws.keys import DynamoKeyUse
+
+runner = CliRunner()
+
+
+@pytest.fixture(autouse=True)
+def _aws(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ORDER_ENGINE_STAGE", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+
+
+def run(*arguments: str) -> tuple[int, str, str]:
+    result = runner.invoke(main.app, arguments)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def client() -> Any:
+    return boto3.client("dynamodb", region_name="us-east-1")
+
+
+def _make_table(name: str, *keys: str) -> None:
+    client().create_table(
+        TableName=name,
+        KeySchema=[{"AttributeName": key, "KeyType": kind} for key, kind in zip(keys, ("HASH", "RANGE"), strict=False)],
+        AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in keys],
+        BillingMode="PAY_PER_REQUEST",
+    )
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A stage whose tables are in moto."""
+    with mock_aws():
+        _make_table("the-keys", "key_hash")
+        _make_table("the-accounts", "pk", "sk")
+        outputs = {"KeysTable": "the-keys", "AccountsTable": "the-accounts"}
+        monkeypatch.setattr(operate.Place, "output", lambda place, name: outputs[name])
+        yield "dev"
+
+
+def test_a_key_is_created_shown_once_listed_and_revoked(stage: str) -> None:
+    asked = ("alice", "--scope", "read", "--expires-in", "1d", "--max-sockets", "3")
+    code, stdout, stderr = run("keys", "create", *asked, "--stage", stage)
+    assert code == terminal.OK
+    key = stdout.strip()
+    assert key.startswith("oek_")
+    assert "not shown again" in stderr
+
+    _, stdout, _ = run("keys", "list", "--stage", stage, "--json")
+    (listed,) = json.loads(stdout)
+    assert (listed["userId"], listed["scopes"], listed["state"]) == ("alice", ["read"], "valid")
+    assert (listed["maxSockets"], listed["lastUsedAt"]) == (3, None)
+    assert key not in stdout
+    stored = client().scan(TableName="the-keys")
+    assert key not in json.dumps(stored)
+
+    assert run("keys", "revoke", listed["keyId"], "--stage", stage)[0] == terminal.OK
+    _, stdout, _ = run("keys", "list", "--stage", stage)
+    assert "revoked" in stdout
+    assert run("keys", "revoke", "nothing", "--stage", stage)[0] == terminal.AWS_FAILED
+
+
+def test_the_list_of_keys_says_who_did_what_and_when(stage: str) -> None:
+    _, stdout, _ = run("keys", "create", "alice", "--stage", stage, "--json")
+    key_id = json.loads(stdout)["keyId"]
+    asyncio.run(DynamoKeyUse(client(), "the-accounts").note(key_id, 1_800_000_000_000))
+    run("keys", "revoke", key_id, "--stage", stage)
+
+    _, stdout, _ = run("keys", "list", "--stage", stage, "--json")
+    (listed,) = json.loads(stdout)
+    assert listed["createdBy"].startswith("arn:aws:sts::")
+    assert listed["revokedBy"] == listed["createdBy"]
+    assert listed["createdAt"] < listed["revokedAt"]
+    assert listed["lastUsedAt"] == "2027-01-15T08:00:00.000Z"
+    _, stdout, _ = run("keys", "list", "--stage", stage)
+    assert "2027-01-15 08h" in stdout
+
+
+def test_the_first_command_after_an_upgrade_moves_the_former_keys(stage: str) -> None:
+    client().put_item(
+        TableName="the-accounts",
+        Item={
+            "pk": {"S": "key#" + "ab" * 32},
+            "sk": {"S": "key"},
+            "user_id": {"S": "alice"},
+            "scopes": {"SS": ["read"]},
+            "created_at": {"N": "1700000000000"},
+        },
+    )
+    _, stdout, stderr = run("keys", "list", "--stage", stage, "--json")
+    assert "Moved to the table of keys: abababababab of alice." in stderr
+    assert [key["keyId"] for key in json.loads(stdout)] == ["ab" * 6]
+    _, stdout, stderr = run("keys", "list", "--stage", stage, "--json")
+    assert stderr == ""
+    assert [key["keyId"] for key in json.loads(stdout)] == ["ab" * 6]
+
+
+def test_keys_without_a_deployment_say_what_is_missing() -> None:
+    code, _, stderr = run("keys", "list")
+    assert code == terminal.USAGE
+    assert "--stage" in stderr
+
+
+def test_what_cannot_be_done_is_said(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run("keys", "create", "bob", "--scope", "rule", "--stage", stage)[0] == terminal.USAGE
+    monkeypatch.setattr(operate.Place, "output", lambda place, name: "no-such-table")
+    assert run("keys", "list", "--stage", stage)[0] == terminal.AWS_FAILED
