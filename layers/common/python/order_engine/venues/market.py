@@ -25,6 +25,7 @@ from functools import lru_cache
 from math import isqrt
 from typing import ClassVar
 
+from order_engine.domain import base58
 from order_engine.domain.amounts import BONK, JUP, RAY, SOL, USDC, USDT, Token
 from order_engine.domain.quote import METEORA, RAYDIUM, Pool
 from order_engine.venues.clmm import ClmmPool, Tick, sqrt_price_at, tick_at
@@ -242,7 +243,7 @@ class _Source:
         self.listing = listing
         self.mints = (listing.x.mint, listing.y.mint)
         name = f"pool/{seed}/{listing.kind}/{listing.x.symbol}/{listing.y.symbol}/{listing.grain}/{number}"
-        self.pool_id = base58(hashlib.sha256(name.encode()).digest())
+        self.pool_id = base58.encode(hashlib.sha256(name.encode()).digest())
         self.what = f"{listing.kind}{number}"
         x, y = _COINS[listing.x.mint], _COINS[listing.y.mint]
         ratio = _EXACT.divide(x.usd, y.usd).scaleb(listing.y.decimals - listing.x.decimals, _EXACT)
@@ -266,18 +267,6 @@ class _Source:
                 max_volatility_accumulator=350_000,
                 protocol_share=500,
             )
-
-
-_ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
-
-
-def base58(data: bytes) -> str:
-    """The text form of Solana's addresses and signatures."""
-    number, text = int.from_bytes(data), ""
-    while number:
-        number, digit = divmod(number, 58)
-        text = _ALPHABET[digit] + text
-    return _ALPHABET[0] * (len(data) - len(data.lstrip(b"\0"))) + text
 
 
 class PaperMarket:

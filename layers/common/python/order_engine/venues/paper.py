@@ -16,12 +16,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from order_engine.domain import base58
 from order_engine.domain.errors import BuildFailed, QuoteRefused, VenueError
 from order_engine.domain.order import Order, SignedTransaction
 from order_engine.domain.quote import Leg, Pool
 from order_engine.engine.ports import Clock, TransactionStatus
 from order_engine.engine.route import INTERMEDIATES
-from order_engine.venues.market import PaperMarket, base58
+from order_engine.venues.market import PaperMarket
 
 # 2020-03-16T14:29:00Z, Solana's genesis; one block each 400 ms since.
 GENESIS_MS = 1_584_368_940_000
@@ -162,7 +163,7 @@ class PaperChain:
         # It may never land after its expiry, however slow the landing is set to be.
         blocks = max(VALID_BLOCKS, self._max_ms // BLOCK_MS + 2)
         return SignedTransaction(
-            base58(hashlib.sha512(data).digest()), base64.b64encode(data).decode(), _height(now) + blocks
+            base58.encode(hashlib.sha512(data).digest()), base64.b64encode(data).decode(), _height(now) + blocks
         )
 
     async def broadcast(self, tx: SignedTransaction) -> None:
@@ -247,6 +248,6 @@ def _open(tx: SignedTransaction) -> _Swap:
         data = base64.b64decode(tx.raw, validate=True)
     except binascii.Error as error:
         raise ValueError("The transaction is not base64.") from error
-    if base58(hashlib.sha512(data).digest()) != tx.signature:
+    if base58.encode(hashlib.sha512(data).digest()) != tx.signature:
         raise ValueError("The signature does not belong to the transaction.")
     return _Swap.decode(data)
