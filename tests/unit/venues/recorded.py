@@ -9,8 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from order_engine.venues import accounts
 from order_engine.venues.dlmm import DlmmPool
+from order_engine.venues.solana.accounts import ChainClock
+from order_engine.venues.solana.programs import dlmm
 
 VECTORS = Path(__file__).parents[2] / "vectors"
 DLMM_FILES = ("dlmm_9t3EyC.json", "dlmm_EtAdVR.json")
@@ -34,9 +35,9 @@ class RecordedPair:
 
     def pool(self, now: int) -> DlmmPool:
         """The pool at a time, unix seconds."""
-        pair = accounts.decode_lb_pair(self.lb_pair)
-        arrays = [accounts.decode_bin_array(raw) for raw in self.bin_arrays]
-        return accounts.dlmm_pool(self.pool_id, pair, arrays, now, slot=pair.activates_at or 0)
+        pair = dlmm.decode_pair(self.lb_pair)
+        arrays = [dlmm.decode_bin_array(raw) for raw in self.bin_arrays]
+        return dlmm.pool_of(self.pool_id, pair, arrays, ChainClock(pair.activates_at or 0, 0, now))
 
 
 @cache

@@ -1,0 +1,1 @@
+"""Solana: addresses, instructions, messages and the node's interface."""
