@@ -16,7 +16,7 @@ from order_engine.venues.clmm import ClmmPool, FeeOn
 from order_engine.venues.cpmm import CpmmPool
 from order_engine.venues.dlmm import Bin, DlmmParameters, DlmmPool, Volatility
 from order_engine.venues.transfer_fee import TransferFee, TransferFeePool
-from tests.unit.venues import test_clmm, test_cpmm, test_damm2, test_dlmm
+from tests.unit.venues import test_amm_v4, test_clmm, test_cpmm, test_damm2, test_dlmm
 
 AMOUNTS = st.integers(1, 10_000) | st.integers(1, 2**50) | st.integers(1, U64_MAX)
 KINDS: dict[str, st.SearchStrategy[CurvedPool]] = {
@@ -24,6 +24,7 @@ KINDS: dict[str, st.SearchStrategy[CurvedPool]] = {
     "clmm": test_clmm.pools(),
     "dlmm": test_dlmm.pools(),
     "damm2": test_damm2.pools(),
+    "amm_v4": test_amm_v4.pools(),
 }
 FEES = st.builds(TransferFee, st.integers(0, 1_000), st.integers(0, 10) | st.integers(0, 2**40))
 

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from order_engine.domain.amounts import U64_MAX
 from order_engine.domain.errors import QuoteRefused
-from order_engine.domain.quote import RAYDIUM
+from order_engine.domain.quote import RAYDIUM, Curve, Piece
 from order_engine.venues.integer import ceil_div, check_amount, side_of
 from order_engine.venues.swap import Fees, Swap
 
@@ -47,6 +47,20 @@ class AmmV4Pool:
         """The marginal price before fees: (reserve out, reserve in)."""
         side = side_of(self.mints, mint_in)
         return self.reserves[1 - side], self.reserves[side]
+
+    def curves(self, mint_in: str) -> tuple[Curve, ...]:
+        """One piece: the curve less the fee, up to what the vault can hold.
+
+        Raises:
+            QuoteRefused: the pool is empty, or its fee is everything.
+        """
+        side = side_of(self.mints, mint_in)
+        reserve_in, reserve_out = self.reserves[side], self.reserves[1 - side]
+        numerator, denominator = self.fee
+        if min(reserve_in, reserve_out) <= 0 or numerator >= denominator:
+            raise QuoteRefused("The pool is empty.")
+        bend = (denominator - numerator) / (denominator * reserve_in)
+        return (Curve((Piece(reserve_out * bend, bend, float(U64_MAX - reserve_in)),)),)
 
     def swap(self, mint_in: str, amount_in: int) -> Swap[AmmV4Pool]:
         """The same swap as ``quote`` with its fee and the pool afterwards.
