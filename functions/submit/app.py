@@ -13,6 +13,7 @@ from fastapi import APIRouter, Depends, FastAPI, Header, Path, Query, Request, R
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from pydantic import BeforeValidator
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from order_engine import bootstrap
 from order_engine.domain.amounts import parse_amount, token
@@ -173,6 +174,14 @@ TokenName = Annotated[
     ),
 ]
 
+
+class OrderIdConvertor(StringConvertor):
+    """A segment of a path that may name an order. "execute" never does: it has an address of its own."""
+
+    regex = "(?!execute$)[^/]+"
+
+
+register_url_convertor("order_id", OrderIdConvertor())
 router = APIRouter(prefix="/api", route_class=ExactRoute)
 
 
@@ -211,7 +220,6 @@ async def execute_order(
     }
     headers = {
         "Location": f"/api/orders/{order.ref.order_id}",
-        "Cache-Control": "no-store",
         "RateLimit-Policy": _policy(rate),
     }
     if placed.replayed:
@@ -219,16 +227,6 @@ async def execute_order(
     if allowance is not None:
         headers["RateLimit"] = f'"orders";r={allowance.remaining};t={-(-allowance.full_after_ms // 1000)}'
     return JSONResponse(content, 202, headers=headers)
-
-
-@router.api_route(
-    "/orders/execute",
-    methods=["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"],
-    include_in_schema=False,
-)
-async def not_an_order() -> None:
-    """No order has this id; without this, reading it would look like a missing order."""
-    raise problems.Problem(405, "method_not_allowed", problems.WRONG_METHOD, headers={"Allow": "POST"})
 
 
 async def _accept(
@@ -301,11 +299,11 @@ async def _socket_url(caller: Identity, order_id: str | None) -> tuple[str, int]
 )
 async def create_stream_ticket(caller: Reader) -> JSONResponse:
     url, expires_at = await _socket_url(caller, None)
-    return JSONResponse({"wsUrl": url, "expiresAt": to_text(expires_at)}, 201, headers={"Cache-Control": "no-store"})
+    return JSONResponse({"wsUrl": url, "expiresAt": to_text(expires_at)}, 201)
 
 
 @router.get(
-    "/orders/{orderId}",
+    "/orders/{orderId:order_id}",
     response_model=OrderView,
     responses=problem_answers(404),
     operation_id="getOrder",
@@ -320,7 +318,7 @@ async def get_order(order_id: OrderId, caller: Reader) -> JSONResponse:
 
 
 @router.delete(
-    "/orders/{orderId}",
+    "/orders/{orderId:order_id}",
     response_model=OrderView,
     responses=problem_answers(404, 409),
     operation_id="cancelOrder",

@@ -161,4 +161,6 @@ def _allowed(routes: Sequence[BaseRoute], request: Request) -> str:
     for route in routes:
         if route.matches(request.scope)[0] is not Match.NONE:
             methods |= getattr(route, "methods", None) or set()
+    if "GET" in methods:
+        methods.add("HEAD")
     return ", ".join(sorted(methods))

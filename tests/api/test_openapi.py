@@ -49,24 +49,6 @@ def test_every_reference_leads_somewhere() -> None:
         assert found
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "allowed"),
-    [
-        ("PUT", "/api/orders/x", "DELETE, GET"),
-        ("GET", "/api/orders/execute", "POST"),
-        ("POST", "/api/orders", "GET"),
-        ("DELETE", "/health", "GET"),
-        ("TRACE", "/api/stats", "GET"),
-    ],
-)
-def test_a_wrong_method_is_told_the_right_ones(deploy: Deploy, method: str, path: str, allowed: str) -> None:
-    deploy()
-
-    reply = request(method, path)
-
-    assert (reply.status, reply.json["code"], reply.headers["allow"]) == (405, "method_not_allowed", allowed)
-
-
 def test_the_description_is_shown_from_this_origin_alone(deploy: Deploy) -> None:
     deploy()
 

@@ -82,4 +82,4 @@ def request(
     if answer.get("isBase64Encoded"):
         text = base64.b64decode(text).decode()
     kind = answer["headers"].get("content-type", "")
-    return Reply(answer["statusCode"], answer["headers"], text, json.loads(text) if "json" in kind else None)
+    return Reply(answer["statusCode"], answer["headers"], text, json.loads(text) if text and "json" in kind else None)
