@@ -1,0 +1,310 @@
+"""What the engine asks of a Solana node, in types.
+
+Source: solana.com/docs/rpc. Everything is read at the commitment ``confirmed``; a status at ``processed`` counts as
+none. Where two answers are compared, each carries the slot at which it was given.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from order_engine.venues.solana.accounts import Account
+from order_engine.venues.solana.rpc import NodeUnavailable
+
+COMMITMENT = "confirmed"
+# How many accounts one call of getMultipleAccounts takes.
+MAX_ACCOUNTS = 100
+_LANDED = ("confirmed", "finalized")
+_VERSIONS = 1
+
+
+class Caller(Protocol):
+    """Calls a method of a node; see ``rpc.JsonRpc``."""
+
+    async def call(self, method: str, *params: Any) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Blockhash:
+    """What makes a message new.
+
+    Attributes:
+        last_valid_block_height: after this block height no transaction that names it can land.
+    """
+
+    value: str
+    last_valid_block_height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Height:
+    """How far a node is.
+
+    Attributes:
+        blocks: the block height, which transactions expire by.
+        slot: of the same moment, which answers are compared by.
+    """
+
+    blocks: int
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """A signature that the chain knows. ``error`` is the program's or the runtime's, as the node writes it."""
+
+    slot: int
+    error: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a node knows of a signature.
+
+    Attributes:
+        slot: how far the node was when it answered.
+        landed: None where it does not know the signature.
+    """
+
+    slot: int
+    landed: Landed | None
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """What a transaction would do now.
+
+    Attributes:
+        error: None if it would succeed.
+        accounts: of the addresses asked for, after it; None where nothing is.
+    """
+
+    error: Any
+    logs: tuple[str, ...]
+    units: int
+    accounts: Mapping[str, Account | None]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenBalance:
+    """Base units of a mint in an account of an owner."""
+
+    owner: str
+    mint: str
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What a landed transaction did.
+
+    Attributes:
+        fee: lamports paid by the first signer.
+        lamports: of each of the message's accounts, before and after.
+        before, after: token balances that the transaction touched.
+    """
+
+    slot: int
+    error: Any
+    fee: int
+    lamports: tuple[tuple[str, int, int], ...]
+    before: tuple[TokenBalance, ...]
+    after: tuple[TokenBalance, ...]
+    logs: tuple[str, ...]
+
+    def received(self, owner: str, mint: str) -> int:
+        """By how many base units the owner's holding of a mint has grown; negative where it shrank."""
+        return sum(b.amount for b in self.after if (b.owner, b.mint) == (owner, mint)) - sum(
+            b.amount for b in self.before if (b.owner, b.mint) == (owner, mint)
+        )
+
+
+class Node:
+    """A chain, as its nodes tell it.
+
+    Every method may raise ``NodeUnavailable`` (no answer, or none that can be read) and ``NodeRefused``.
+
+    Args:
+        rpc: whom to ask.
+        sender: whom to give transactions; ``rpc`` where None.
+    """
+
+    def __init__(self, rpc: Caller, sender: Caller | None = None) -> None:
+        self._rpc = rpc
+        self._sender = sender or rpc
+
+    async def accounts(self, addresses: Sequence[str]) -> tuple[int, dict[str, Account | None]]:
+        """What lies at the addresses, and the least slot at which that was read.
+
+        Up to 100 are read in one call and so belong to one moment.
+        """
+        wanted = list(dict.fromkeys(addresses))
+        parts = [wanted[start : start + MAX_ACCOUNTS] for start in range(0, len(wanted), MAX_ACCOUNTS)]
+        answers = await asyncio.gather(*(self._accounts(part) for part in parts))
+        found: dict[str, Account | None] = {}
+        for part, (_, accounts) in zip(parts, answers, strict=True):
+            found.update(zip(part, accounts, strict=True))
+        return min((slot for slot, _ in answers), default=0), found
+
+    async def _accounts(self, addresses: Sequence[str]) -> tuple[int, list[Account | None]]:
+        options = {"encoding": "base64", "commitment": COMMITMENT}
+        said = await self._rpc.call("getMultipleAccounts", list(addresses), options)
+        with _Reading("getMultipleAccounts"):
+            accounts = [_account(given) for given in said["value"]]
+            if len(accounts) != len(addresses):
+                raise ValueError("another number of accounts")
+            return _slot(said), accounts
+
+    async def blockhash(self) -> Blockhash:
+        """The newest block hash at ``confirmed``."""
+        said = await self._rpc.call("getLatestBlockhash", {"commitment": COMMITMENT})
+        with _Reading("getLatestBlockhash"):
+            return Blockhash(str(said["value"]["blockhash"]), _int(said["value"]["lastValidBlockHeight"]))
+
+    async def height(self) -> Height:
+        """Block height and slot, of one moment of one node."""
+        said = await self._rpc.call("getEpochInfo", {"commitment": COMMITMENT})
+        with _Reading("getEpochInfo"):
+            return Height(_int(said["blockHeight"]), _int(said["absoluteSlot"]))
+
+    async def status(self, signature: str, *, search_history: bool) -> Known:
+        """What is known of a signature; what is only ``processed`` may still vanish and counts as unknown."""
+        options = {"searchTransactionHistory": search_history}
+        said = await self._rpc.call("getSignatureStatuses", [signature], options)
+        with _Reading("getSignatureStatuses"):
+            (given,) = said["value"]
+            if given is None or given["confirmationStatus"] not in _LANDED:
+                return Known(_slot(said), None)
+            return Known(_slot(said), Landed(_int(given["slot"]), given["err"]))
+
+    async def simulate(self, transaction: bytes, addresses: Sequence[str]) -> Simulated:
+        """Run a transaction against the newest state without signatures and without a lasting effect."""
+        options = {
+            "encoding": "base64",
+            "commitment": COMMITMENT,
+            "sigVerify": False,
+            "replaceRecentBlockhash": True,
+            "accounts": {"encoding": "base64", "addresses": list(addresses)},
+        }
+        said = await self._rpc.call("simulateTransaction", base64.b64encode(transaction).decode(), options)
+        with _Reading("simulateTransaction"):
+            value = said["value"]
+            given = value.get("accounts") or [None] * len(addresses)
+            return Simulated(
+                error=value["err"],
+                logs=tuple(str(line) for line in value.get("logs") or ()),
+                units=_int(value.get("unitsConsumed") or 0),
+                accounts={name: _account(each) for name, each in zip(addresses, given, strict=True)},
+            )
+
+    async def send(self, transaction: bytes) -> None:
+        """Give a signed transaction to the network. The same bytes may be sent any number of times.
+
+        The node neither simulates it first nor sends it again by itself: both are the engine's own to decide.
+        """
+        options = {"encoding": "base64", "skipPreflight": True, "maxRetries": 0}
+        await self._sender.call("sendTransaction", base64.b64encode(transaction).decode(), options)
+
+    async def ledger(self, signature: str) -> Ledger | None:
+        """What a landed transaction did. A status can come a moment before this does: ask again."""
+        options = {
+            "encoding": "json",
+            "commitment": COMMITMENT,
+            "maxSupportedTransactionVersion": _VERSIONS,
+        }
+        said = await self._rpc.call("getTransaction", signature, options)
+        if said is None:
+            return None
+        with _Reading("getTransaction"):
+            return _ledger(said)
+
+    async def priority_fees(self, addresses: Sequence[str]) -> list[int]:
+        """Micro-lamports per compute unit that recent blocks took at least to write these accounts."""
+        said = await self._rpc.call("getRecentPrioritizationFees", list(addresses)[:128])
+        with _Reading("getRecentPrioritizationFees"):
+            return [_int(each["prioritizationFee"]) for each in _list(said)]
+
+    async def pools(self, program: str, size: int, filters: Mapping[int, str]) -> list[str]:
+        """Addresses of a program's accounts of one size that hold the given addresses at the given offsets."""
+        wanted: list[dict[str, Any]] = [{"dataSize": size}]
+        wanted += [{"memcmp": {"offset": offset, "bytes": address}} for offset, address in filters.items()]
+        # No bytes of their data: the addresses are enough, and popular tokens have thousands of pools.
+        options = {
+            "encoding": "base64",
+            "commitment": COMMITMENT,
+            "filters": wanted,
+            "dataSlice": {"offset": 0, "length": 0},
+        }
+        said = await self._rpc.call("getProgramAccounts", program, options)
+        with _Reading("getProgramAccounts"):
+            return [str(each["pubkey"]) for each in _list(said)]
+
+
+class _Reading:
+    """Turns an answer of another shape into the statement that there is none."""
+
+    def __init__(self, method: str) -> None:
+        self._method = method
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, (KeyError, TypeError, ValueError, AttributeError, IndexError)):
+            raise NodeUnavailable(f"The node's answer to {self._method} has another shape than expected.") from error
+
+
+def _slot(said: Any) -> int:
+    return _int(said["context"]["slot"])
+
+
+def _int(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError("not a whole number")
+    return value
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError("not a list")
+    return value
+
+
+def _account(given: Any) -> Account | None:
+    if given is None:
+        return None
+    text, encoding = given["data"]
+    if encoding != "base64":
+        raise ValueError("another encoding")
+    try:
+        return Account(str(given["owner"]), base64.b64decode(text, validate=True))
+    except binascii.Error as error:
+        raise ValueError("not base64") from error
+
+
+def _ledger(said: Any) -> Ledger:
+    meta, message = said["meta"], said["transaction"]["message"]
+    loaded = meta.get("loadedAddresses") or {}
+    keys = [*message["accountKeys"], *loaded.get("writable", ()), *loaded.get("readonly", ())]
+    return Ledger(
+        slot=_int(said["slot"]),
+        error=meta["err"],
+        fee=_int(meta["fee"]),
+        lamports=tuple(
+            (str(key), _int(before), _int(after))
+            for key, before, after in zip(keys, meta["preBalances"], meta["postBalances"], strict=True)
+        ),
+        before=_balances(meta["preTokenBalances"]),
+        after=_balances(meta["postTokenBalances"]),
+        logs=tuple(str(line) for line in meta.get("logMessages") or ()),
+    )
+
+
+def _balances(given: Any) -> tuple[TokenBalance, ...]:
+    return tuple(
+        TokenBalance(str(each["owner"]), str(each["mint"]), int(each["uiTokenAmount"]["amount"])) for each in given
+    )

@@ -1,0 +1,103 @@
+"""Asking nodes: over real HTTP, with nodes that are slow, broken, behind or no nodes at all."""
+
+from __future__ import annotations
+
+import time
+import traceback
+
+import pytest
+
+from order_engine.settings import SettingsError
+from order_engine.venues.solana.rpc import JsonRpc, NodeRefused, NodeUnavailable, check_urls
+from tests.unit.solana.nodes import Answer, late, raw, refusal, result, told_node
+
+GOOD = result({"blockHeight": 7})
+
+
+async def test_a_result_is_what_the_node_said() -> None:
+    with told_node(GOOD) as node:
+        rpc = JsonRpc([node.url])
+        assert await rpc.call("getEpochInfo", {"commitment": "confirmed"}) == {"blockHeight": 7}
+        assert await rpc.call("getEpochInfo") == {"blockHeight": 7}
+    assert [(asked["method"], asked["params"]) for asked in node.asked] == [
+        ("getEpochInfo", [{"commitment": "confirmed"}]),
+        ("getEpochInfo", []),
+    ]
+
+
+BROKEN: dict[str, tuple[Answer, str]] = {
+    "html": (raw(200, b"<html>Welcome</html>"), "not JSON-RPC"),
+    "html of a proxy": (raw(502, b"<html>Bad Gateway</html>"), "HTTP 502"),
+    "a redirect": (raw(302, b""), "not JSON-RPC"),
+    "nothing": (raw(200, b""), "not JSON-RPC"),
+    "JSON, but no answer": (raw(200, b"[]"), "not JSON-RPC"),
+    "an error that is none": (raw(200, b'{"error": "no"}'), "not JSON-RPC"),
+    "deep JSON": (raw(200, b"[" * 100_000), "not JSON-RPC"),
+    "a number without end": (raw(200, b'{"id": 1, "result": ' + b"9" * 10_000 + b"}"), "not JSON-RPC"),
+    "another request's answer": (raw(200, b'{"id": 99, "result": 1}'), "another request"),
+    "too many requests": (raw(429, b"slow down"), "429"),
+    "too many requests, as JSON": (raw(429, b'{"error": {"code": 429, "message": "slow down"}}'), "429"),
+    "a node that is behind": (refusal(-32005, "Node is behind by 42 slots"), "behind by 42 slots"),
+    "a node without this slot yet": (refusal(-32016, "Minimum context slot has not been reached"), "Minimum"),
+}
+
+
+@pytest.mark.parametrize(("answer", "why"), BROKEN.values(), ids=BROKEN.keys())
+async def test_a_node_without_an_answer_is_named_by_number_and_the_next_is_asked(answer: Answer, why: str) -> None:
+    with told_node(answer) as broken:
+        with pytest.raises(NodeUnavailable, match=why) as alone:
+            await JsonRpc([broken.url]).call("getSlot")
+        assert "node 1" in str(alone.value)
+        with told_node(GOOD) as good:
+            rpc = JsonRpc([broken.url, good.url])
+            assert await rpc.call("getSlot") == {"blockHeight": 7}
+            # It rests for a while: the next call goes to the good one at once.
+            before = len(broken.asked)
+            assert await rpc.call("getSlot") == {"blockHeight": 7}
+            assert len(broken.asked) == before
+
+
+async def test_a_node_that_refuses_the_request_itself_is_believed() -> None:
+    answer = refusal(-32002, "Simulation failed\n  at once", {"err": {"InstructionError": [2, 6005]}})
+    with told_node(answer) as node, told_node(GOOD) as other:
+        with pytest.raises(NodeRefused, match=r"Simulation failed at once \(-32002\)") as refused:
+            await JsonRpc([node.url, other.url]).call("sendTransaction", "AA==")
+        assert (refused.value.code, refused.value.data) == (-32002, {"err": {"InstructionError": [2, 6005]}})
+        assert other.asked == []
+
+
+async def test_a_slow_node_costs_its_timeout_once() -> None:
+    with told_node(late(1.5, GOOD)) as slow, told_node(GOOD) as good:
+        rpc = JsonRpc([slow.url, good.url], timeout_ms=200)
+        began = time.monotonic()
+        assert await rpc.call("getSlot") == {"blockHeight": 7}
+        assert await rpc.call("getSlot") == {"blockHeight": 7}
+        assert time.monotonic() - began < 1.2
+        with pytest.raises(NodeUnavailable, match="no answer within 200 ms"):
+            await JsonRpc([slow.url], timeout_ms=200).call("getSlot")
+
+
+async def test_nobody_there_is_said_without_the_address() -> None:
+    with told_node(GOOD) as gone:
+        url = gone.url
+    with pytest.raises(NodeUnavailable, match="cannot be reached") as error:
+        await JsonRpc([url]).call("getSlot")
+    told = "".join(traceback.format_exception(error.value))
+    assert "very-secret" not in told
+    assert "127.0.0.1" not in told
+
+
+def test_addresses_are_read_from_a_setting() -> None:
+    assert check_urls(" https://a.example/k , http://127.0.0.1:8899,", "RPC_URL") == (
+        "https://a.example/k",
+        "http://127.0.0.1:8899",
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["", " , ", "a.example", "ftp://a.example", "https://", "https://a.example,secret-key"]
+)
+def test_an_address_that_is_none_is_named_by_its_place(text: str) -> None:
+    with pytest.raises(SettingsError, match="RPC_URL") as error:
+        check_urls(text, "RPC_URL")
+    assert "secret" not in str(error.value)
