@@ -19,6 +19,7 @@ _FIELDS = {
     "time": "$context.requestTimeEpoch",
     "ip": "$context.identity.sourceIp",
     "user": "$context.authorizer.userId",
+    "keyId": "$context.authorizer.keyId",
     "routeKey": "$context.routeKey",
     "status": "$context.status",
     "error": "$context.error.message",
@@ -27,6 +28,7 @@ _FIELDS = {
 }
 HTTP = {
     **_FIELDS,
+    "tokenIssuer": "$context.authorizer.claims.iss",
     "tokenSubject": "$context.authorizer.claims.sub",
     "method": "$context.httpMethod",
     "path": "$context.path",

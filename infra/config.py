@@ -44,6 +44,7 @@ class Config:
         api_rate_limit, api_burst_limit: the stages' throttle, in requests per second, for all users together.
         log_retention_days: how long logs are kept.
         oidc_issuer, oidc_audience: tokens of this issuer for this audience are accepted; None for none.
+        oidc_plain_issuer: an issuer whose users are named without it; None for none.
         alarm_email: who is told of alarms; None for nobody.
         retain: whether tables and their data outlive the stack.
         cors_origins: web origins that may call the API from a browser; the page at / needs none.
@@ -65,6 +66,7 @@ class Config:
     log_retention_days: int
     oidc_issuer: str | None
     oidc_audience: tuple[str, ...]
+    oidc_plain_issuer: str | None
     alarm_email: str | None
     retain: bool
     cors_origins: tuple[str, ...]
@@ -97,6 +99,7 @@ class Config:
             log_retention_days=reader.one_of_numbers("logRetentionDays", LOG_RETENTION_DAYS, 30),
             oidc_issuer=issuer,
             oidc_audience=audience,
+            oidc_plain_issuer=reader.issuer("oidcPlainIssuer"),
             alarm_email=reader.text("alarmEmail", r"[^@\s,]+@[^@\s,]+\.[^@\s,]+", "an e-mail address", None),
             retain=reader.retain(stage or "dev"),
             cors_origins=reader.urls("corsOrigins"),
@@ -213,10 +216,14 @@ class _Reader:
             self._problem("emulatorUrl", "an address such as http://127.0.0.1:4566", value)
         return value
 
+    def issuer(self, name: str) -> str | None:
+        value = self._get(name)
+        if value is not None and not _is_url(value, ("https",)):
+            self._problem(name, "an https address", value)
+        return value
+
     def oidc(self) -> tuple[str | None, tuple[str, ...]]:
-        issuer, audience = self._get("oidcIssuer"), self._listed("oidcAudience")
-        if issuer is not None and not _is_url(issuer, ("https",)):
-            self._problem("oidcIssuer", "an https address", issuer)
+        issuer, audience = self.issuer("oidcIssuer"), self._listed("oidcAudience")
         if (issuer is None) != (not audience):
             self._problems.append(
                 "oidcIssuer and oidcAudience must be given together: any issuer's token is not enough."

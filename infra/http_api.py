@@ -126,6 +126,7 @@ class HttpApi(Construct):
                 "websocket_url": websocket_url,
                 "ticket_secret_arn": storage.ticket_key.secret_arn,
                 "oidc_issuer": config.oidc_issuer or "",
+                "oidc_plain_issuer": config.oidc_plain_issuer or "",
                 "orders_per_minute": config.orders_per_minute,
                 "orders_burst": config.orders_burst,
                 **config.paper,

@@ -28,13 +28,13 @@ from order_engine.engine.accounts import (
     Rate,
     RateLimited,
     Ticket,
-    identify_token,
     sign_ticket,
 )
 from order_engine.engine.place import Placed
 from order_engine.engine.quoting import gather_pools
 from order_engine.engine.route import decide
 from order_engine.engine.stats import quantile, stage
+from order_engine.engine.tokens import identify_token
 from order_engine.version import VERSION
 from order_engine.wire import exact_json
 from order_engine.wire.requests import NUMBER_PATTERN, TOKEN_NAMES, PlaceOrderBody, check_expiry
@@ -114,10 +114,12 @@ def identity(request: Request) -> Identity:
     event = request.scope.get("aws.event") or {}
     authorizer = event.get("requestContext", {}).get("authorizer") or {}
     if "jwt" in authorizer:
-        return identify_token(authorizer["jwt"]["claims"])
+        plain_issuer = bootstrap.settings().oidc_plain_issuer
+        return identify_token(authorizer["jwt"]["claims"], plain_issuer=plain_issuer)
     found = authorizer.get("lambda") or {}
     try:
         expires_at, per_minute = _whole(found, "expiresAt"), _whole(found, "ordersPerMinute")
+        max_sockets = _whole(found, "maxSockets")
     except NotANumeral as error:
         raise NotAuthorized("The credentials cannot be read.") from error
     if not found.get("userId") or (expires_at is not None and bootstrap.CLOCK.now_ms() >= expires_at):
@@ -128,7 +130,7 @@ def identity(request: Request) -> Identity:
         found["keyId"],
         per_minute,
         expires_at=expires_at,
-        max_sockets=int(found.get("maxSockets") or 0) or None,
+        max_sockets=max_sockets,
     )
 
 

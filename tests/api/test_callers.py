@@ -13,17 +13,18 @@ from hypothesis import strategies as st
 from order_engine import bootstrap
 from order_engine.aws import clients
 from order_engine.domain.errors import InvalidInput
+from order_engine.domain.order import OrderRef
 from order_engine.engine.accounts import (
     ApiKey,
     NotAuthorized,
     Ticket,
     hash_key,
     identify_ticket,
-    identify_token,
     new_key,
     open_ticket,
     sign_ticket,
 )
+from order_engine.engine.tokens import identify_token, user_of
 from order_engine.runtime import event_loop
 from tests.api.clock import StandingClock
 from tests.api.conftest import Deploy
@@ -352,6 +353,7 @@ def test_a_token_opens_the_same_api_under_its_prefix(deploy: Deploy) -> None:
         ({"sub": "a", "scope": "readers"}, 403),
         ({"sub": "a"}, 403),
         ({"scope": "read"}, 401),
+        ({"sub": "a", "scope": "read", "iss": ""}, 401),
         ({"sub": "", "scope": "read"}, 401),
         ({"sub": "a\n", "scope": "read"}, 401),
     ],
@@ -362,17 +364,58 @@ def test_a_tokens_scopes_and_subject_decide(deploy: Deploy, claims: dict[str, st
     assert request("GET", "/oidc/api/orders", authorizer=token(**claims)).status == status
 
 
-_USERS = st.one_of(st.text(max_size=40), st.text(max_size=40).map("oidc:{}".format), st.text().map(" oidc:{}".format))
+_USERS = st.one_of(
+    st.text(max_size=40),
+    st.text(max_size=40).map("oidc:{}".format),
+    st.text(max_size=40).map("oidc/{}".format),
+    st.text(max_size=9).map(lambda text: user_of("https://a.example", text)),
+    st.text(max_size=9).map(lambda text: user_of("https://a.example", text).removeprefix("oidc/")),
+    st.text().map(" oidc:{}".format),
+)
 
 
-@given(_USERS, _USERS)
-def test_no_user_of_a_key_is_ever_a_user_of_a_token(user: str, subject: str) -> None:
+@given(_USERS, _USERS, st.sampled_from(["https://a.example", "https://b.example"]))
+def test_no_user_of_a_key_is_ever_a_user_of_a_token(user: str, subject: str, issuer: str) -> None:
     try:
         of_key = new_key(user, 0)[1].user_id
-        of_token = identify_token({"sub": subject, "scope": "read"}).user_id
+        claims = {"sub": subject, "iss": issuer}
+        named = {identify_token(claims, plain_issuer=plain).user_id for plain in ("", issuer)}
     except (InvalidInput, NotAuthorized):
         return
-    assert of_key != of_token
+    assert len(named) == 2
+    assert of_key not in named
+
+
+_ISSUERS = st.sampled_from(["https://a.example", "https://a.example/", "https://b.example", "https://b.example/oidc/"])
+
+
+@given(_ISSUERS, _USERS, _ISSUERS, _USERS, _ISSUERS)
+def test_a_tokens_user_is_one_person(issuer: str, subject: str, other: str, others: str, plain: str) -> None:
+    """Whichever issuer a deployment had before, and whatever subjects the issuers give out."""
+    try:
+        one = identify_token({"sub": subject, "iss": issuer}, plain_issuer=plain).user_id
+        two = identify_token({"sub": others, "iss": other}, plain_issuer=plain).user_id
+    except NotAuthorized:
+        return
+    assert (one == two) == ((issuer, subject) == (other, others))
+
+
+def test_a_change_of_the_issuer_hands_nobodys_orders_on(deploy: Deploy) -> None:
+    deploy(OIDC_PLAIN_ISSUER="https://first.example")
+    former = token(iss="https://first.example", sub="alice", scope="trade read")
+    order_id = request("POST", "/oidc/api/orders/execute", body=ORDER, authorizer=former).json["orderId"]
+
+    for issuer in ("https://second.example", "https://first.example/"):
+        another = token(iss=issuer, sub="alice", scope="trade read")
+        assert request("GET", f"/oidc/api/orders/{order_id}", authorizer=another).status == 404
+        assert request("GET", "/oidc/api/orders", authorizer=another).json == {"orders": []}
+    assert request("GET", f"/oidc/api/orders/{order_id}", authorizer=former).status == 200
+    # As such users were named from the start.
+    event_loop().run_until_complete(_is_stored("oidc:alice", order_id))
+
+
+async def _is_stored(user_id: str, order_id: str) -> None:
+    assert await bootstrap.orders().get(OrderRef(user_id, order_id)) is not None
 
 
 def test_a_stored_key_that_claims_to_be_a_tokens_user_is_refused(deploy: Deploy, clock: StandingClock) -> None:

@@ -21,6 +21,7 @@ import pytest
 
 from order_engine import bootstrap
 from order_engine.engine.accounts import Ticket, new_key, sign_ticket
+from order_engine.engine.tokens import user_of
 from order_engine.runtime import event_loop
 from tests.api.clock import StandingClock
 from tests.api.conftest import Deploy
@@ -28,7 +29,9 @@ from tests.integration.http import LambdaContext, Reply, request
 
 REQUESTS = int(os.environ.get("LEAK_REQUESTS", "500"))
 SEED = int(os.environ.get("LEAK_SEED", "1"))
-WALLETS = {"alice": "A" * 44, "bob": "B" * 44, "oidc:alice": "C" * 44}
+ISSUER = "https://id.example"
+TOKEN_ALICE = user_of(ISSUER, "alice")
+WALLETS = {"alice": "A" * 44, "bob": "B" * 44, TOKEN_ALICE: "C" * 44}
 
 
 @dataclass(slots=True)
@@ -232,10 +235,10 @@ class Attack:
 
     def pretend(self) -> None:
         """Tokens whose subject resembles the victim's name."""
-        subject = self.choose.choice([self.victim.name, f"{self.victim.name} ", f"../{self.victim.name}", "oidc:alice"])
-        caller = {"jwt": {"claims": {"sub": subject, "scope": "trade read", "userId": self.victim.name}}}
+        subject = self.choose.choice([self.victim.name, f"{self.victim.name} ", f"../{self.victim.name}", TOKEN_ALICE])
+        caller = {"jwt": {"claims": {"sub": subject, "iss": ISSUER, "scope": "trade read", "userId": self.victim.name}}}
         path = self.choose.choice(["/oidc/api/orders", f"/oidc/api/orders/{self.choose.choice(self.victim.orders)}"])
-        if f"oidc:{subject}" != self.victim.name:
+        if user_of(ISSUER, subject) != self.victim.name:
             self.assert_nothing_of(self.victim, request("GET", path, authorizer=caller))
 
     def listen(self) -> None:
@@ -266,10 +269,10 @@ def test_no_request_of_one_user_reads_or_changes_anything_of_another(deploy: Dep
     deploy(ORDERS_PER_MINUTE="60000", ORDERS_BURST="60000")
     choose = random.Random(SEED)
     alice, bob = make_user("alice", clock), make_user("bob", clock)
-    token_alice = User("oidc:alice", "", "", "", [])
+    token_alice = User(TOKEN_ALICE, "", "", "", [])
     for user in (alice, bob):
         furnish(user, authorized(f"Bearer {user.both}"), clock)
-    furnish(token_alice, {"jwt": {"claims": {"sub": "alice", "scope": "trade read"}}}, clock)
+    furnish(token_alice, {"jwt": {"claims": {"sub": "alice", "iss": ISSUER, "scope": "trade read"}}}, clock)
     clock.now += 7
     before = statuses()
     made: Counter[str] = Counter()

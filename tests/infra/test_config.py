@@ -57,6 +57,7 @@ def test_reserving_nothing_still_limits_the_source(value: object) -> None:
         ({"apiBurstLimit": "0"}, "apiBurstLimit must be"),
         ({"logRetentionDays": "31"}, "logRetentionDays must be one of 1, 3, 5, 7, 14, 30"),
         ({"oidcIssuer": "http://id.example.com", "oidcAudience": "a"}, "oidcIssuer must be an https address"),
+        ({"oidcPlainIssuer": "id.example.com"}, "oidcPlainIssuer must be an https address"),
         ({"oidcIssuer": "https://id.example.com"}, "oidcIssuer and oidcAudience must be given together"),
         ({"oidcAudience": "a"}, "oidcIssuer and oidcAudience must be given together"),
         ({"alarmEmail": "nobody"}, "alarmEmail must be an e-mail address, not 'nobody'."),

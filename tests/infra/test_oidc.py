@@ -36,11 +36,13 @@ def _get(path: str, authorizer: dict[str, Any] | None) -> dict[str, Any]:
 
 @pytest.mark.parametrize("path", ["/api/tokens-nobody-knows", "/oidc/api/tokens-nobody-knows"])
 def test_unknown_paths_are_unknown_under_both_prefixes(path: str) -> None:
-    assert _get(path, {"jwt": {"claims": {"sub": "u", "scope": "read"}}})["statusCode"] == 404
+    assert (
+        _get(path, {"jwt": {"claims": {"sub": "u", "iss": "https://id.example", "scope": "read"}}})["statusCode"] == 404
+    )
 
 
 def test_a_token_without_a_scope_reaches_the_api_and_is_refused_by_it() -> None:
-    answer = _get("/oidc/api/orders", {"jwt": {"claims": {"sub": "u", "scope": "other"}}})
+    answer = _get("/oidc/api/orders", {"jwt": {"claims": {"sub": "u", "iss": "https://id.example", "scope": "other"}}})
     assert (answer["statusCode"], json.loads(answer["body"])["code"]) == (403, "insufficient_scope")
 
 

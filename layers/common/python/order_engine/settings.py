@@ -39,6 +39,7 @@ class Settings:
         connections_endpoint: the management address for pushing to sockets (https://…).
         ticket_secret_arn: the Secrets Manager secret that signs stream tickets.
         oidc_issuer: tokens of this issuer are accepted on the HTTP API; empty for none.
+        oidc_plain_issuer: users of this issuer are named without it, as they once were; empty for none.
         quote_delay_ms: how long the paper venues take to quote.
         quote_deadline_ms: a venue later than this is left out.
         landing_min_ms, landing_max_ms: how long the paper chain takes to land a transaction.
@@ -68,6 +69,7 @@ class Settings:
     connections_endpoint: str = ""
     ticket_secret_arn: str = ""
     oidc_issuer: str = ""
+    oidc_plain_issuer: str = ""
     quote_delay_ms: int = 200
     quote_deadline_ms: int = 1500
     landing_min_ms: int = 2000

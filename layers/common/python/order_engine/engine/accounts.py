@@ -7,7 +7,6 @@ import binascii
 import hashlib
 import hmac
 import json
-import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
@@ -18,8 +17,9 @@ from order_engine.domain.errors import EngineError, InvalidInput
 KEY_PREFIX = "oek_"
 SCOPES: tuple[str, ...] = ("trade", "read")
 TICKET_MS = 60_000
-# Users of tokens are named with this prefix, and no user of a key may be: neither can ever be taken for the other.
-OIDC_USERS = "oidc:"
+# Users of tokens are named with these prefixes, and no user of a key may be: neither can ever be taken for the other.
+TOKEN_USERS, PLAIN_TOKEN_USERS = "oidc/", "oidc:"
+_NOT_FOR_KEYS = (TOKEN_USERS, PLAIN_TOKEN_USERS)
 MAX_ORDERS_PER_MINUTE = 60_000
 MAX_SOCKETS = 1_000
 _BAD_TICKET = "The stream ticket is not valid any more. Ask for a new one."
@@ -173,8 +173,8 @@ def new_key(
     """
     if not user_id or len(user_id) > 128 or not user_id.isprintable():
         raise InvalidInput("A user id has 1 to 128 printable characters.", field="user")
-    if user_id.startswith(OIDC_USERS):
-        raise InvalidInput(f"User ids that begin with {OIDC_USERS} belong to tokens.", field="user")
+    if user_id.startswith(_NOT_FOR_KEYS):
+        raise InvalidInput(f"User ids that begin with {' or '.join(_NOT_FOR_KEYS)} belong to tokens.", field="user")
     if orders_per_minute is not None and not 1 <= orders_per_minute <= MAX_ORDERS_PER_MINUTE:
         raise InvalidInput(f"A key admits 1 to {MAX_ORDERS_PER_MINUTE} orders a minute.", field="ordersPerMinute")
     if max_sockets is not None and not 1 <= max_sockets <= MAX_SOCKETS:
@@ -296,7 +296,7 @@ async def identify_key(keys: KeyFinder, header: str | None, now: int) -> Identit
     if scheme.lower() != "bearer" or not key.startswith(KEY_PREFIX) or len(key) > 200:
         raise refused
     found = await keys.find_key(hash_key(key))
-    if found is None or not found.valid(now) or found.user_id.startswith(OIDC_USERS):
+    if found is None or not found.valid(now) or found.user_id.startswith(_NOT_FOR_KEYS):
         raise refused
     return Identity(
         found.user_id,
@@ -306,24 +306,6 @@ async def identify_key(keys: KeyFinder, header: str | None, now: int) -> Identit
         expires_at=found.expires_at,
         max_sockets=found.max_sockets,
     )
-
-
-def identify_token(claims: Mapping[str, object]) -> Identity:
-    """Who the verified claims of an OIDC token belong to.
-
-    Scopes are read from ``scope`` (RFC 8693) or ``scp``, separated by spaces; API Gateway writes a list as
-    ``[trade read]``.
-
-    Raises:
-        NotAuthorized: the token names no subject.
-    """
-    subject = claims.get("sub")
-    if not isinstance(subject, str) or not subject or len(subject) > 255 or not subject.isprintable():
-        raise NotAuthorized("The token names no subject.")
-    granted = str(claims.get("scope") or claims.get("scp") or "").strip("[]").split()
-    expiry = claims.get("exp")
-    ends = int(expiry) * 1000 if isinstance(expiry, str | int) and re.fullmatch("[0-9]{1,12}", str(expiry)) else None
-    return Identity(f"{OIDC_USERS}{subject}", frozenset(granted) & frozenset(SCOPES), "token", expires_at=ends)
 
 
 async def identify_ticket(text: str, keys: TicketKeys, now: int) -> Identity:
