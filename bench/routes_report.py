@@ -24,7 +24,7 @@ from bench.routing import all_pools
 from order_engine.domain.amounts import BONK, JUP, RAY, SOL, USDC, USDT, Token, slippage_min_out
 from order_engine.domain.errors import NoRoute, QuoteRefused
 from order_engine.domain.quote import METEORA, RAYDIUM
-from order_engine.engine.route import decide
+from order_engine.engine.routing.decide import decide
 from order_engine.venues.market import PaperMarket
 from order_engine.venues.paper import fill
 

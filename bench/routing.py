@@ -30,7 +30,10 @@ from pathlib import Path
 from order_engine.domain.amounts import BONK, JUP, RAY, SOL, USDC, USDT, Token
 from order_engine.domain.errors import QuoteRefused
 from order_engine.domain.quote import METEORA, RAYDIUM, Pool
-from order_engine.engine.route import INTERMEDIATES, LAMPORTS_PER_LEG, LAMPORTS_PER_SIGNATURE, MAX_LEGS, decide
+from order_engine.engine.routing.decide import decide
+from order_engine.engine.routing.fee import LAMPORTS_PER_LEG, LAMPORTS_PER_SIGNATURE
+from order_engine.engine.routing.network import INTERMEDIATES
+from order_engine.engine.routing.search import MAX_LEGS
 from order_engine.venues.cpmm import CpmmPool
 from order_engine.venues.market import PaperMarket
 

@@ -97,6 +97,7 @@ class Quote(TypedDict):
     improvementBps: str
     improvementOverOtherBps: str | None
     networkFeeLamports: int
+    optimalityGapBps: str
 
 
 class Order(TypedDict):

@@ -32,7 +32,7 @@ from order_engine.engine.accounts import (
 )
 from order_engine.engine.place import Placed
 from order_engine.engine.quoting import gather_pools
-from order_engine.engine.route import decide
+from order_engine.engine.routing.decide import decide
 from order_engine.engine.stats import quantile, stage
 from order_engine.engine.tokens import identify_token
 from order_engine.version import VERSION

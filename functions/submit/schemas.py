@@ -129,6 +129,10 @@ class QuoteView(View):
     improvementBps: str
     improvementOverOtherBps: str | None
     networkFeeLamports: int
+    optimalityGapBps: str = Field(
+        description="No route gives more net output than this one by more than so many basis points. Proved, not "
+        "estimated: see docs/routing.md for the routes that are meant."
+    )
 
 
 class QueueView(View):

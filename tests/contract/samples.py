@@ -10,7 +10,8 @@ from order_engine.domain.amounts import SOL, U64_MAX, USDC
 from order_engine.domain.order import Failure, Lease, Order, OrderRef, OrderRequest, Routed, SignedTransaction
 from order_engine.domain.quote import METEORA, RAYDIUM, Candidate, Decision, LeftOut, Leg
 from order_engine.engine.place import fingerprint
-from order_engine.engine.route import MAX_LEGS, MAX_QUOTES
+from order_engine.engine.routing.decide import MAX_QUOTES
+from order_engine.engine.routing.search import MAX_LEGS
 
 T0 = 1_790_000_000_000
 
@@ -46,7 +47,8 @@ def largest_decision() -> Decision:
 
     quotes = tuple(candidate(number) for number in range(MAX_QUOTES))
     left_out = tuple(LeftOut(venue, "late " * 40) for venue in (RAYDIUM, METEORA))
-    return Decision(quotes[0], quotes, left_out, "because " * 60, Decimal("10000.00"), Decimal("10000.00"), 10**12)
+    most = Decimal("10000.00")
+    return Decision(quotes[0], quotes, left_out, "because " * 60, most, most, 10**12, Decimal("10000.0000"))
 
 
 def claimed(order: Order, owner: str = "worker", *, now: int = T0 + 100, lease_ms: int = 20_000) -> Order:

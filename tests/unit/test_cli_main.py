@@ -262,6 +262,7 @@ def test_a_quote_marks_the_route_that_would_be_taken(api: Api) -> None:
         "improvementBps": "0",
         "improvementOverOtherBps": "2.7",
         "networkFeeLamports": 5000,
+        "optimalityGapBps": "0.0001",
     }
     api.answers["GET /api/quote"] = httpx.Response(200, json=quote)
     _, stdout, _ = run("quote", "SOL", "USDC", "1.5")

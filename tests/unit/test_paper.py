@@ -16,7 +16,7 @@ from order_engine.domain.errors import BuildFailed, VenueError
 from order_engine.domain.order import Lease, Order, OrderRef, OrderRequest, Routed, SignedTransaction
 from order_engine.domain.quote import METEORA, RAYDIUM, Candidate, Leg
 from order_engine.engine.ports import Chain, TransactionStatus, Venue
-from order_engine.engine.route import decide
+from order_engine.engine.routing.decide import decide
 from order_engine.venues.market import PaperMarket
 from order_engine.venues.paper import BLOCK_MS, VALID_BLOCKS, PaperChain, PaperVenue
 

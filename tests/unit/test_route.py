@@ -26,7 +26,8 @@ from bench.routing import (
 from order_engine.domain.amounts import BONK, JUP, RAY, SOL, TOKENS, USDC, USDT, Token
 from order_engine.domain.errors import NoRoute, PriceImpactTooHigh, QuoteRefused
 from order_engine.domain.quote import METEORA, RAYDIUM, Decision, LeftOut, Pool
-from order_engine.engine.route import MAX_LEGS, MAX_QUOTES, decide
+from order_engine.engine.routing.decide import MAX_QUOTES, decide
+from order_engine.engine.routing.search import MAX_LEGS
 from order_engine.venues.cpmm import CpmmPool
 from order_engine.venues.market import PaperMarket
 

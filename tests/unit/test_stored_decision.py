@@ -47,7 +47,8 @@ def decisions(draw: st.DrawFn) -> Decision:
     quotes = tuple(draw(st.lists(candidates, max_size=6)))
     chosen = draw(st.sampled_from([*quotes, draw(candidates)]))
     left_out = tuple(draw(st.lists(st.builds(LeftOut, st.sampled_from(VENUES), st.text(max_size=20)), max_size=2)))
-    return Decision(chosen, quotes, left_out, draw(st.text(max_size=30)), draw(BPS), draw(st.none() | BPS), 15_000)
+    reason, gain, over_other, gap = draw(st.tuples(st.text(max_size=30), BPS, st.none() | BPS, st.none() | BPS))
+    return Decision(chosen, quotes, left_out, reason, gain, over_other, 15_000, gap)
 
 
 @settings(max_examples=150, deadline=None)
@@ -56,6 +57,19 @@ def test_a_decision_reads_back_as_it_was(decision: Decision, min_out: int) -> No
     event = Event(3, Status.BUILDING, 1_790_000_000_000, 1, Routed(decision, min_out))
 
     assert decode_event(3, encode_event(event)) == event
+
+
+def test_a_decision_that_was_stored_without_a_gap_is_still_read() -> None:
+    text = (
+        '{"s":"building","t":1,"a":1,"p":[["raydium","pool"]],"w":["SOL","USDC",10],"q":[[0,20,19,"4.00"]],"c":0,'
+        '"y":"Because.","i":"0.00","o":null,"f":15000,"m":18}'
+    )
+
+    detail = decode_event(3, text).detail
+
+    assert isinstance(detail, Routed)
+    assert detail.decision.optimality_gap_bps is None
+    assert detail.decision.chosen.net_out == 19
 
 
 def test_a_pool_is_named_once() -> None:

@@ -128,6 +128,7 @@ def _encode_decision(decision: Decision) -> dict[str, object]:
         "i": str(decision.improvement_bps),
         "o": None if other is None else str(other),
         "f": decision.network_fee_lamports,
+        **({} if decision.optimality_gap_bps is None else {"g": str(decision.optimality_gap_bps)}),
     }
 
 
@@ -177,6 +178,8 @@ def _decode_decision(value: Mapping[str, Any]) -> Decision:
         improvement_bps=read_decimal(value["i"]),
         improvement_over_other_bps=None if value["o"] is None else read_decimal(value["o"]),
         network_fee_lamports=value["f"],
+        # Decisions that were stored before the gap was known have none.
+        optimality_gap_bps=Decimal(value["g"]) if "g" in value else None,
     )
 
 

@@ -127,7 +127,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A venue that gave no quote, and why."""
+    """A venue that gave no quote, or gave pools that do not work, and why."""
 
     venue: str
     reason: str
@@ -145,6 +145,9 @@ class Decision:
         improvement_bps: net output over the best single-venue candidate, basis points.
         improvement_over_other_bps: over the best of the other venue; None where it gave no quote.
         network_fee_lamports: what the transaction is expected to cost.
+        optimality_gap_bps: no route of the space that was searched gives more net output than the chosen one by more
+            than this, basis points of its net output, four decimals, rounded up; None for a decision that was stored
+            before it was known.
     """
 
     chosen: Candidate
@@ -154,3 +157,4 @@ class Decision:
     improvement_bps: Decimal
     improvement_over_other_bps: Decimal | None
     network_fee_lamports: int
+    optimality_gap_bps: Decimal | None = None

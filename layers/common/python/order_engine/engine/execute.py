@@ -29,7 +29,7 @@ from order_engine.domain.order import (
 from order_engine.engine.ports import Chain, Clock, Conflict, OrderStore, TransactionStatus, Venue
 from order_engine.engine.quoting import gather_pools
 from order_engine.engine.retry import RetryPolicy, after_failure, lost_workers
-from order_engine.engine.route import decide
+from order_engine.engine.routing.decide import decide
 
 MAX_LOST_WORKERS = 3
 MAX_EVENTS = 150

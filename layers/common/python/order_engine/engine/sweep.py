@@ -18,7 +18,7 @@ from order_engine.domain.quote import Pool
 from order_engine.engine.execute import Observer
 from order_engine.engine.ports import Clock, Conflict, OrderQueue, OrderStore, Venue
 from order_engine.engine.quoting import gather_pools
-from order_engine.engine.route import decide
+from order_engine.engine.routing.decide import decide
 
 # An order that made no step for this long has probably lost its message.
 STRANDED_MS = 25_000

@@ -21,7 +21,7 @@ from order_engine.domain.errors import BuildFailed, QuoteRefused, VenueError
 from order_engine.domain.order import Order, SignedTransaction
 from order_engine.domain.quote import Leg, Pool
 from order_engine.engine.ports import Clock, TransactionStatus
-from order_engine.engine.route import INTERMEDIATES
+from order_engine.engine.routing.network import INTERMEDIATES
 from order_engine.venues.market import PaperMarket
 
 # 2020-03-16T14:29:00Z, Solana's genesis; one block each 400 ms since.

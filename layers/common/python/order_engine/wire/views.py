@@ -43,7 +43,7 @@ def candidate_view(request: OrderRequest, candidate: Candidate) -> Json:
 
 
 def decision_view(request: OrderRequest, decision: Decision) -> Json:
-    other = decision.improvement_over_other_bps
+    other, gap = decision.improvement_over_other_bps, decision.optimality_gap_bps
     return {
         "venue": decision.chosen.venue,
         "reason": decision.reason,
@@ -53,6 +53,7 @@ def decision_view(request: OrderRequest, decision: Decision) -> Json:
         "improvementBps": format_price(decision.improvement_bps),
         "improvementOverOtherBps": None if other is None else format_price(other),
         "networkFeeLamports": decision.network_fee_lamports,
+        "optimalityGapBps": None if gap is None else format_price(gap),
     }
 
 

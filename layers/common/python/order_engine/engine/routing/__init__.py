@@ -1,0 +1,1 @@
+"""The router: ``decide`` chooses how an order is filled."""

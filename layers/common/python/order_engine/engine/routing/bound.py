@@ -1,0 +1,272 @@
+"""How much a family of routes can give at most, and which of them comes close.
+
+Give the order's token a price (output per base unit, called the price here) and each intermediate token one too. Let
+every pool take whatever is best for it at these prices. Then, whatever the prices are,
+
+    amount * price + sum of the profits of the pools that take part
+
+is at least what any route gives: a route that sends x through a pool earns no more there than the pool's profit, its
+inputs of the order's token add up to the amount, and of an intermediate token as much goes out as came in. Per edge
+only as many pools count as the family allows, those with the largest profit less the fee of a leg. This is the
+Lagrangian dual of the division: convex in the price, and in each intermediate price at a given price. At its minimum
+the pools take just the order where each of them is concave; then the bound is the value of a route, and no other route
+of the family is better. It needs nothing of the pools but curves that are not below their quotes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import inf, sqrt
+
+from order_engine.engine.routing.descent import Descent
+from order_engine.engine.routing.ladder import Ladder
+from order_engine.engine.routing.network import Network
+
+_NEAR = 1e-11  # how far above its minimum a function may stay, as a part of the order's output
+_BEYOND = 1 + 1e-9  # by what the ends of a search lie beyond the last price at which something is traded
+_WEIGHT = 1e-7  # a side of a kink that counts for less than this is not part of the minimum
+
+
+@dataclass(slots=True)
+class Family:
+    """Routes with at most so many pools per edge, some of them fixed and some ruled out.
+
+    Attributes:
+        rooms: how many pools each edge may use, the fixed ones included.
+        fixed: ladders of each edge that take part and pay for a leg.
+        free: ladders of each edge that may take part.
+        bound: no route of it gives more, network fee per leg deducted.
+        price: where the bound was found, and ``middles`` the prices of the intermediate tokens there.
+    """
+
+    rooms: tuple[int, ...]
+    fixed: tuple[tuple[Ladder, ...], ...]
+    free: tuple[tuple[Ladder, ...], ...]
+    bound: float = inf
+    price: float = 0.0
+    middles: list[float] = field(default_factory=list)
+
+
+class _Side:
+    """What one edge does at a price."""
+
+    __slots__ = ("gives", "growth", "picks", "takes", "value")
+
+    def __init__(self) -> None:
+        self.value = self.takes = self.gives = self.growth = 0.0
+        # The pools that take part and what each takes.
+        self.picks: list[tuple[Ladder, float]] = []
+
+
+class _Point:
+    """A convex function at one price.
+
+    Attributes:
+        slope: the subgradient: for the order's token the amount less what the pools take, for an intermediate token
+            what arrives less what is taken.
+        growth: how fast the slope falls as one over the root of the price rises; 0 where it does not.
+        flows: per part of the network a mixture (weight, picks) of the best choices at this price: what the pools
+            take in the mean has this slope.
+        takes: of the order's token, by a path.
+    """
+
+    __slots__ = ("flows", "growth", "prices", "slope", "takes", "value", "where")
+
+    def __init__(self, where: float, value: float, slope: float, growth: float) -> None:
+        self.where = where
+        self.value = value
+        self.slope = slope
+        self.growth = growth
+        self.takes = 0.0
+        self.flows: list[list[tuple[float, list[tuple[Ladder, float]]]]] = []
+        self.prices: list[float] = []
+
+
+@dataclass(slots=True)
+class Minimum:
+    """The least bound that was found, and what the pools do there.
+
+    Attributes:
+        bound: base units of output, less the fee of each leg.
+        flows: what each ladder takes; together the amount of the order, where the minimum was reached.
+        choices: the sets of ladders on the sides of the minimum: one where it is the value of a route.
+        fell: the search ended early since the bound was low enough.
+        short: the part of the order that the pools cannot take at any price.
+    """
+
+    bound: float
+    price: float
+    middles: list[float]
+    flows: dict[Ladder, float]
+    choices: list[frozenset[Ladder]]
+    fell: bool
+    short: float = 0.0
+
+
+def minimum(network: Network, family: Family, fee: float, enough: float) -> Minimum:
+    """Lower the bound of a family as far as it goes, or until it is at most ``enough``.
+
+    Args:
+        fee: of one leg, base units of output.
+    """
+    relaxation = _Relaxation(network, family, fee)
+    top = relaxation.top()
+    if top <= 0:
+        return Minimum(-inf, 0.0, [], {}, [], fell=True)
+    start = min(family.price, top * (1 - 1e-12)) if family.price else top * 0.99
+    search = Descent(relaxation.at, 0.0, top, start)
+    search.run(enough, network.amount * top * _NEAR)
+    best, below, above = search.best, search.below, search.above
+    mixed = _mixture(search)
+    flows: dict[Ladder, float] = {}
+    for part, point in mixed:
+        for mixture in point.flows:
+            for weight, picks in mixture:
+                for ladder, takes in picks:
+                    flows[ladder] = flows.get(ladder, 0.0) + part * weight * takes
+    choices: dict[frozenset[Ladder], None] = {}
+    for _, point in mixed:
+        for side in (0, -1):
+            choices[frozenset(ladder for mixture in point.flows for ladder, _ in mixture[side][1])] = None
+    short = above.slope / network.amount if below is None and above is not None and above is not best else 0.0
+    return Minimum(best.value, best.where, best.prices, flows, list(choices), best.value <= enough, short)
+
+
+class _Relaxation:
+    """The dual function of one family."""
+
+    def __init__(self, network: Network, family: Family, fee: float) -> None:
+        self._amount = float(network.amount)
+        self._rooms = family.rooms
+        self._fixed = family.fixed
+        self._free = family.free
+        self._fee = fee
+        self._exclusive = network.exclusive
+        self._tops = [
+            max((ladder.top for ladder in (*fixed, *free)), default=0.0)
+            for fixed, free in zip(family.fixed, family.free, strict=True)
+        ]
+        self._vias = [via for via in network.vias if self._tops[via.first] and self._tops[via.second]]
+        hints = family.middles if len(family.middles) == len(self._vias) else []
+        self._middles = list(hints) or [0.0] * len(self._vias)
+
+    def top(self) -> float:
+        """The price above which no pool takes anything."""
+        tops = self._tops
+        paths = (tops[v.first] * tops[v.second] for v in self._vias)
+        return max([tops[0] if self._rooms[0] else 0.0, *paths]) * _BEYOND
+
+    def at(self, price: float) -> _Point:
+        """The bound at a price of the order's token, each intermediate token at its best price for that."""
+        root = 1 / sqrt(price)
+        point = _Point(price, price * self._amount, self._amount, 0.0)
+        if self._rooms[0]:
+            side = self._edge(0, price, root, 1.0)
+            point.value += side.value
+            point.slope -= side.takes
+            point.growth += side.growth
+            point.flows.append([(1.0, side.picks)])
+        for number in range(len(self._vias)):
+            inner = self._path(number, price, root)
+            point.value += inner.value
+            point.slope -= inner.takes
+            point.growth += inner.growth
+            point.flows += inner.flows
+            point.prices.append(inner.where)
+        return point
+
+    def _path(self, number: int, price: float, root: float) -> _Point:
+        """The path through one intermediate token, at the price of that token at which it is in balance.
+
+        ``takes`` is of the order's token; ``growth`` is how fast that rises as one over the root of the price does.
+        """
+        via = self._vias[number]
+        low, high = price / self._tops[via.first] / _BEYOND, self._tops[via.second] * _BEYOND
+        fixed = bool(self._fixed[via.first] or self._fixed[via.second])
+        if low >= high and not fixed:
+            return _Point(high, 0.0, 0.0, 0.0)
+
+        def at(middle: float) -> _Point:
+            inner_root = 1 / sqrt(middle)
+            one = self._edge(via.first, price / middle, root / inner_root, middle)
+            two = self._edge(via.second, middle, inner_root, 1.0)
+            arrives = one.growth / root
+            growth = arrives + two.growth
+            point = _Point(middle, one.value + two.value, one.gives - two.takes, growth)
+            point.takes = one.takes
+            point.flows.append([(1.0, one.picks + two.picks)])
+            # By the implicit function: how the order's token follows its own price, this one kept in balance.
+            follows = one.growth * inner_root / (root * root) / growth if growth else 0.0
+            point.prices.append(one.growth / inner_root * (1 - root / inner_root * follows))
+            return point
+
+        if low >= high:
+            start = high
+            low, high = high / 16, low * 16
+        else:
+            start = self._middles[number]
+            if not low < start < high:
+                start = sqrt(low) * sqrt(high)
+        search = Descent(at, low, high, start)
+        search.run(-inf, self._amount * price * _NEAR / 16)
+        best = search.best
+        self._middles[number] = best.where
+        result = _Point(best.where, best.value, 0.0, best.prices[0])
+        mixed = _mixture(search)
+        result.takes = sum(part * point.takes for part, point in mixed)
+        result.flows.append([(part, point.flows[0][0][1]) for part, point in mixed])
+        return result
+
+    def _edge(self, edge: int, price: float, root: float, scale: float) -> _Side:
+        """The best pools of an edge at a price; ``scale`` turns their profit into base units of output."""
+        side = _Side()
+        fee = self._fee
+        for ladder in self._fixed[edge]:
+            profit, takes, gives, growth = ladder.at(price, root)
+            side.value += profit * scale - fee
+            side.takes += takes
+            side.gives += gives
+            side.growth += growth
+            side.picks.append((ladder, takes))
+        room = self._rooms[edge] - len(side.picks)
+        if room <= 0:
+            return side
+        found = []
+        for ladder in self._free[edge]:
+            profit, takes, gives, growth = ladder.at(price, root)
+            gain = profit * scale - fee
+            if gain > 0:
+                found.append((-gain, ladder.number, takes, gives, growth, ladder))
+        if len(found) > room or (self._exclusive and len(found) > 1):
+            found.sort()
+            if self._exclusive:
+                found = _one_each(found)
+            del found[room:]
+        for gain, _, takes, gives, growth, ladder in found:
+            side.value -= gain
+            side.takes += takes
+            side.gives += gives
+            side.growth += growth
+            side.picks.append((ladder, takes))
+        return side
+
+
+type _Found = tuple[float, int, float, float, float, Ladder]
+
+
+def _one_each(found: list[_Found]) -> list[_Found]:
+    """The best ladder of every pool."""
+    kept: dict[int, _Found] = {}
+    for one in found:
+        kept.setdefault(one[5].channel, one)
+    return list(kept.values())
+
+
+def _mixture(search: Descent[_Point]) -> list[tuple[float, _Point]]:
+    """The points between which the slope is zero, with their weights."""
+    below, above = search.below, search.above
+    if below is None or above is None or below is above:
+        return [(1.0, search.best)]
+    share = above.slope / (above.slope - below.slope)
+    parts = [(share, below), (1 - share, above)]
+    return [(part, point) for part, point in parts if part > _WEIGHT]
