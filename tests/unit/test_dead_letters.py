@@ -1,0 +1,68 @@
+"""What the consumer of the dead letters may end, and what it has to leave alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from order_engine.domain import lifecycle
+from order_engine.domain.errors import OrderNotFound
+from order_engine.domain.order import Order, OrderRef, Status
+from order_engine.engine.dead_letters import ResolveDeadLetter
+from order_engine.engine.execute import Done, Execute, ExecutionPolicy, Later, Silent, Verdict
+from order_engine.engine.retry import RetryPolicy
+from tests.fakes.orders import FakeOrders
+from tests.simulation.loop import VirtualLoop, run
+from tests.unit.test_following import LANDED, LoopClock, ScriptedChain
+from tests.unit.test_lifecycle import IN_STATUS, T0
+
+YEAR_MS = 365 * 86_400_000
+
+
+def resolve(order: Order | None, *, after_ms: int) -> tuple[Verdict, Order | None]:
+    """Hand the order's letter to the consumer so long after ``T0``; the chain knows every transaction as landed."""
+    loop = VirtualLoop()
+    loop._virtual = after_ms / 1000
+    clock = LoopClock(loop)
+    chain = ScriptedChain(clock, landed=lambda ms: LANDED)
+
+    async def work() -> tuple[Verdict, Order | None]:
+        store = FakeOrders()
+        if order is not None:
+            await store.create(order)
+        ref = OrderRef("user", "order")
+        execute = Execute(store, (), chain, clock, ExecutionPolicy(RetryPolicy()), Silent())
+        verdict = await ResolveDeadLetter(execute)(ref, worker="me", deadline=clock.now_ms() + 14_000)
+        return verdict, await store.get(ref)
+
+    return run(loop, work())
+
+
+@pytest.mark.parametrize("status", [Status.OPEN, *sorted(lifecycle.TERMINAL)])
+def test_an_order_that_rests_or_has_ended_is_left_as_it_is(status: Status) -> None:
+    """However long ago: a limit order may rest for a year, and its letter be a year old."""
+    order = IN_STATUS[status]
+    verdict, after = resolve(order, after_ms=YEAR_MS)
+    assert isinstance(verdict, Done)
+    assert after == order
+
+
+@pytest.mark.parametrize("status", [Status.ROUTING, Status.BUILDING, Status.SUBMITTED])
+def test_a_living_workers_order_is_left_to_it(status: Status) -> None:
+    order = IN_STATUS[status]
+    assert order.lease is not None
+    left_ms = 500
+    verdict, after = resolve(order, after_ms=order.lease.until - T0 - left_ms)
+    assert verdict == Later(left_ms, "held by another worker")
+    assert after == order
+
+
+def test_what_became_of_a_submitted_order_is_asked_for_on_the_chain() -> None:
+    verdict, after = resolve(IN_STATUS[Status.SUBMITTED], after_ms=YEAR_MS)
+    assert isinstance(verdict, Done)
+    assert after is not None
+    assert after.status is Status.CONFIRMED
+
+
+def test_a_letter_of_no_order_is_said_to_be_one() -> None:
+    with pytest.raises(OrderNotFound):
+        resolve(None, after_ms=0)

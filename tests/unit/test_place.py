@@ -1,0 +1,155 @@
+"""What makes a repeated request the same request, and what becomes of a new one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from order_engine.domain.amounts import BONK, SOL, USDC, USDT
+from order_engine.domain.errors import IdempotencyConflict, SameToken
+from order_engine.domain.order import Order, OrderRef, OrderRequest, Status
+from order_engine.engine.execute import Silent
+from order_engine.engine.place import Place, fingerprint, order_id_for
+from tests.fakes.orders import FakeOrders
+from tests.unit.test_lifecycle import LIMIT, MARKET, T0
+
+REQUEST = OrderRequest("limit", SOL.mint, USDC.mint, 10**9, 50, Decimal(150), T0 + 60_000, "a wallet")
+# Another value of each field. Whoever adds a field to a request has to say here what makes it another request.
+OTHER: dict[str, Sequence[object]] = {
+    "type": ("market",),
+    "mint_in": (BONK.mint, USDC.mint),
+    "mint_out": (USDT.mint, SOL.mint),
+    "amount_in": (10**9 + 1, 50),
+    "slippage_bps": (0, 51, 10**9),
+    "limit_price": (Decimal("150.000000001"), Decimal("1.5"), None),
+    "expires_at": (T0 + 60_001, None),
+    "wallet_address": ("A wallet", "", None),
+}
+
+
+class Ticking:
+    """A clock that goes on by a millisecond whenever somebody looks."""
+
+    def __init__(self) -> None:
+        self._now = T0 - 1
+
+    def now_ms(self) -> int:
+        self._now += 1
+        return self._now
+
+    async def sleep(self, ms: int) -> None:
+        raise AssertionError("Nobody waits here.")
+
+
+class Queue:
+    """Remembers what was sent, or refuses everything."""
+
+    def __init__(self, *, refuses: bool = False) -> None:
+        self.sent: list[OrderRef] = []
+        self._refuses = refuses
+
+    async def send(self, refs: Sequence[OrderRef]) -> None:
+        if self._refuses:
+            raise ConnectionError("no answer")
+        self.sent.extend(refs)
+
+    async def depth(self) -> dict[str, int]:
+        raise AssertionError("Nobody asks for this here.")
+
+
+class Notes(Silent):
+    """Remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str]] = []
+
+    def changed(self, order: Order) -> None:
+        self.seen.append((order.ref.order_id, order.status.value))
+
+    def noted(self, order_id: str, what: str, reason: str) -> None:
+        self.seen.append((order_id, what))
+
+
+def test_every_field_of_a_request_is_part_of_what_makes_it_the_same() -> None:
+    assert set(OTHER) == {field.name for field in fields(OrderRequest)}
+    variants = [REQUEST, *(replace(REQUEST, **{name: value}) for name, values in OTHER.items() for value in values)]  # type: ignore[arg-type]
+    prints = [fingerprint(request) for request in variants]
+    assert len(set(prints)) == len(variants)
+
+
+@given(st.decimals(min_value="0.000000001", max_value="1e12", places=9))
+def test_the_same_price_written_otherwise_is_the_same_request(price: Decimal) -> None:
+    plain = replace(REQUEST, limit_price=price)
+    same = [price.normalize(), Decimal(f"{price:f}000"), Decimal(f"{price:e}")]
+    assert {fingerprint(replace(REQUEST, limit_price=other)) for other in same} == {fingerprint(plain)}
+
+
+@given(st.text(max_size=20), st.text(max_size=20), st.text(max_size=20), st.text(max_size=20))
+def test_a_key_names_one_order_of_one_user(user: str, key: str, other_user: str, other_key: str) -> None:
+    assert order_id_for(user, key) == order_id_for(user, key)
+    same = (user, key) == (other_user, other_key)
+    assert (order_id_for(user, key) == order_id_for(other_user, other_key)) == same
+
+
+def test_no_user_and_key_can_be_shifted_into_anothers() -> None:
+    assert order_id_for("a", "1:b:c") != order_id_for("a:1", "b:c")
+    assert order_id_for("a:b", "c") != order_id_for("a", "b:c")
+
+
+async def test_a_market_order_is_stored_and_queued_and_a_resting_one_is_stored_only() -> None:
+    orders, queue, notes = FakeOrders(), Queue(), Notes()
+    place = Place(orders, queue, Ticking(), notes)
+    market, limit = await place("user", MARKET), await place("user", LIMIT)
+    assert not market.replayed
+    assert (market.order.status, limit.order.status) == (Status.PENDING, Status.OPEN)
+    assert await orders.get(market.order.ref) == market.order
+    assert await orders.get(limit.order.ref) == limit.order
+    assert market.order.created_at == T0
+    assert queue.sent == [market.order.ref]
+    assert [what for _, what in notes.seen] == ["pending", "open"]
+    assert market.order.ref != limit.order.ref
+
+
+async def test_an_order_that_could_not_be_queued_is_accepted_all_the_same() -> None:
+    orders, notes = FakeOrders(), Notes()
+    placed = await Place(orders, Queue(refuses=True), Ticking(), notes)("user", MARKET)
+    assert await orders.get(placed.order.ref) == placed.order
+    assert notes.seen == [(placed.order.ref.order_id, "pending"), (placed.order.ref.order_id, "send_failed")]
+
+
+async def test_the_same_key_again_answers_what_is_stored_and_queues_nothing() -> None:
+    queue, notes = Queue(), Notes()
+    place = Place(FakeOrders(), queue, Ticking(), notes)
+    assert await place.replay("user", MARKET, "key") is None
+    first = await place("user", MARKET, "key")
+    again = await place("user", MARKET, "key")
+    assert (again.order, again.replayed) == (first.order, True)
+    seen_before = await place.replay("user", MARKET, "key")
+    assert seen_before is not None
+    assert (seen_before.order, seen_before.replayed) == (first.order, True)
+    assert queue.sent == [first.order.ref]
+    assert len(notes.seen) == 1
+    assert (await place("another", MARKET, "key")).order.ref != first.order.ref
+
+
+async def test_the_same_key_for_something_else_is_a_conflict_that_names_the_header() -> None:
+    place = Place(FakeOrders(), Queue(), Ticking(), Silent())
+    await place("user", MARKET, "key")
+    other = replace(MARKET, slippage_bps=51)
+    for attempt in (place("user", other, "key"), place.replay("user", other, "key")):
+        with pytest.raises(IdempotencyConflict) as refused:
+            await attempt
+        assert refused.value.field == "Idempotency-Key"
+
+
+async def test_two_sides_of_one_token_are_refused_before_anything_is_stored() -> None:
+    orders = FakeOrders()
+    with pytest.raises(SameToken) as refused:
+        await Place(orders, Queue(), Ticking(), Silent())("user", replace(MARKET, mint_out=SOL.mint))
+    assert refused.value.field == "tokenOut"
+    assert orders.stored == {}
