@@ -383,7 +383,7 @@ def _with_reads(call: Call, asked: Json, told: Json) -> Call:
         case "GetItem":
             size = item_size(told.get("Item") or {})
             units = read_units(size, consistent=asked.get("ConsistentRead", False))
-        case "Query":
+        case "Query" | "Scan":
             size = sum(map(item_size, told.get("Items", ())))
             units = read_units(size, consistent=asked.get("ConsistentRead", False))
         case "BatchGetItem":

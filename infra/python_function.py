@@ -36,6 +36,7 @@ class PythonFunction(Construct):
         settings: environment by settings field name.
         reserved: reserved concurrency; ignored where the deployment reserves nothing.
         snap_start: whether published versions start from a snapshot.
+        traced: whether X-Ray samples its invocations.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class PythonFunction(Construct):
         settings: Mapping[str, str | int | float],
         reserved: int | None = None,
         snap_start: bool = False,
+        traced: bool = True,
     ) -> None:
         super().__init__(scope, construct_id)
         config = platform.config
@@ -76,7 +78,7 @@ class PythonFunction(Construct):
             environment=environment(stage=config.stage, **settings),
             reserved_concurrent_executions=reserved if config.reserve else None,
             snap_start=lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS if snap_start else None,
-            tracing=lambda_.Tracing.ACTIVE,
+            tracing=lambda_.Tracing.ACTIVE if traced else lambda_.Tracing.DISABLED,
             log_group=self.log_group,
             logging_format=lambda_.LoggingFormat.JSON,
             application_log_level_v2=lambda_.ApplicationLogLevel.INFO,
@@ -95,11 +97,12 @@ class PythonFunction(Construct):
             )
         # The log group exists already: no permission to create any.
         self.allow(["logs:CreateLogStream", "logs:PutLogEvents"], [self.log_group.log_group_arn])
-        acknowledge(
-            self.role,
-            "AwsSolutions-IAM5[Resource::*]",
-            "X-Ray (PutTraceSegments, PutTelemetryRecords) has no resources to name.",
-        )
+        if traced:
+            acknowledge(
+                self.role,
+                "AwsSolutions-IAM5[Resource::*]",
+                "X-Ray (PutTraceSegments, PutTelemetryRecords) has no resources to name.",
+            )
         self.alarms: Sequence[cloudwatch.Alarm] = (
             self._alarm("Errors", self.function.metric_errors(period=Duration.minutes(5), statistic="Sum"), "fails"),
             self._alarm(

@@ -12,13 +12,17 @@ import uuid
 from dataclasses import dataclass
 
 from local.aws import ACCOUNT, REGION
-from local.functions import Functions, InvocationError
+from local.functions import Functions, InvocationError, Throttled
 from local.template import Json, Template, TemplateError
 
 logger = logging.getLogger("local")
 
 # AWS says only that a rate starts when the rule is made; a developer wants to see the first run soon.
 _FIRST_AFTER_S = 1.0
+# Lambda's default age of an asynchronous event, and how often it tries one again whose function is busy: from a second
+# on, ever less often. https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
+_LONGEST_PATIENCE_S = 6 * 3600.0
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 300.0
 _UNITS_S = {"minute": 60.0, "hour": 3600.0, "day": 86_400.0}
 _RATE = re.compile(r"rate\((\d+) (minute|hour|day)s?\)")
 _EVERY_N_MINUTES = re.compile(r"cron\((?:\*|0/(\d+)|\*/(\d+)) \* \* \* \? \*\)")
@@ -26,12 +30,18 @@ _EVERY_N_MINUTES = re.compile(r"cron\((?:\*|0/(\d+)|\*/(\d+)) \* \* \* \? \*\)")
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """One schedule and what it invokes. ``input`` is the event, or None for EventBridge's own."""
+    """One schedule and what it invokes.
+
+    Attributes:
+        input: the event, or None for EventBridge's own.
+        patience_s: how long an invocation waits for a function that is busy, before it is dropped.
+    """
 
     name: str
     function: str
     every_s: float
     input: Json
+    patience_s: float
 
 
 def schedules(template: Template) -> list[Schedule]:
@@ -52,8 +62,18 @@ def schedules(template: Template) -> list[Schedule]:
         for target in targets:
             text = target.get("Input")
             event = json.loads(text) if text else None
-            found.append(Schedule(template.name(resource), template.function_of(target["Arn"]), every_s, event))
+            function = template.function_of(target["Arn"])
+            found.append(Schedule(template.name(resource), function, every_s, event, _patience(template, function)))
     return found
+
+
+def _patience(template: Template, function: str) -> float:
+    """How old an asynchronous event for a function may become, in seconds."""
+    for resource in template.of_type("AWS::Lambda::EventInvokeConfig"):
+        properties = template.properties(resource)
+        if properties["FunctionName"] == function and "MaximumEventAgeInSeconds" in properties:
+            return float(properties["MaximumEventAgeInSeconds"])
+    return _LONGEST_PATIENCE_S
 
 
 def interval(expression: str) -> float:
@@ -95,7 +115,17 @@ async def _once(schedule: Schedule, functions: Functions) -> None:
             "resources": [f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{schedule.name}"],
             "detail": {},
         }
-    try:
-        await functions.invoke(schedule.function, event)
-    except InvocationError as error:
-        logger.warning("the schedule %s failed: %s", schedule.name, error)
+    dropped_at, wait = time.monotonic() + schedule.patience_s, _FIRST_WAIT_S
+    while True:
+        try:
+            await functions.invoke(schedule.function, event, wait=False)
+        except InvocationError as error:
+            logger.warning("the schedule %s failed: %s", schedule.name, error)
+        except Throttled:
+            if time.monotonic() + wait >= dropped_at:
+                logger.info("the schedule %s found its function busy for too long", schedule.name)
+                return
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, _LONGEST_WAIT_S)
+            continue
+        return

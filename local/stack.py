@@ -232,13 +232,14 @@ class Stack:
         else:
             changes, checkpoints = _RemoteChanges(self.aws_url), _TableCheckpoints(self.session)
         self._closing.push_async_callback(self._stop_pollers)
+        observe = None if self._observe is None else _once(self._observe)
         for mapping in event_sources.mappings(self._template):
             poller: event_sources.QueuePoller | event_sources.StreamPoller
             if ":sqs:" in mapping.source_arn:
                 poller = await in_thread(event_sources.QueuePoller, mapping, running, self.session)
             else:
                 poller = await in_thread(
-                    event_sources.StreamPoller, mapping, running, self.session, changes, checkpoints, self._observe
+                    event_sources.StreamPoller, mapping, running, self.session, changes, checkpoints, observe
                 )
             self._poll(poller.run())
         for schedule in schedules.schedules(self._template):
@@ -253,6 +254,20 @@ class Stack:
         for task in self._pollers:
             task.cancel()
         await asyncio.gather(*self._pollers, return_exceptions=True)
+
+
+def _once(observe: Callable[[Json], None]) -> Callable[[Json], None]:
+    """Show each record when the first of a stream's readers comes to it; all of them read in the stream's order."""
+    last = -1
+
+    def show(record: Json) -> None:
+        nonlocal last
+        number = int(record["dynamodb"]["SequenceNumber"])
+        if number > last:
+            last = number
+            observe(record)
+
+    return show
 
 
 def _report(task: asyncio.Task[None]) -> None:

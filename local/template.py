@@ -27,6 +27,7 @@ SIMULATED = frozenset(
         "AWS::DynamoDB::Table",
         "AWS::Events::Rule",
         "AWS::Lambda::Alias",
+        "AWS::Lambda::EventInvokeConfig",
         "AWS::Lambda::EventSourceMapping",
         "AWS::Lambda::Function",
         "AWS::Lambda::Version",
@@ -35,8 +36,7 @@ SIMULATED = frozenset(
         "AWS::SecretsManager::Secret",
     }
 )
-# What makes no difference to how orders run here: permissions, logs, alarms, packaging, and how often a failed
-# asynchronous invocation is tried again.
+# What makes no difference to how orders run here: permissions, logs, alarms, packaging.
 NOT_SIMULATED = frozenset(
     {
         "AWS::ApiGateway::Account",
@@ -51,7 +51,6 @@ NOT_SIMULATED = frozenset(
         "AWS::IAM::Role",
         "AWS::KMS::Alias",
         "AWS::KMS::Key",
-        "AWS::Lambda::EventInvokeConfig",
         "AWS::Lambda::LayerVersion",
         "AWS::Lambda::Permission",
         "AWS::Logs::LogGroup",

@@ -243,6 +243,21 @@ async def test_active_orders_are_listed_until_they_end(orders: OrderStore) -> No
     assert await orders.active(created_before=T0 + 1, limit=10) == []
 
 
+async def test_whether_anything_waits_is_told_of_active_and_resting_orders_until_they_end(orders: OrderStore) -> None:
+    assert await orders.any_waiting() is False
+    order = claimed(an_order())
+    await orders.create(an_order())
+    await orders.replace(an_order(), order)
+    assert await orders.any_waiting() is True
+    await orders.replace(order, lifecycle.fail(order, FAILURE, T0 + 300))
+    assert await orders.any_waiting() is False
+    resting = an_order("resting", limit="150")
+    await orders.create(resting)
+    assert await orders.any_waiting() is True
+    await orders.replace(resting, lifecycle.cancel(resting, T0 + 300))
+    assert await orders.any_waiting() is False
+
+
 async def test_active_orders_are_listed_oldest_first_within_the_limit_of_each_shard(orders: OrderStore) -> None:
     for number in range(12):
         await orders.create(an_order(f"order{number}", at=T0 + 12 - number))

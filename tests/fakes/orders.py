@@ -136,6 +136,11 @@ class FakeOrders:
         more = len(found) > limit
         return Page(tuple(order for _, order in found[:limit]), found[limit - 1][0] if more else None)
 
+    async def any_waiting(self) -> bool:
+        return await self._wire.call(
+            "orders.any_waiting", lambda: any(order.status not in _ENDED for order in self._index.values())
+        )
+
     async def active(self, *, created_before: int, limit: int) -> Sequence[OrderRef]:
         def listed() -> list[OrderRef]:
             # The index's key ends with the order's id, and an order of the very millisecond sorts behind the bound.

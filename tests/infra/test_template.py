@@ -29,6 +29,7 @@ SUBMIT, AUTHORIZER = HANDLERS[:2]
 NOTIFY, SOCKET = HANDLERS[5:]
 
 DAY = 86_400
+_MAPPING = "AWS::Lambda::EventSourceMapping"
 
 
 # --- data --------------------------------------------------------------------------------------------------------
@@ -173,6 +174,26 @@ def test_the_sweeper_runs_every_minute_alone_and_is_not_repeated(stack: Stack) -
     assert (retries["MaximumRetryAttempts"], retries["MaximumEventAgeInSeconds"]) == (0, 60)
 
 
+def test_whatever_is_placed_wakes_the_sweeper_a_little_later(stack: Stack) -> None:
+    """By then most market orders have ended, so that they pay for one look and not for a run."""
+    source = stack.source_of(SWEEP)
+    assert text(source["EventSourceArn"]) == text(stack.source_of(NOTIFY)["EventSourceArn"])
+    (pattern,) = [json.loads(entry["Pattern"]) for entry in source["FilterCriteria"]["Filters"]]
+    assert pattern == {"eventName": ["INSERT"]}
+    settings = Settings()
+    assert settings.landing_max_ms < 1000 * source["MaximumBatchingWindowInSeconds"] <= 5_000
+    # What a run was not given it finds in the table: a record is worth nothing a minute later.
+    assert source["MaximumRecordAgeInSeconds"] == 60
+    assert source["MaximumRetryAttempts"] < 10
+    assert "DestinationConfig" not in source
+
+
+def test_a_stream_has_no_more_readers_than_it_may_have(stack: Stack) -> None:
+    """Two at once; with a third, all are throttled: https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html"""
+    sources = [text(item["Properties"]["EventSourceArn"]) for item in stack.of_type(_MAPPING).values()]
+    assert sum(arn.endswith(".StreamArn>") for arn in sources) == 2
+
+
 # --- functions ---------------------------------------------------------------------------------------------------
 
 
@@ -183,7 +204,11 @@ def test_every_function_is_made_the_same_way(stack: Stack) -> None:
     for item in functions.values():
         properties = item["Properties"]
         assert (properties["Runtime"], properties["Architectures"]) == ("python3.13", ["arm64"])
-        assert properties["TracingConfig"] == {"Mode": "Active"}
+        # A trace each minute would cost an idle stage more than all that the sweeper does there.
+        traced = properties["Handler"] != SWEEP
+        assert properties.get("TracingConfig", {"Mode": "PassThrough"})["Mode"] == (
+            "Active" if traced else "PassThrough"
+        )
         assert properties["LoggingConfig"]["LogFormat"] == "JSON"
         name, group = stack.target(properties["LoggingConfig"]["LogGroup"])
         assert group["RetentionInDays"] == 30
@@ -380,8 +405,10 @@ ALLOWED = {
     },
     SWEEP: {
         "orders": {"GetItem", "UpdateItem"},
-        "orders/index/work": {"Query"},
+        "orders/index/work": {"Query", "Scan"},
         "orders/index/expiry": {"Query"},
+        "orders stream": {"DescribeStream", "GetRecords", "GetShardIterator"},
+        "*": {"ListStreams"},
         "queue orders": {"SendMessage"},
     },
     NOTIFY: {

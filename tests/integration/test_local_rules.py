@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from local import patterns
+from local import patterns, schedules
 from local.event_sources import BadReport, Discarded, Policy, deliver, reported_failures
-from local.functions import InvocationError
+from local.functions import Functions, InvocationError, Throttled
 from local.gateway import Route
 from local.http_api import RouteTable
 from local.provision import generated
@@ -311,3 +311,46 @@ def test_a_schedules_interval(expression: str, seconds: float) -> None:
 def test_an_unknown_schedule_is_named() -> None:
     with pytest.raises(TemplateError, match="MON"):
         interval("cron(0 10 ? * MON *)")
+
+
+class Busy:
+    """A function that is busy for its first so many invocations."""
+
+    def __init__(self, times: int) -> None:
+        self.times, self.invoked = times, 0
+
+    async def invoke(self, name: str, event: Any, *, wait: bool = True) -> None:
+        assert not wait
+        if self.times > 0:
+            self.times -= 1
+            raise Throttled(name)
+        self.invoked += 1
+
+
+@pytest.mark.parametrize(("busy", "patience_s", "invoked"), [(0, 60, 1), (2, 60, 1), (1000, 0.05, 0)])
+def test_a_run_whose_function_is_busy_waits_as_long_as_its_event_may_be_old(
+    busy: int, patience_s: float, invoked: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedules, "_FIRST_WAIT_S", 0.001)
+    function = Busy(busy)
+    schedule = schedules.Schedule("EveryMinute", "Sweep", 60, {}, patience_s)
+    asyncio.run(asyncio.wait_for(schedules._once(schedule, cast(Functions, function)), 5))
+    assert function.invoked == invoked
+
+
+def test_a_functions_oldest_event_is_read_from_the_template() -> None:
+    found = template(
+        Sweep={"Type": "AWS::Lambda::Function", "Properties": {"FunctionName": "sweep"}},
+        Async={
+            "Type": "AWS::Lambda::EventInvokeConfig",
+            "Properties": {"FunctionName": {"Ref": "Sweep"}, "MaximumEventAgeInSeconds": 60, "Qualifier": "$LATEST"},
+        },
+        Rule={
+            "Type": "AWS::Events::Rule",
+            "Properties": {
+                "ScheduleExpression": "rate(1 minute)",
+                "Targets": [{"Id": "T", "Arn": {"Fn::GetAtt": ["Sweep", "Arn"]}}],
+            },
+        },
+    )
+    assert [schedule.patience_s for schedule in schedules.schedules(found)] == [60]

@@ -44,7 +44,7 @@ from tests.simulation import market
 from tests.simulation.chain import DEADLY, SimChain
 from tests.simulation.loop import Deadlock, VirtualLoop, run
 from tests.simulation.sockets import Client, Gateway
-from tests.simulation.sources import QueueSource, Schedule, Shard, StreamSource
+from tests.simulation.sources import QueueSource, Schedule, Shard, StreamSource, WakeSource
 from tests.simulation.truth import Truth
 from tests.simulation.world import EPOCH_MS, Faults, Invocation, Line, Violation, World, draw_faults
 
@@ -374,7 +374,9 @@ class Simulation:
         ]
         for source in sources:
             source.start()
-        schedule = Schedule(world, "sweep", self._handler(process.sweep.handle, 60_000), offset_ms=plan.sweep_offset_ms)
+        sweeper = self._handler(process.sweep.handle, 60_000)
+        schedule = Schedule(world, "sweep", sweeper, offset_ms=plan.sweep_offset_ms)
+        self.stream.placed = WakeSource(world, sweeper).placed
         background = [*self.stream.start(), self.loop.create_task(schedule.run())]
         acting = [self.loop.create_task(work) for work in self._acts()]
         await asyncio.sleep(plan.bad_ms / 1000)

@@ -98,6 +98,7 @@ class StreamSource:
     Attributes:
         given_up: sequence numbers of the records that went to the failure destination.
         delays: by sequence number, milliseconds from the write until the record was done with.
+        placed: what the stream's second reader does with the record of a new order.
     """
 
     world: World
@@ -109,6 +110,7 @@ class StreamSource:
     sequence: int = 0
     given_up: list[str] = field(default_factory=list)
     delays: dict[str, int] = field(default_factory=dict)
+    placed: Callable[[dict[str, Any]], None] = lambda record: None
 
     def written(self, old: Order | None, new: Order) -> None:
         """One write of the table: one record."""
@@ -125,10 +127,16 @@ class StreamSource:
             {
                 "eventID": number,
                 "eventName": kind,
-                "dynamodb": {"SequenceNumber": number, **images},
+                "dynamodb": {
+                    "SequenceNumber": number,
+                    "ApproximateCreationDateTime": self.world.now // 1000,
+                    **images,
+                },
                 "at": self.world.now,
             }
         )
+        if kind == "INSERT":
+            self.placed(shard.records[-1])
         shard.arrived.set()
         return number
 
@@ -187,6 +195,37 @@ class StreamSource:
         if self.world.happens("redelivered"):
             await self.world.invoke("notify", handle, timeout_ms=self.timeout_ms)
         return None
+
+
+@dataclass(slots=True, eq=False)
+class WakeSource:
+    """The stream's second reader: hands the orders placed within a window to the sweeper, unless that runs already."""
+
+    world: World
+    handler: Handler
+    window_ms: int = 5_000
+    oldest_ms: int = 60_000
+    timeout_ms: int = 60_000
+    _gathered: list[dict[str, Any]] = field(default_factory=list)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def placed(self, record: dict[str, Any]) -> None:
+        self._gathered.append(record)
+        if len(self._gathered) == 1:
+            task = self.world.loop.create_task(self._wake())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _wake(self) -> None:
+        await asyncio.sleep((self.window_ms + self.world.rng.randint(5, 250)) / 1000)
+        records, self._gathered = self._gathered, []
+        while self.world.running["sweep"]:
+            await asyncio.sleep(self.world.rng.randint(200, 2_000) / 1000)
+            if self.world.now - records[-1]["at"] > self.oldest_ms:
+                return
+        await self.world.invoke(
+            "sweep", lambda run: self.handler({"Records": records}, run), timeout_ms=self.timeout_ms
+        )
 
 
 @dataclass(slots=True, eq=False)

@@ -51,7 +51,18 @@ _COUNTED = {
     "push_failed": "PushesFailed",
     "socket_slow": "SlowSockets",
     "chain_silent": "ChainSilent",
-    **dict.fromkeys(("expire_failed", "read_failed", "mark_failed", "watch_failed", "fire_failed"), "SweepFailures"),
+    **dict.fromkeys(
+        (
+            "look_failed",
+            "sweep_failed",
+            "expire_failed",
+            "read_failed",
+            "mark_failed",
+            "watch_failed",
+            "fire_failed",
+        ),
+        "SweepFailures",
+    ),
 }
 
 

@@ -140,6 +140,18 @@ class DynamoOrders:
                 raise TimeoutError("The orders table did not answer for all keys.")
         return [found[ref] for ref in refs if ref in found]
 
+    async def any_waiting(self) -> bool:
+        # The index is sparse: whatever is in it is active or rests. A page may be empty without being the last.
+        start: Any = {}
+        for _ in range(_MAX_PAGES):
+            answer = await call(self._client.scan, TableName=self._table, IndexName="work", Limit=1, **start)
+            if answer["Items"]:
+                return True
+            if "LastEvaluatedKey" not in answer:
+                return False
+            start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+        return True
+
     async def active(self, *, created_before: int, limit: int) -> Sequence[OrderRef]:
         shards = await asyncio.gather(
             *(

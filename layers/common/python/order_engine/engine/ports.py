@@ -84,6 +84,9 @@ class OrderStore(Protocol):
     async def page(self, user_id: str, *, limit: int, after: str | None, status: Status | None) -> Page:
         """A user's orders, newest first. ``after`` is a former page's ``next_key``."""
 
+    async def any_waiting(self) -> bool:
+        """Whether any order at all is active or resting. One cheap look; it may not see the last moment's writes."""
+
     async def active(self, *, created_before: int, limit: int) -> Sequence[OrderRef]:
         """Orders that are neither resting nor terminal, oldest first per shard."""
 

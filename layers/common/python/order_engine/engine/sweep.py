@@ -73,15 +73,26 @@ class Sweep:
     max_price_impact_bps: int = 1000
     _resting_pairs: list[tuple[str, str]] = field(default_factory=list)
 
-    async def run(self, deadline: int, *, sweep_every_ms: int, watch_every_ms: int) -> None:
-        """Work in beats until ``deadline`` (milliseconds since the epoch). Zero switches a beat's repetition off."""
+    async def run(self, deadline: int, *, sweep_every_ms: int, watch_every_ms: int, stay_until: int = 0) -> None:
+        """Work in beats while any order is active or rests, until ``deadline`` (milliseconds since the epoch) at most.
+
+        Args:
+            sweep_every_ms, watch_every_ms: zero switches a beat's repetition off.
+            stay_until: do not take a table in which nothing waits for idle before then: its index may lag behind.
+        """
         next_sweep = next_watch = self.clock.now_ms()
         while True:
             now = self.clock.now_ms()
             if now >= next_sweep:
-                await self._survive("sweep_failed", self.beat)
                 next_sweep = now + sweep_every_ms if sweep_every_ms else deadline
-                await self._survive("watch_failed", self._find_resting_pairs)
+                # An idle deployment pays for this look and nothing else. One that fails says nothing.
+                if await self._survive("look_failed", self.orders.any_waiting) is False:
+                    if now >= stay_until:
+                        return
+                    next_sweep = min(next_sweep, stay_until)
+                else:
+                    await self._survive("sweep_failed", self.beat)
+                    await self._survive("watch_failed", self._find_resting_pairs)
             if now >= next_watch:
                 await self._survive("watch_failed", self.watch)
                 next_watch = now + watch_every_ms if watch_every_ms else deadline
