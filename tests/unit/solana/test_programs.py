@@ -17,15 +17,10 @@ from solders.message import MessageV0, from_bytes_versioned
 
 from order_engine.domain.errors import MalformedAccount, QuoteRefused
 from order_engine.venues.solana.accounts import Account, Missing, View
-from order_engine.venues.solana.programs.amm_v4 import AmmV4
-from order_engine.venues.solana.programs.clmm import Clmm
-from order_engine.venues.solana.programs.cpmm import Cpmm
-from order_engine.venues.solana.programs.damm_v2 import DammV2
-from order_engine.venues.solana.programs.dlmm import Dlmm
-from order_engine.venues.solana.programs.program import LivePool, Program, Trade
+from order_engine.venues.solana.programs.program import LivePool, Trade
+from order_engine.venues.solana.programs.registry import PROGRAMS
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "solana_swaps.json"
-PROGRAMS: dict[str, Program] = {program.address: program for program in (Cpmm(), Clmm(), AmmV4(), Dlmm(), DammV2())}
 
 
 @cache

@@ -1,0 +1,95 @@
+"""A chain and a node for each test, with a clock that only the test moves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import pytest
+from solders.keypair import Keypair
+from solders.transaction import VersionedTransaction
+
+from local.solana.genesis import TAXED, Listing, ProgramsMissing, begin, coin, find_programs, fund
+from local.solana.ledger import Chain, Weather
+from order_engine.domain.amounts import BONK, JUP, SOL, USDC, USDT
+from order_engine.venues.solana.instructions import memo
+from order_engine.venues.solana.messages import ComputeBudget, Instruction, Version, compile_message, transaction
+
+COINS = [*(coin(token) for token in (SOL, USDC, USDT, BONK, JUP)), TAXED]
+
+
+@dataclass
+class HandClock:
+    """Milliseconds that pass when the test says so."""
+
+    now: int = 1_790_000_000_000
+
+    def __call__(self) -> int:
+        return self.now
+
+    def slots(self, count: int, weather: Weather | None = None) -> None:
+        self.now += count * (weather or Weather()).slot_ms
+
+
+@dataclass
+class Wallet:
+    """A key, and how it signs."""
+
+    key: Keypair
+
+    @property
+    def address(self) -> str:
+        return str(self.key.pubkey())
+
+    def sign(
+        self, calls: Sequence[Instruction], blockhash: str, *, version: Version = 0, units: int = 1_400_000
+    ) -> VersionedTransaction:
+        message = compile_message(version, self.address, calls, blockhash, ComputeBudget(units))
+        return VersionedTransaction.from_bytes(transaction(message, [bytes(self.key.sign_message(message))]))
+
+    def note(self, text: str, chain: Chain) -> VersionedTransaction:
+        return self.sign([memo(text)], str(chain.blockhash(chain.advance())))
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+def wallet() -> Wallet:
+    return Wallet(Keypair.from_seed(bytes([7]) * 32))
+
+
+@pytest.fixture
+def chain_of(clock: HandClock, wallet: Wallet) -> Callable[[Weather], Chain]:
+    """A chain without the venues' programs, and a wallet with SOL."""
+
+    def make(weather: Weather) -> Chain:
+        chain = Chain(clock, weather)
+        chain.airdrop(wallet.address, 10**12)
+        return chain
+
+    return make
+
+
+@dataclass
+class Market:
+    """A chain with pools of every kind."""
+
+    chain: Chain
+    pools: tuple[Listing, ...]
+
+
+@pytest.fixture
+def market(clock: HandClock, wallet: Wallet) -> Market:
+    """The venues' real programs with pools of every kind, and a wallet that holds everything."""
+    try:
+        programs = find_programs(os.environ.get("SOLANA_PROGRAMS", ""))
+    except ProgramsMissing as missing:
+        pytest.skip(str(missing))
+    chain = Chain(clock)
+    pools = begin(chain, programs)
+    fund(chain, wallet.address, [(each, 10**15) for each in COINS], lamports=10**12)
+    return Market(chain, pools)
