@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from struct import Struct
 
 from order_engine.domain.errors import MalformedAccount
@@ -62,9 +62,15 @@ class Missing(Exception):
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Accounts of one moment. An address that was asked for and holds nothing maps to None."""
+    """Accounts of one moment.
+
+    Attributes:
+        accounts: an address that was asked for and holds nothing maps to None.
+        used: which of them were looked at.
+    """
 
     accounts: Mapping[str, Account | None]
+    used: set[str] = field(default_factory=set)
 
     def demand(self, addresses: Iterable[str]) -> list[Account | None]:
         """What lies at the addresses, None where nothing does.
@@ -73,6 +79,7 @@ class View:
             Missing: some were not asked for; all of those are named.
         """
         wanted = list(addresses)
+        self.used.update(wanted)
         missing = frozenset(address for address in wanted if address not in self.accounts)
         if missing:
             raise Missing(missing)

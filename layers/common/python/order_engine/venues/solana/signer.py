@@ -1,0 +1,81 @@
+"""Who signs: a wallet's private key, wherever it is kept."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Protocol
+
+from nacl.exceptions import BadSignatureError
+from nacl.signing import SigningKey, VerifyKey
+
+from order_engine.domain import base58
+from order_engine.settings import SettingsError
+from order_engine.venues.solana.addresses import to_bytes
+
+_SEED_BYTES, _KEY_BYTES = 32, 64
+# A key file is a few hundred characters; whatever is longer is something else.
+_MOST_CHARACTERS = 4096
+
+
+class Signer(Protocol):
+    """Signs messages for one wallet."""
+
+    @property
+    def address(self) -> str:
+        """The wallet's address."""
+
+    async def sign(self, message: bytes) -> bytes:
+        """The Ed25519 signature of a message, 64 bytes. May raise whatever keeps it from signing."""
+
+
+class FileSigner:
+    """A key in a file, in the format of Solana's own command line: a JSON list of the 64 bytes of seed and address."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the key.
+
+        Raises:
+            SettingsError: there is no such file, or it holds no key. What is in it is never said.
+        """
+        self._key = SigningKey(_read_key(path)[:_SEED_BYTES])
+        self.address = base58.encode(bytes(self._key.verify_key))
+
+    async def sign(self, message: bytes) -> bytes:
+        """Implements ``Signer.sign``."""
+        return self._key.sign(message).signature
+
+    def __repr__(self) -> str:
+        return f"FileSigner({self.address})"
+
+
+def verify(address: str, message: bytes, signature: bytes) -> bool:
+    """Whether a signature of a message is that of a wallet. Nobody should store one that is not."""
+    try:
+        VerifyKey(to_bytes(address)).verify(message, signature)
+    except (BadSignatureError, ValueError):
+        return False
+    return True
+
+
+def _read_key(path: Path) -> bytes:
+    try:
+        text = path.read_text(encoding="ascii")[: _MOST_CHARACTERS + 1]
+    except FileNotFoundError:
+        raise SettingsError(f"There is no key file at {path}.") from None
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"The key file at {path} cannot be read ({type(error).__name__}).") from None
+    wrong = SettingsError(
+        f"{path} holds no key: a key file is a JSON list of 64 numbers from 0 to 255, as `solana-keygen` writes it."
+    )
+    try:
+        numbers = json.loads(text) if len(text) <= _MOST_CHARACTERS else None
+        key = bytes(numbers) if isinstance(numbers, list) else b""
+    except (ValueError, TypeError, RecursionError):
+        # Not even the cause may repeat what the file holds.
+        raise wrong from None
+    if len(key) != _KEY_BYTES:
+        raise wrong
+    if bytes(SigningKey(key[:_SEED_BYTES]).verify_key) != key[_SEED_BYTES:]:
+        raise SettingsError(f"{path} holds no key: its address does not belong to its seed.")
+    return key
