@@ -13,6 +13,7 @@ from rich.text import Text
 
 from cli import render
 from cli.client import Order, Quote
+from order_engine.domain.lifecycle import TERMINAL
 from order_engine.domain.order import Status
 
 type Cell = str | Text
@@ -120,14 +121,15 @@ def orders_table(orders: Sequence[Order]) -> Records:
     rows: list[dict[str, Cell]] = []
     for order in orders:
         created, updated = (datetime.fromisoformat(order[name]) for name in ("createdAt", "updatedAt"))
+        status = Status(order["status"])
         rows.append(
             {
                 "Order": order["orderId"],
-                "Status": render.status_text(Status(order["status"])),
+                "Status": render.status_text(status),
                 "Swap": render.order_title(order),
                 "Received": render.number(order["amountOut"]),
                 "Placed": f"{created.astimezone():%m-%d %H:%M:%S}",
-                "Took": render.duration(render.ms_between(created, updated)),
+                "Took": render.duration(render.ms_between(created, updated)) if status in TERMINAL else "-",
                 "Venue": order["venue"] or "-",
                 "Price": render.number(order["executedPrice"]),
             }

@@ -46,7 +46,7 @@ class PortTaken(Exception):
     """A port cannot be listened on."""
 
     def __init__(self, purpose: str, port: int, reason: str) -> None:
-        super().__init__(f"Cannot serve {purpose} on 127.0.0.1:{port}: {reason}.")
+        super().__init__(f"Cannot serve {purpose} on 127.0.0.1:{port}: {reason}. Choose another port; 0 is a free one.")
 
 
 class Unreachable(Exception):

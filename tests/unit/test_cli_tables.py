@@ -58,6 +58,10 @@ def test_a_list_of_orders_has_what_matters_first() -> None:
     assert "Swap" in screen(orders_table(ORDERS), 80)[1]
     assert "Received" in screen(orders_table(ORDERS), 90)[1]
     assert "Price" in screen(orders_table(ORDERS), 180)[1]
+    # How long an order took is known once it has ended.
+    took = [line.split("SOL → USDC")[1].split() for line in screen(orders_table(ORDERS), 180)[3:5]]
+    assert "2.50" in took[0]
+    assert "2.50" not in took[1]
     # Where there is no room for columns, nothing is left out.
     assert "  Received 0.6777481" in screen(orders_table(ORDERS), 40)
 
