@@ -20,6 +20,8 @@ from typing import Literal
 
 from uv import find_uv_bin
 
+from infra import trust
+
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
 PACKAGES = ("submit", "process", "notify")
@@ -67,12 +69,13 @@ def layer(architecture: Architecture) -> Built:
     Raises:
         BundleError: this interpreter is not Lambda's, or a wheel is missing or has another hash.
     """
-    inputs = [_REQUIREMENTS, *_sources(_ENGINE)]
+    inputs = [_REQUIREMENTS, Path(trust.__file__), *_sources(_ENGINE)]
 
     def make(target: Path) -> None:
         python = target / "python"
         _install(architecture, python)
         _trim(python)
+        trust.cut(python / "botocore" / "cacert.pem")
         _copy(_ENGINE, python)
 
     return _build(f"layer-{architecture}", inputs, make, "/opt")
@@ -162,6 +165,8 @@ def _install(architecture: Architecture, target: Path) -> None:
         find_uv_bin(), "pip", "install", "--quiet", "--target", str(target), "--requirements", str(_REQUIREMENTS),
         "--python", sys.executable, "--python-platform", _WHEELS[architecture], "--python-version", "3.13",
         "--only-binary", ":all:", "--require-hashes", "--no-deps", "--no-compile-bytecode",
+        # Files of its own: what is cut and made readable here must not change in the installer's cache.
+        "--link-mode", "copy",
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode != 0:

@@ -15,7 +15,7 @@ import pytest
 from aws_cdk import App, Stack
 from aws_cdk import aws_s3_assets as assets
 
-from infra import bundle
+from infra import bundle, trust
 from infra.synth import ROOT
 
 # Installs wheels: minutes on a machine that has none of them, seconds afterwards.
@@ -92,6 +92,31 @@ def test_the_layer_holds_lambdas_processor_and_the_services_in_use_only() -> Non
     services = {path.name for path in (python / "botocore" / "data").iterdir() if path.is_dir()}
     assert services == {"apigatewaymanagementapi", "dynamodb", "secretsmanager", "sqs", "sts"}
     assert not list(python.glob("*.dist-info"))
+
+
+def test_what_is_bundled_is_shared_with_nobody(layer: bundle.Built) -> None:
+    """An installer's links would let the bundle's changes reach its cache, and every environment made from it."""
+    for directory in (layer.directory, bundle.function("notify").directory):
+        shared = [path for path in directory.rglob("*") if path.is_file() and path.stat().st_nlink > 1]
+        assert shared == []
+
+
+def test_the_layers_clients_trust_awss_own_authority_alone(layer: bundle.Built) -> None:
+    """botocore would prefer certifi's roots to its own, if anything brought that package."""
+    look = (
+        "import ssl, botocore.httpsession as h; found = ssl.create_default_context(cafile=h.where()); "
+        "print(h.where()); print(len(found.get_ca_certs()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-B", "-c", look],
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(layer.directory / "python")},
+        check=True,
+    )
+    where, roots = done.stdout.split()
+    assert Path(where) == layer.directory / "python" / "botocore" / "cacert.pem"
+    assert int(roots) == len(trust.ROOTS) == 5
 
 
 def test_modules_are_compiled_without_a_check_of_their_sources(layer: bundle.Built) -> None:
