@@ -156,6 +156,8 @@ class Workers(Construct):
             handler="notify.handler.lambda_handler",
             description="Pushes each new event to the sockets that follow its order, and counts statistics",
             timeout=Duration.seconds(30),
+            # Its first frames each open a connection, side by side, and have to be through before clients give up.
+            memory_mb=512,
             settings={
                 "connections_table": storage.connections.table_name,
                 "accounts_table": storage.accounts.table_name,

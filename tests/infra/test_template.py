@@ -158,6 +158,11 @@ def test_statistics_see_a_users_orders_in_the_streams_order(stack: Stack) -> Non
     assert stack.source_of(NOTIFY).get("ParallelizationFactor", 1) == 1
 
 
+def test_the_pusher_has_processor_for_its_first_frames(stack: Stack) -> None:
+    """A function's processor is in proportion to its memory, and a cold one opens a connection for each frame."""
+    assert stack.function(NOTIFY)[1]["MemorySize"] >= 512
+
+
 def test_deletions_do_not_wake_the_pusher(stack: Stack) -> None:
     (pattern,) = stack.source_of(NOTIFY)["FilterCriteria"]["Filters"]
     assert json.loads(pattern["Pattern"]) == {"eventName": ["INSERT", "MODIFY"]}
