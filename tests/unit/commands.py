@@ -10,6 +10,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
+# Decisions name commands and do not ask anybody to type them.
+GUIDES = tuple(page for page in PAGES if page.parent.name != "decisions")
 # What a page's inline code begins with when it is a command.
 PROGRAMS = ("make", "curl", "aws", "git", "python", "python3", "pytest", "node", "npm", "npx", "cdk", "order-engine")
 
@@ -45,9 +47,11 @@ def blocks(*pages: Path) -> list[Block]:
 
 
 def commands() -> list[Command]:
-    """All commands, of shell blocks and of inline code."""
-    found = [command for block in blocks() if block.language == "sh" for command in _lines(block.page, block.text)]
-    for page in PAGES:
+    """All commands that people are asked to type, of shell blocks and of inline code."""
+    found = [
+        command for block in blocks(*GUIDES) if block.language == "sh" for command in _lines(block.page, block.text)
+    ]
+    for page in GUIDES:
         text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
         for code in re.findall(r"`([^`]+)`", text):
             words = _split(" ".join(code.split()))
