@@ -104,6 +104,11 @@ deploy-test: $(CDK) ## deploy into an emulator of AWS, use it, update it, remove
 simulate: $(VENV)/.ready ## search for broken promises: make simulate SEEDS=100000
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --jobs 2
 
+.PHONY: programs
+programs: $(VENV)/.ready ## save the venues' programs from a Solana node, for tests: make programs RPC_URL=https://…
+	@test -n "$(RPC_URL)" || { echo "Which node? make programs RPC_URL=https://…"; exit 1; }
+	@$(BIN)/python -m local.solana.programs --rpc-url "$(RPC_URL)"
+
 .PHONY: postman
 postman: $(CDK) ## run the Postman collection against a local stack with newman
 	$(BIN)/python -m tests.api.postman

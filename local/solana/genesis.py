@@ -52,7 +52,7 @@ def find_programs(folder: str) -> dict[str, Path]:
     if not folder:
         raise ProgramsMissing(
             "SOLANA_PROGRAMS is not set. It names the folder with the venues' programs, which are not part of this "
-            "project (see CONTRIBUTING.md)."
+            "project; `make programs RPC_URL=https://…` saves them from a Solana node into build/programs."
         )
     missing = [name for name in PROGRAM_FILES if not (Path(folder) / name).is_file()]
     if missing:
