@@ -73,7 +73,7 @@ def limits(shape: Shape, counts: dict[str, float]) -> list[Limit]:
         Limit("stream: one invocation per shard", 1, pushes_per_s, "more memory for Notify; shards split with writes"),
         Limit("index work: one partition, 1000 WRU/s", 2 / shape.active_shards, 1000, "more active shards"),
         Limit("account: 1000 concurrent invocations", batch_s / shape.batch_size + 0.35, 1000, "quota increase"),
-        Limit("HTTP stage: throttle of this stack", 1, 500, "raise apiRateLimit"),
+        Limit("route that places orders: throttle of this stack", 1, 500, "raise apiRateLimit"),
         Limit("WebSocket: new connections", 1, 500, "one socket for all orders of a client; quota increase"),
         Limit("@connections: account's 10,000 requests/s", counts["frames"] + 1, 10_000, "quota increase"),
         Limit(

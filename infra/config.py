@@ -41,7 +41,9 @@ class Config:
         concurrency: how many invocations execute orders at the same time.
         batch_size: messages per invocation of them.
         orders_per_minute, orders_burst: a user's rate limit.
-        api_rate_limit, api_burst_limit: the stages' throttle, in requests per second, for all users together.
+        api_rate_limit, api_burst_limit: the throttle of each route that asks for a key, in requests per second, for all
+            users together.
+        public_rate_limit, public_burst_limit: the same for each route that anybody may call.
         log_retention_days: how long logs are kept.
         oidc_issuer, oidc_audience: tokens of this issuer for this audience are accepted; None for none.
         oidc_plain_issuer: an issuer whose users are named without it; None for none.
@@ -63,6 +65,8 @@ class Config:
     orders_burst: int
     api_rate_limit: int
     api_burst_limit: int
+    public_rate_limit: int
+    public_burst_limit: int
     log_retention_days: int
     oidc_issuer: str | None
     oidc_audience: tuple[str, ...]
@@ -96,6 +100,8 @@ class Config:
             orders_burst=reader.whole("ordersBurst", 1, 60_000, 100),
             api_rate_limit=reader.whole("apiRateLimit", 1, 10_000, 500),
             api_burst_limit=reader.whole("apiBurstLimit", 1, 5_000, 1000),
+            public_rate_limit=reader.whole("publicRateLimit", 1, 10_000, 100),
+            public_burst_limit=reader.whole("publicBurstLimit", 1, 5_000, 200),
             log_retention_days=reader.one_of_numbers("logRetentionDays", LOG_RETENTION_DAYS, 30),
             oidc_issuer=issuer,
             oidc_audience=audience,

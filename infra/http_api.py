@@ -5,6 +5,9 @@ the API's description) is public and served by the same function, which also ans
 
 A route has one authorizer. Where an OIDC issuer is configured, the same API is served a second time under
 /oidc/api/, there behind API Gateway's own JWT authorizer: a program with a token puts /oidc before the path.
+
+A route has one throttle as well, shared by all callers. Placing, cancelling and quoting have routes of their own, so
+that none of them, no reader and no stranger on the public page can use up another's.
 """
 
 from __future__ import annotations
@@ -22,8 +25,15 @@ from infra.findings import acknowledge
 from infra.python_function import Platform, PythonFunction
 from infra.queues import Queues
 from infra.storage import BY_TIME, Storage
+from infra.throttles import Throttle, throttle_routes
 
-_METHODS = [apigateway.HttpMethod.ANY]
+# Behind a key. The last one has whatever the others have not.
+_KEYED = (
+    (apigateway.HttpMethod.POST, "/api/orders/execute"),
+    (apigateway.HttpMethod.DELETE, "/api/orders/{orderId}"),
+    (apigateway.HttpMethod.GET, "/api/quote"),
+    (apigateway.HttpMethod.ANY, "/api/{proxy+}"),
+)
 
 
 def authorizer_function(scope: Construct, platform: Platform, storage: Storage) -> PythonFunction:
@@ -75,12 +85,10 @@ class HttpApi(Construct):
             create_default_stage=False,
             cors_preflight=_cors(config.cors_origins),
         )
+        strangers = Throttle(config.public_rate_limit, config.public_burst_limit)
+        callers = Throttle(config.api_rate_limit, config.api_burst_limit)
         self.stage = apigateway.HttpStage(
-            self,
-            "Stage",
-            http_api=self.api,
-            auto_deploy=True,
-            throttle=apigateway.ThrottleSettings(rate_limit=config.api_rate_limit, burst_limit=config.api_burst_limit),
+            self, "Stage", http_api=self.api, auto_deploy=True, throttle=strangers.settings
         )
         write_access_log(self.stage, config, HTTP)
         keys = authorizers.HttpLambdaAuthorizer(
@@ -90,12 +98,21 @@ class HttpApi(Construct):
             identity_source=["$request.header.Authorization"],
             results_cache_ttl=Duration.seconds(60),
         )
-        self.api.add_routes(path="/api/{proxy+}", methods=_METHODS, integration=integration, authorizer=keys)
+        guards: list[tuple[str, apigateway.IHttpRouteAuthorizer]] = [("", keys)]
         if config.oidc_issuer is not None:
             tokens = authorizers.HttpJwtAuthorizer(
                 "Tokens", config.oidc_issuer, jwt_audience=list(config.oidc_audience)
             )
-            self.api.add_routes(path="/oidc/api/{proxy+}", methods=_METHODS, integration=integration, authorizer=tokens)
+            guards.append(("/oidc", tokens))
+        throttles: dict[apigateway.HttpRoute, Throttle] = {}
+        for prefix, guard in guards:
+            for method, path in _KEYED:
+                [route] = self.api.add_routes(
+                    path=prefix + path, methods=[method], integration=integration, authorizer=guard
+                )
+                throttles[route] = callers
+            if config.cors_origins:
+                throttles[self._preflight(f"{prefix}/api/{{proxy+}}", integration)] = strangers
         public = apigateway.HttpRoute(
             self, "Public", http_api=self.api, route_key=apigateway.HttpRouteKey.DEFAULT, integration=integration
         )
@@ -104,8 +121,19 @@ class HttpApi(Construct):
             "AwsSolutions-APIG4",
             "The page, its files, health and the API's description are public; the function refuses the rest.",
         )
+        throttles[public] = strangers
+        throttle_routes(self.stage, {_key(route): (route, limit) for route, limit in throttles.items()})
         url = CfnOutput(self, "Url", value=self.api.api_endpoint, description="The API, and the order desk at /")
         url.override_logical_id("HttpUrl")
+
+    def _preflight(self, path: str, integration: apigateway.HttpRouteIntegration) -> apigateway.HttpRoute:
+        """Let a browser ask before it calls: it may not show its key yet, and ANY would ask the authorizer.
+
+        https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-cors.html
+        """
+        [route] = self.api.add_routes(path=path, methods=[apigateway.HttpMethod.OPTIONS], integration=integration)
+        acknowledge(route, "AwsSolutions-APIG4", "A browser's preflight carries no key; it tells and changes nothing.")
+        return route
 
     def _submit(self, platform: Platform, storage: Storage, queues: Queues, websocket_url: str) -> PythonFunction:
         config = platform.config
@@ -150,6 +178,12 @@ class HttpApi(Construct):
         return self.api.metric_server_error(period=Duration.minutes(5), statistic="Sum")
 
 
+def _key(route: apigateway.HttpRoute) -> str:
+    resource = route.node.default_child
+    assert isinstance(resource, apigateway.CfnRoute)
+    return resource.route_key
+
+
 def _cors(origins: tuple[str, ...]) -> apigateway.CorsPreflightOptions | None:
     if not origins:
         return None
@@ -157,6 +191,6 @@ def _cors(origins: tuple[str, ...]) -> apigateway.CorsPreflightOptions | None:
         allow_origins=list(origins),
         allow_methods=[apigateway.CorsHttpMethod.GET, apigateway.CorsHttpMethod.POST, apigateway.CorsHttpMethod.DELETE],
         allow_headers=["Authorization", "Content-Type", "Idempotency-Key"],
-        expose_headers=["Retry-After", "RateLimit", "RateLimit-Policy"],
+        expose_headers=["Location", "Retry-After", "RateLimit", "RateLimit-Policy", "Idempotent-Replayed"],
         max_age=Duration.hours(1),
     )

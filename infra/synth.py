@@ -39,18 +39,23 @@ def synth(outdir: Path, context: Mapping[str, object]) -> Path:
     return outdir / stack.template_file
 
 
-def template(cache_dir: Path, announce: Callable[[], None] = lambda: None) -> dict[str, Any]:
+def template(
+    cache_dir: Path, announce: Callable[[], None] = lambda: None, context: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """The template of the stage ``local``, whose functions run from the source tree.
 
     It is kept in ``cache_dir`` under a hash of what it is made from; making it takes some ten seconds.
 
     Args:
         announce: called before it is made, and not where it is there already.
+        context: what the deployment chooses, besides the stage.
 
     Raises:
         subprocess.CalledProcessError: the synthesis failed; its output has gone to stderr.
     """
-    cached = cache_dir / f"template-{_fingerprint()}.json"
+    chosen = sorted((context or {}).items())
+    sources = f"template-{_fingerprint()}"
+    cached = cache_dir / f"{sources}{hashlib.sha256(repr(chosen).encode()).hexdigest()[:8] if chosen else ''}.json"
     if not cached.exists():
         announce()
         cache_dir.mkdir(parents=True, exist_ok=True)
@@ -58,13 +63,15 @@ def template(cache_dir: Path, announce: Callable[[], None] = lambda: None) -> di
             out = Path(directory)
             # In a process of its own: the CDK's node process and its memory go with it.
             command = [sys.executable, "-m", "infra.synth", "--out", str(out), "--no-bundle", "-c", "stage=local"]
+            for name, value in chosen:
+                command += ["-c", f"{name}={value}"]
             environment = {name: value for name, value in os.environ.items() if not name.startswith("CDK_")}
             subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, check=True)  # noqa: S603
             made = next(out.glob("*.template.json"))
             # At once: another process may be looking for the same template.
             made.replace(cached)
         for stale in cache_dir.glob("template-*.json"):
-            if stale != cached:
+            if not stale.name.startswith(sources):
                 stale.unlink(missing_ok=True)
     parsed: dict[str, Any] = json.loads(cached.read_text())
     return parsed
@@ -84,18 +91,28 @@ def _fingerprint() -> str:
     return digest.hexdigest()[:16]
 
 
+def context_value(pair: str) -> tuple[str, str]:
+    """Read a ``NAME=VALUE`` of the command line.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    name, separator, value = pair.partition("=")
+    if not separator:
+        raise argparse.ArgumentTypeError(f"context must be NAME=VALUE, not {pair!r}")
+    return name, value
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m infra.synth", description="Synthesise the cloud assembly.")
     parser.add_argument("--out", type=Path, required=True, help="directory of the assembly")
     parser.add_argument("--no-bundle", action="store_true", help="leave third-party packages out of the layer")
     parser.add_argument("-c", "--context", action="append", default=[], metavar="NAME=VALUE")
     given = parser.parse_args(arguments)
-    context: dict[str, object] = {}
-    for pair in given.context:
-        name, separator, value = pair.partition("=")
-        if not separator:
-            parser.error(f"context must be NAME=VALUE, not {pair!r}")
-        context[name] = value
+    try:
+        context: dict[str, object] = dict(map(context_value, given.context))
+    except argparse.ArgumentTypeError as error:
+        parser.error(str(error))
     if given.no_bundle:
         context["bundle"] = False
     from infra.config import ConfigError

@@ -14,6 +14,7 @@ from infra.access_log import WEBSOCKET, write_access_log
 from infra.findings import acknowledge
 from infra.python_function import Platform, PythonFunction
 from infra.storage import BY_TIME, Storage
+from infra.throttles import Throttle, throttle_routes
 
 _STAGE = "live"
 
@@ -25,6 +26,7 @@ class WebSocketApi(Construct):
         super().__init__(scope, construct_id)
         config = platform.config
         self._emulator_url = config.emulator_url
+        self._throttle = Throttle(config.api_rate_limit, config.api_burst_limit)
         self.api = apigateway.WebSocketApi(
             self,
             "Api",
@@ -37,7 +39,7 @@ class WebSocketApi(Construct):
             web_socket_api=self.api,
             stage_name=_STAGE,
             auto_deploy=True,
-            throttle=apigateway.ThrottleSettings(rate_limit=config.api_rate_limit, burst_limit=config.api_burst_limit),
+            throttle=self._throttle.settings,
         )
         write_access_log(self.stage, config, WEBSOCKET)
         self.stage.node.add_dependency(_may_write_logs(self))
@@ -103,7 +105,9 @@ class WebSocketApi(Construct):
         # No identity source: with one, API Gateway answers 401 wherever it is missing, and a program shows its key in
         # a header while a browser, which cannot set any, shows a ticket in the query string.
         connect = authorizers.WebSocketLambdaAuthorizer("KeysAndTickets", authorizer.function, identity_source=[])
-        self.api.add_route("$connect", integration=integration, authorizer=connect)
+        opening = self.api.add_route("$connect", integration=integration, authorizer=connect)
+        # Whoever only knocks must not use up what open sockets send.
+        throttle_routes(self.stage, {"$connect": (opening, self._throttle)})
         for key in ("$disconnect", "$default"):
             route = self.api.add_route(key, integration=integration)
             acknowledge(

@@ -31,6 +31,12 @@ def _port(text: str) -> int:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def _context_value(text: str) -> tuple[str, str]:
+    from infra.synth import context_value
+
+    return context_value(text)
+
+
 def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     environment = os.environ
     parser = argparse.ArgumentParser(
@@ -53,6 +59,15 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--aws-endpoint", metavar="URL", help="use services started with python -m local.aws, and what they hold"
+    )
+    parser.add_argument(
+        "-c",
+        "--context",
+        action="append",
+        default=[],
+        type=_context_value,
+        metavar="NAME=VALUE",
+        help="what the deployment chooses, such as corsOrigins=https://desk.example.com (docs/deploy.md)",
     )
     parser.add_argument(
         "--verbose", action="store_true", help=f"show the functions' logs here instead of in build/{_LOG.name}"
@@ -144,7 +159,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             from infra.synth import template
 
-            document = template(_BUILD, lambda: print("Synthesising the stack (once; about 10 s) ...", flush=True))
+            document = template(
+                _BUILD,
+                lambda: print("Synthesising the stack (once; about 10 s) ...", flush=True),
+                dict(given.context),
+            )
         except subprocess.CalledProcessError as error:
             print(f"The template cannot be synthesised (exit code {error.returncode}).", file=sys.stderr)
             return 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 import uuid
@@ -37,14 +38,57 @@ class Authorizer:
     version: str
 
 
+@dataclass(slots=True)
+class Bucket:
+    """API Gateway's throttle of one route: a token bucket that is full at first.
+
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-throttling.html
+
+    Attributes:
+        rate: tokens per second.
+        burst: tokens that it holds.
+    """
+
+    rate: float
+    burst: float
+    clock: Callable[[], float] = time.monotonic
+    _tokens: float = field(init=False)
+    _at: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._tokens, self._at = self.burst, self.clock()
+
+    def take(self) -> bool:
+        """Take the token of one request; False where there is none."""
+        now = self.clock()
+        self._tokens = min(self.burst, self._tokens + (now - self._at) * self.rate)
+        self._at = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Cors:
+    """What an HTTP API allows pages of other origins."""
+
+    origins: tuple[str, ...]
+    methods: tuple[str, ...]
+    headers: tuple[str, ...]
+    exposed: tuple[str, ...]
+    max_age_s: int
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A route and the function behind it."""
+    """A route and the function behind it. ``bucket`` is None for a route that is not throttled."""
 
     key: str
     function: str
     authorizer: Authorizer | None
     responds: bool
+    bucket: Bucket | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +98,7 @@ class Api:
     id: str
     stage: str
     routes: tuple[Route, ...]
+    cors: Cors | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,23 +132,48 @@ def apis(template: Template, protocol: Literal["HTTP", "WEBSOCKET"]) -> list[Api
     """The template's APIs of a protocol.
 
     Raises:
-        TemplateError: an authorizer or an integration is of a kind that is not simulated.
+        TemplateError: an authorizer or an integration is of a kind that is not simulated, or a stage has settings for
+            a route that does not exist, which API Gateway refuses.
     """
     found = []
     for resource in template.of_type("AWS::ApiGatewayV2::Api"):
         if resource.properties.get("ProtocolType") != protocol:
             continue
-        if "CorsConfiguration" in resource.properties:
-            raise TemplateError(f"{resource.logical_id}: CORS is not simulated.")
-        routes = [
-            route for route in template.of_type("AWS::ApiGatewayV2::Route") if _belongs(template, route, resource)
-        ]
         stages = [
             stage for stage in template.of_type("AWS::ApiGatewayV2::Stage") if _belongs(template, stage, resource)
         ]
         stage = template.name(stages[0]) if stages else "$default"
-        found.append(Api(template.api_id(resource), stage, tuple(_route(template, route) for route in routes)))
+        settings = template.properties(stages[0]) if stages else {}
+        by_route = dict(settings.get("RouteSettings", {}))
+        routes = []
+        for part in template.of_type("AWS::ApiGatewayV2::Route"):
+            if _belongs(template, part, resource):
+                route = _route(template, part)
+                limits = by_route.pop(route.key, settings.get("DefaultRouteSettings", {}))
+                routes.append(dataclasses.replace(route, bucket=_bucket(limits)))
+        if by_route:
+            raise TemplateError(f"{resource.logical_id}: its stage has settings for no route of its: {set(by_route)}.")
+        cors = _cors(template.value(resource.properties.get("CorsConfiguration")))
+        found.append(Api(template.api_id(resource), stage, tuple(routes), cors))
     return found
+
+
+def _bucket(limits: Mapping[str, Json]) -> Bucket | None:
+    if "ThrottlingRateLimit" not in limits:
+        return None
+    return Bucket(float(limits["ThrottlingRateLimit"]), float(limits["ThrottlingBurstLimit"]))
+
+
+def _cors(configured: Mapping[str, Json] | None) -> Cors | None:
+    if configured is None:
+        return None
+    return Cors(
+        origins=tuple(configured.get("AllowOrigins", ())),
+        methods=tuple(configured.get("AllowMethods", ())),
+        headers=tuple(configured.get("AllowHeaders", ())),
+        exposed=tuple(configured.get("ExposeHeaders", ())),
+        max_age_s=int(configured.get("MaxAge", 0)),
+    )
 
 
 def _belongs(template: Template, part: Resource, api: Resource) -> bool:

@@ -20,7 +20,7 @@ from multidict import CIMultiDict
 
 from local.aws import ACCOUNT, REGION
 from local.functions import Functions, InvocationError, Throttled
-from local.gateway import INTEGRATION_TIMEOUT_S, Api, Gatekeeper, Refused, Route, request_id, request_time
+from local.gateway import INTEGRATION_TIMEOUT_S, Api, Cors, Gatekeeper, Refused, Route, request_id, request_time
 from local.template import Json
 
 MAX_BODY = 10 * 1024 * 1024
@@ -209,6 +209,32 @@ def response_of(answer: Json) -> web.Response:
         return _message(500, "Internal Server Error")
 
 
+def _is_preflight(request: Request) -> bool:
+    return request.method == "OPTIONS" and "access-control-request-method" in request.headers
+
+
+def with_cors(response: web.Response, cors: Cors, request: Request) -> web.Response:
+    """Put the API's CORS headers in place of the integration's.
+
+    An OPTIONS request takes the route that matches it, with its authorizer, and is answered by API Gateway itself only
+    where there is none. Its own errors (401, 429) get no CORS headers here; what AWS adds to them is not documented.
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-cors.html
+    """
+    for name in [name for name in response.headers if name.lower().startswith("access-control-")]:
+        del response.headers[name]
+    origin = request.headers.get("origin")
+    if origin is None or not {origin, "*"} & set(cors.origins):
+        return response
+    response.headers["Access-Control-Allow-Origin"] = origin if origin in cors.origins else "*"
+    if _is_preflight(request):
+        response.headers["Access-Control-Allow-Methods"] = ",".join(cors.methods)
+        response.headers["Access-Control-Allow-Headers"] = ",".join(cors.headers)
+        response.headers["Access-Control-Max-Age"] = str(cors.max_age_s)
+    elif cors.exposed:
+        response.headers["Access-Control-Expose-Headers"] = ",".join(cors.exposed)
+    return response
+
+
 def _message(status: int, message: str) -> web.Response:
     return web.json_response({"message": message}, status=status, headers={"Apigw-Requestid": request_id()})
 
@@ -236,8 +262,12 @@ class HttpApi:
         seen = read_request(request, body)
         found = self._routes.find(seen.method, seen.raw_path)
         if found is None:
+            if self._api.cors is not None and _is_preflight(seen):
+                return with_cors(web.Response(status=204), self._api.cors, seen)
             return _message(404, "Not Found")
         route, parameters = found
+        if route.bucket is not None and not route.bucket.take():
+            return _message(429, "Too Many Requests")
         context = None
         if route.authorizer is not None:
             admitted = await self._gatekeeper.admit(
@@ -259,5 +289,7 @@ class HttpApi:
         except InvocationError:
             return _message(500, "Internal Server Error")
         response = response_of(answer)
+        if self._api.cors is not None:
+            with_cors(response, self._api.cors, seen)
         response.headers.setdefault("Apigw-Requestid", event["requestContext"]["requestId"])
         return response

@@ -112,6 +112,8 @@ class WebSocketApi:
             host=request.host,
         )
         route = self._routes.get("$connect")
+        if route is not None and route.bucket is not None and not route.bucket.take():
+            return _refusal(429, "Too Many Requests")
         if route is not None:
             refused = await self._admit(request, connection, route)
             if refused is not None:
@@ -190,6 +192,9 @@ class WebSocketApi:
         identifier = request_id()
         if route is None:
             await self._complain(connection, "Forbidden", identifier)
+            return
+        if route.bucket is not None and not route.bucket.take():
+            await self._complain(connection, "Too Many Requests", identifier)
             return
         event = self._event(connection, route.key, "MESSAGE")
         event["requestContext"]["requestId"] = identifier

@@ -21,8 +21,18 @@ _http = Mangum(
 )
 
 
+def _is_preflight(event: dict[str, Any]) -> bool:
+    """Whether a browser asks what a page of another origin may send: https://fetch.spec.whatwg.org/#cors-preflight."""
+    headers = event.get("headers", {})
+    method = event["requestContext"]["http"]["method"]
+    return method == "OPTIONS" and "origin" in headers and "access-control-request-method" in headers
+
+
 def lambda_handler(event: dict[str, Any], context: Context) -> dict[str, Any]:
     """Serve one HTTP API request (payload 2.0)."""
+    if _is_preflight(event):
+        # API Gateway adds what the deployment allows; where nothing is allowed, nothing is added and the browser stops.
+        return {"statusCode": 204, "headers": {}, "body": ""}
     event_loop()
     with observability.invocation(context.function_name, context.aws_request_id):
         return _http(event, context)  # type: ignore[arg-type]

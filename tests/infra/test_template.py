@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from infra import bundle
-from infra.access_log import HTTP, WEBSOCKET
 from infra.synth import synth
 from order_engine.settings import Settings
 from tests.infra.conftest import Synthesise
@@ -271,80 +270,6 @@ def test_changed_code_in_the_layer_publishes_another_version(
     versions = {name for name, item in changed.items() if item["Type"] == "AWS::Lambda::Version"}
     assert len(versions) == 1
     assert versions.isdisjoint(stack.of_type("AWS::Lambda::Version"))
-
-
-# --- APIs --------------------------------------------------------------------------------------------------------
-
-
-def test_everything_under_api_asks_the_authorizer_and_the_page_does_not(stack: Stack) -> None:
-    routes = {
-        item["Properties"]["RouteKey"]: item["Properties"]
-        for item in stack.of_type("AWS::ApiGatewayV2::Route").values()
-        if text(item["Properties"]["ApiId"]).startswith("<Http")
-    }
-    assert {key: route["AuthorizationType"] for key, route in routes.items()} == {
-        "ANY /api/{proxy+}": "CUSTOM",
-        "$default": "NONE",
-    }
-    _, authorizer = stack.target({"Ref": text(routes["ANY /api/{proxy+}"]["AuthorizerId"]).strip("<>")})
-    assert authorizer["IdentitySource"] == ["$request.header.Authorization"]
-    assert authorizer["AuthorizerResultTtlInSeconds"] == 60
-    assert authorizer["EnableSimpleResponses"] is True
-    assert authorizer["AuthorizerPayloadFormatVersion"] == "2.0"
-    assert stack.function(AUTHORIZER)[0] in text(authorizer["AuthorizerUri"])
-
-
-def test_a_socket_may_show_a_header_or_a_ticket(stack: Stack) -> None:
-    """With an identity source, API Gateway would answer 401 itself wherever that is missing."""
-    _, connect = stack.one("AWS::ApiGatewayV2::Route", RouteKey="$connect")
-    _, authorizer = stack.target(connect["AuthorizerId"])
-    assert connect["AuthorizationType"] == "CUSTOM"
-    assert authorizer["AuthorizerType"] == "REQUEST"
-    assert authorizer.get("IdentitySource", []) == []
-    assert stack.function(AUTHORIZER)[0] in text(authorizer["AuthorizerUri"])
-
-
-def test_a_configured_issuer_adds_routes_behind_the_native_authorizer(stack: Stack, prod: Stack) -> None:
-    _, route = prod.one("AWS::ApiGatewayV2::Route", RouteKey="ANY /oidc/api/{proxy+}")
-    _, authorizer = prod.target(route["AuthorizerId"])
-    assert route["AuthorizationType"] == "JWT"
-    assert authorizer["JwtConfiguration"] == {"Audience": ["order-engine"], "Issuer": "https://id.example.com/"}
-    assert prod.function(SUBMIT)[1]["Environment"]["Variables"]["OIDC_ISSUER"] == "https://id.example.com/"
-    keys = [item["Properties"]["RouteKey"] for item in stack.of_type("AWS::ApiGatewayV2::Route").values()]
-    assert not any("oidc" in key for key in keys)
-
-
-def test_on_an_emulator_sockets_are_found_there(synthesise: Synthesise) -> None:
-    deployed = synthesise(emulatorUrl="http://127.0.0.1:4566")
-    push, submit = (deployed.function(handler)[1]["Environment"]["Variables"] for handler in (SOCKET, SUBMIT))
-    endpoint = text(push["CONNECTIONS_ENDPOINT"])
-    assert endpoint.startswith("http://127.0.0.1:4566/_aws/execute-api/<WebSocketApi")
-    assert text(submit["WEBSOCKET_URL"]) == endpoint.replace("http:", "ws:")
-
-
-def test_both_stages_are_throttled_and_logged_without_secrets(stack: Stack) -> None:
-    stages = stack.of_type("AWS::ApiGatewayV2::Stage")
-    assert {item["Properties"]["StageName"] for item in stages.values()} == {"$default", "live"}
-    for item in stages.values():
-        assert item["Properties"]["DefaultRouteSettings"] == {"ThrottlingBurstLimit": 1000, "ThrottlingRateLimit": 500}
-        assert "requestId" in json.loads(item["Properties"]["AccessLogSettings"]["Format"])
-    for field in [*HTTP.values(), *WEBSOCKET.values()]:
-        # A ticket is in the query string, a key in a header.
-        assert not any(word in field.lower() for word in ("query", "header", "authorization"))
-
-
-def test_a_websocket_stage_waits_until_it_may_write_logs(stack: Stack) -> None:
-    (account,) = stack.of_type("AWS::ApiGateway::Account")
-    (stage,) = [
-        item for item in stack.of_type("AWS::ApiGatewayV2::Stage").values() if item["Properties"]["StageName"] == "live"
-    ]
-    assert account in stage["DependsOn"]
-
-
-def test_browsers_of_other_origins_are_refused_unless_configured(stack: Stack, prod: Stack) -> None:
-    assert "CorsConfiguration" not in stack.one("AWS::ApiGatewayV2::Api", ProtocolType="HTTP")[1]
-    _, api = prod.one("AWS::ApiGatewayV2::Api", ProtocolType="HTTP")
-    assert api["CorsConfiguration"]["AllowOrigins"] == ["https://desk.example.com"]
 
 
 def test_outputs_tell_where_everything_is(stack: Stack) -> None:

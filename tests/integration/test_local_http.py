@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
 import pytest
 import pytest_asyncio
 
 from local.stack import Stack
+from local.template import TemplateError
 from tests.integration.sample import template as sample
 from tests.integration.sample.results import Results
 
@@ -170,3 +173,83 @@ async def test_reserved_concurrency_throttles() -> None:
         answers = await asyncio.gather(*(client.get("/slow?seconds=0.4") for _ in range(3)))
         assert sorted(answer.status_code for answer in answers) == [200, 503, 503]
         assert (await client.get("/slow?seconds=0")).status_code == 200
+
+
+# --- pages of other origins, and throttles -------------------------------------------------------------------------
+
+_PREFLIGHT = {"Access-Control-Request-Method": "DELETE", "Access-Control-Request-Headers": "authorization"}
+_DESK = {"Origin": "https://desk.example.com"}
+
+
+@asynccontextmanager
+async def served(resources: dict[str, Any]) -> AsyncIterator[httpx.AsyncClient]:
+    async with (
+        Stack(sample.template(resources), {"GREETING": "hello"}) as stack,
+        httpx.AsyncClient(base_url=stack.http_url, trust_env=False) as client,
+    ):
+        yield client
+
+
+async def test_a_greedy_route_with_an_authorizer_catches_preflights() -> None:
+    """As API Gateway does: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-cors.html"""
+    async with served(sample.with_cors()) as client:
+        caught = await client.options("/guarded/a", headers=_DESK | _PREFLIGHT)
+        assert caught.status_code == 401
+        assert "access-control-allow-origin" not in caught.headers
+        # Where no route takes it, the API answers by itself.
+        answered = await client.options("/post", headers=_DESK | _PREFLIGHT)
+        assert answered.status_code == 204
+        assert answered.headers["access-control-allow-origin"] == "https://desk.example.com"
+        assert answered.headers["access-control-allow-methods"] == "GET,DELETE"
+        assert answered.headers["access-control-allow-headers"] == "Authorization"
+        assert answered.headers["access-control-max-age"] == "60"
+
+
+async def test_a_route_for_preflights_is_answered_by_its_function_with_the_apis_headers() -> None:
+    async with served(sample.with_cors("OPTIONS /guarded/{proxy+}")) as client:
+        asked = await client.options("/guarded/a", headers=_DESK | _PREFLIGHT)
+        assert asked.status_code == 200
+        assert asked.json()["routeKey"] == "OPTIONS /guarded/{proxy+}"
+        assert asked.headers["access-control-allow-methods"] == "GET,DELETE"
+        stranger = await client.options("/guarded/a", headers={"Origin": "https://evil.example"} | _PREFLIGHT)
+        assert not [name for name in stranger.headers if name.startswith("access-control-")]
+
+
+async def test_cors_headers_are_the_apis_and_never_the_functions() -> None:
+    async with served(sample.with_cors()) as client:
+        own = await client.get("/things/a?as=cors", headers=_DESK)
+        assert own.headers["access-control-allow-origin"] == "https://desk.example.com"
+        assert own.headers["access-control-expose-headers"] == "X-One"
+        other = await client.get("/things/a?as=cors", headers={"Origin": "https://evil.example"})
+        assert "access-control-allow-origin" not in other.headers
+        assert "access-control-allow-origin" not in (await client.get("/things/a?as=cors")).headers
+
+
+async def test_a_throttled_route_leaves_the_others_alone() -> None:
+    resources = sample.http()
+    few, many = (
+        {"ThrottlingRateLimit": 1, "ThrottlingBurstLimit": 3},
+        {
+            "ThrottlingRateLimit": 100,
+            "ThrottlingBurstLimit": 100,
+        },
+    )
+    resources["HttpStage"]["Properties"] |= {"DefaultRouteSettings": few, "RouteSettings": {"POST /post": many}}
+    async with served(resources) as client:
+        answers = [await client.get("/things/special") for _ in range(8)]
+        codes = [answer.status_code for answer in answers]
+        assert codes[:3] == [200] * 3
+        assert 429 in codes
+        refused = next(answer for answer in answers if answer.status_code == 429)
+        assert refused.json() == {"message": "Too Many Requests"}
+        # Each route has a bucket of its own, also where the limits are the stage's default.
+        assert (await client.get("/things/other")).status_code == 200
+        assert {(await client.post("/post")).status_code for _ in range(8)} == {200}
+
+
+async def test_a_stage_with_settings_for_no_route_is_refused() -> None:
+    resources = sample.http()
+    resources["HttpStage"]["Properties"]["RouteSettings"] = {"GET /nowhere": {"ThrottlingRateLimit": 1}}
+    with pytest.raises(TemplateError, match="GET /nowhere"):
+        async with Stack(sample.template(resources)):
+            pass

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from local import patterns, schedules
 from local.event_sources import BadReport, Discarded, Policy, deliver, reported_failures
 from local.functions import Functions, InvocationError, Throttled
-from local.gateway import Route
+from local.gateway import Bucket, Route
 from local.http_api import RouteTable
 from local.provision import generated
 from local.schedules import interval
@@ -278,6 +278,31 @@ def test_a_function_is_found_behind_its_alias() -> None:
         assert found.function_of(node) == "main"
     with pytest.raises(TemplateError):
         found.function_of("arn:aws:sqs:r:1:Queue")
+
+
+# --- throttles ---------------------------------------------------------------------------------------------------
+
+
+@given(
+    st.integers(1, 50),
+    st.integers(1, 50),
+    st.lists(st.tuples(st.floats(0, 5), st.integers(1, 30)), max_size=20),
+)
+def test_a_bucket_lets_through_its_burst_and_then_its_rate(
+    rate: int, burst: int, arrivals: list[tuple[float, int]]
+) -> None:
+    now = 0.0
+    bucket = Bucket(rate, burst, clock=lambda: now)
+    let_through = 0
+    for wait, number in arrivals:
+        now += wait
+        before = let_through
+        let_through += sum(bucket.take() for _ in range(number))
+        # Never more at once than it holds, and never more in all than it held and has been given.
+        assert let_through - before <= burst
+        assert let_through <= burst + rate * now + 1e-6
+    now += burst / rate + 1e-6
+    assert [bucket.take() for _ in range(burst + 1)] == [True] * burst + [False]
 
 
 # --- secrets and schedules ---------------------------------------------------------------------------------------

@@ -187,3 +187,30 @@ async def _talk(client: ClientConnection, seconds: float) -> None:
     for _ in range(int(seconds * 10)):
         await ask(client)
         await asyncio.sleep(0.1)
+
+
+async def test_knocking_too_often_is_refused_and_leaves_open_sockets_alone() -> None:
+    resources = sample.websocket()
+    few, many = (
+        {"ThrottlingRateLimit": 0.1, "ThrottlingBurstLimit": 2},
+        {
+            "ThrottlingRateLimit": 100,
+            "ThrottlingBurstLimit": 100,
+        },
+    )
+    resources["SocketsStage"]["Properties"] |= {"DefaultRouteSettings": many, "RouteSettings": {"$connect": few}}
+    async with Stack(sample.template(resources)) as stack, socket(stack) as client, socket(stack):
+        with pytest.raises(InvalidStatus) as refused:
+            async with socket(stack):
+                pass
+        assert refused.value.response.status_code == 429
+        assert (await ask(client))["requestContext"]["routeKey"] == "$default"
+
+
+async def test_a_socket_that_sends_too_often_is_told() -> None:
+    resources = sample.websocket()
+    few = {"ThrottlingRateLimit": 0.1, "ThrottlingBurstLimit": 2}
+    resources["SocketsStage"]["Properties"] |= {"RouteSettings": {"$default": few}}
+    async with Stack(sample.template(resources)) as stack, socket(stack) as client:
+        answers = [await ask(client) for _ in range(3)]
+        assert [answer.get("message") for answer in answers] == [None, None, "Too Many Requests"]

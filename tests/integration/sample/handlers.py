@@ -30,6 +30,8 @@ def echo(event: Event, context: Any) -> Event:
                 "body": "AAH/",
                 "isBase64Encoded": True,
             }
+        case "cors":
+            return {"statusCode": 200, "headers": {"Access-Control-Allow-Origin": "*"}, "body": "{}"}
         case "crash":
             raise RuntimeError("as asked")
         case "context":

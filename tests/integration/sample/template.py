@@ -99,6 +99,19 @@ def http() -> dict[str, Any]:
     }
 
 
+def with_cors(*routes: str) -> dict[str, Any]:
+    """The HTTP API for pages of https://desk.example.com, with some more routes to the function Echo."""
+    resources = http()
+    resources["Http"]["Properties"]["CorsConfiguration"] = {
+        "AllowOrigins": ["https://desk.example.com"],
+        "AllowMethods": ["GET", "DELETE"],
+        "AllowHeaders": ["Authorization"],
+        "ExposeHeaders": ["X-One"],
+        "MaxAge": 60,
+    }
+    return resources | {f"More{place}": _route("Http", key, "EchoIntegration") for place, key in enumerate(routes)}
+
+
 def websocket() -> dict[str, Any]:
     """A WebSocket API with an authorizer on $connect."""
     return {

@@ -1,0 +1,149 @@
+"""The APIs: who may call what, how often, and from where."""
+
+from __future__ import annotations
+
+import json
+
+from infra.access_log import HTTP, WEBSOCKET
+from tests.infra.conftest import Synthesise
+from tests.infra.template import Resource, Stack, text
+
+SUBMIT, AUTHORIZER = "submit.handler.lambda_handler", "submit.authorizer.lambda_handler"
+SOCKET = "notify.socket.lambda_handler"
+
+
+def http_routes(stack: Stack) -> dict[str, Resource]:
+    return {
+        item["Properties"]["RouteKey"]: item["Properties"]
+        for item in stack.of_type("AWS::ApiGatewayV2::Route").values()
+        if text(item["Properties"]["ApiId"]).startswith("<Http")
+    }
+
+
+KEYED = ("POST /api/orders/execute", "DELETE /api/orders/{orderId}", "GET /api/quote", "ANY /api/{proxy+}")
+
+
+def test_everything_under_api_asks_the_authorizer_and_the_page_does_not(stack: Stack) -> None:
+    routes = http_routes(stack)
+    assert {key: route["AuthorizationType"] for key, route in routes.items()} == {
+        **dict.fromkeys(KEYED, "CUSTOM"),
+        "$default": "NONE",
+    }
+    (used,) = {text(routes[key]["AuthorizerId"]) for key in KEYED}
+    _, authorizer = stack.target({"Ref": used.strip("<>")})
+    assert authorizer["IdentitySource"] == ["$request.header.Authorization"]
+    assert authorizer["AuthorizerResultTtlInSeconds"] == 60
+    assert authorizer["EnableSimpleResponses"] is True
+    assert authorizer["AuthorizerPayloadFormatVersion"] == "2.0"
+    assert stack.function(AUTHORIZER)[0] in text(authorizer["AuthorizerUri"])
+
+
+def test_a_socket_may_show_a_header_or_a_ticket(stack: Stack) -> None:
+    """With an identity source, API Gateway would answer 401 itself wherever that is missing."""
+    _, connect = stack.one("AWS::ApiGatewayV2::Route", RouteKey="$connect")
+    _, authorizer = stack.target(connect["AuthorizerId"])
+    assert connect["AuthorizationType"] == "CUSTOM"
+    assert authorizer["AuthorizerType"] == "REQUEST"
+    assert authorizer.get("IdentitySource", []) == []
+    assert stack.function(AUTHORIZER)[0] in text(authorizer["AuthorizerUri"])
+
+
+def test_a_configured_issuer_adds_routes_behind_the_native_authorizer(stack: Stack, prod: Stack) -> None:
+    routes = {key: route for key, route in http_routes(prod).items() if "/oidc/" in key and "OPTIONS" not in key}
+    assert set(routes) == {key.replace("/api/", "/oidc/api/") for key in KEYED}
+    for route in routes.values():
+        assert route["AuthorizationType"] == "JWT"
+        _, authorizer = prod.target(route["AuthorizerId"])
+        assert authorizer["JwtConfiguration"] == {"Audience": ["order-engine"], "Issuer": "https://id.example.com/"}
+    assert prod.function(SUBMIT)[1]["Environment"]["Variables"]["OIDC_ISSUER"] == "https://id.example.com/"
+    assert not any("oidc" in key for key in http_routes(stack))
+
+
+def test_on_an_emulator_sockets_are_found_there(synthesise: Synthesise) -> None:
+    deployed = synthesise(emulatorUrl="http://127.0.0.1:4566")
+    push, submit = (deployed.function(handler)[1]["Environment"]["Variables"] for handler in (SOCKET, SUBMIT))
+    endpoint = text(push["CONNECTIONS_ENDPOINT"])
+    assert endpoint.startswith("http://127.0.0.1:4566/_aws/execute-api/<WebSocketApi")
+    assert text(submit["WEBSOCKET_URL"]) == endpoint.replace("http:", "ws:")
+
+
+def stages(stack: Stack) -> dict[str, Resource]:
+    return {item["Properties"]["StageName"]: item for item in stack.of_type("AWS::ApiGatewayV2::Stage").values()}
+
+
+def limits(rate: int, burst: int) -> Resource:
+    return {"ThrottlingRateLimit": rate, "ThrottlingBurstLimit": burst}
+
+
+def test_every_route_has_a_throttle_of_its_own(synthesise: Synthesise, stack: Stack, prod: Stack) -> None:
+    """A bucket is shared by all callers of its route: strangers must not stand in line before traders.
+
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-throttling.html
+    """
+    for deployed in (stack, prod):
+        settings = stages(deployed)["$default"]["Properties"]["RouteSettings"]
+        assert set(settings) == set(http_routes(deployed))
+        for key, route in http_routes(deployed).items():
+            assert settings[key] == (limits(100, 200) if route["AuthorizationType"] == "NONE" else limits(500, 1000))
+    chosen = synthesise(apiRateLimit="50", apiBurstLimit="60", publicRateLimit="7", publicBurstLimit="8")
+    settings = stages(chosen)["$default"]["Properties"]["RouteSettings"]
+    assert settings["POST /api/orders/execute"] == limits(50, 60)
+    assert settings["$default"] == stages(chosen)["$default"]["Properties"]["DefaultRouteSettings"] == limits(7, 8)
+    sockets = stages(chosen)["live"]["Properties"]
+    assert sockets["RouteSettings"] == {"$connect": limits(50, 60)}
+    assert sockets["DefaultRouteSettings"] == limits(50, 60)
+
+
+def test_a_stage_waits_for_the_routes_that_it_throttles(stack: Stack, prod: Stack) -> None:
+    """CloudFormation makes them side by side otherwise, and a stage with settings for no route is refused."""
+    for deployed in (stack, prod):
+        for stage in stages(deployed).values():
+            keys = stage["Properties"]["RouteSettings"]
+            waited_for = {
+                deployed.content["Resources"][name]["Properties"].get("RouteKey") for name in stage["DependsOn"]
+            }
+            assert set(keys) <= waited_for
+
+
+def test_both_stages_are_logged_without_secrets(stack: Stack) -> None:
+    for item in stages(stack).values():
+        assert "requestId" in json.loads(item["Properties"]["AccessLogSettings"]["Format"])
+    for field in [*HTTP.values(), *WEBSOCKET.values()]:
+        # A ticket is in the query string, a key in a header.
+        assert not any(word in field.lower() for word in ("query", "header", "authorization"))
+
+
+def test_a_websocket_stage_waits_until_it_may_write_logs(stack: Stack) -> None:
+    (account,) = stack.of_type("AWS::ApiGateway::Account")
+    (stage,) = [
+        item for item in stack.of_type("AWS::ApiGatewayV2::Stage").values() if item["Properties"]["StageName"] == "live"
+    ]
+    assert account in stage["DependsOn"]
+
+
+def test_browsers_of_other_origins_are_refused_unless_configured(stack: Stack, prod: Stack) -> None:
+    assert "CorsConfiguration" not in stack.one("AWS::ApiGatewayV2::Api", ProtocolType="HTTP")[1]
+    _, api = prod.one("AWS::ApiGatewayV2::Api", ProtocolType="HTTP")
+    cors = api["CorsConfiguration"]
+    assert cors["AllowOrigins"] == ["https://desk.example.com"]
+    assert {"GET", "POST", "DELETE"} <= set(cors["AllowMethods"])
+    assert {"Authorization", "Content-Type", "Idempotency-Key"} <= set(cors["AllowHeaders"])
+
+
+def behind(stack: Stack, route: Resource) -> object:
+    integration = text(route["Target"]).removeprefix("integrations/").strip("<>")
+    return stack.content["Resources"][integration]["Properties"]["IntegrationUri"]
+
+
+def test_a_preflight_has_routes_without_an_authorizer_where_origins_are_configured(stack: Stack, prod: Stack) -> None:
+    """ANY would catch it, and it carries no key: 401, and the browser never calls.
+
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-cors.html
+    """
+    asked = {key: route for key, route in http_routes(prod).items() if key.startswith("OPTIONS ")}
+    assert set(asked) == {"OPTIONS /api/{proxy+}", "OPTIONS /oidc/api/{proxy+}"}
+    for route in asked.values():
+        assert route["AuthorizationType"] == "NONE"
+        # It must be answered with success, and so it is, by the function behind all routes.
+        assert behind(prod, route) == behind(prod, http_routes(prod)["$default"])
+    assert not any(key.startswith("OPTIONS") for key in http_routes(stack))
