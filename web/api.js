@@ -1,7 +1,12 @@
 // The HTTP API. The key lives in this tab's session storage and nowhere else.
 
+import { learnTime } from "./clock.js";
+
+export const UNREACHABLE = "The engine cannot be reached.";
+
 const KEY = "order-engine.key";
 const TIMEOUT_MS = 12_000;
+const PAGE = 50;
 
 /** What the API refused, as its problem details say; `status` 0 means that it could not be reached. */
 export class ApiError extends Error {
@@ -45,7 +50,7 @@ async function call(method, path, { query, body, headers = {}, signal } = {}) {
     content = await response.json().catch(() => ({}));
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new ApiError(0, { code: "unreachable", detail: "The engine cannot be reached." });
+    throw new ApiError(0, { code: "unreachable", detail: UNREACHABLE });
   }
   if (response.ok) return content;
   if (response.status === 401 || (response.status === 403 && !content.code)) {
@@ -63,9 +68,15 @@ export const api = {
   place: (body, attempt) => call("POST", "api/orders/execute", { body, headers: { "idempotency-key": attempt } }),
   read: (id) => call("GET", order(id)),
   cancel: (id) => call("DELETE", order(id)),
-  list: (cursor = null, limit = 50) => call("GET", "api/orders", { query: { cursor, limit } }),
-  quote: (tokenIn, tokenOut, amountIn, signal) =>
-    call("GET", "api/quote", { query: { tokenIn, tokenOut, amountIn }, signal }),
+  /** A page of orders, newest first; of one status, or of all (null). */
+  list: ({ cursor = null, status = null } = {}) =>
+    call("GET", "api/orders", { query: { cursor, status, limit: PAGE } }),
+  quote: async (tokenIn, tokenOut, amountIn, signal) => {
+    const sent = Date.now();
+    const quote = await call("GET", "api/quote", { query: { tokenIn, tokenOut, amountIn }, signal });
+    learnTime(Date.parse(quote.at), sent, Date.now());
+    return quote;
+  },
   stats: () => call("GET", "api/stats"),
   streamTicket: () => call("POST", "api/stream-tickets"),
 };

@@ -16,6 +16,7 @@ class Entry {
     this.events = []; // numbered 1 … events.length, without a gap
     this.held = new Map(); // events that came before their predecessors, by number
     this.known = 0; // the highest number that was heard of
+    this.live = false; // whether it was seen to change
   }
 
   get seq() {
@@ -98,6 +99,12 @@ const last = (events, wanted) => {
   return null;
 };
 
+/** When its execution began: what a limit order rested does not count. Null where only its events would tell. */
+function startedAt(events, request) {
+  const began = events[events.findLastIndex(({ status }) => status === "open") + 1]?.at;
+  return began || request.type !== "limit" ? Date.parse(began ?? request.createdAt ?? 0) : null;
+}
+
 /** Everything that is shown of an order, from its events where they reach as far as the summary. */
 export function facts(entry) {
   const { events } = entry;
@@ -121,10 +128,7 @@ export function facts(entry) {
     slippageBps: request.slippageBps ?? null,
     expiresAt: request.expiresAt ?? null,
     createdAt: Date.parse(events[0]?.at ?? request.createdAt ?? 0),
-    // What a limit order rested does not count as time that its execution took.
-    startedAt: Date.parse(
-      events[events.findLastIndex(({ status }) => status === "open") + 1]?.at ?? request.createdAt ?? 0,
-    ),
+    startedAt: startedAt(events, request),
     updatedAt: Date.parse(summary?.updatedAt ?? final?.at ?? request.createdAt ?? 0),
     venue: decided?.venue ?? null,
     reason: decided?.reason ?? null,

@@ -1,5 +1,5 @@
-// Four small charts: throughput, success rate, latency and venue share. Totals come from /api/stats; what moves
-// from second to second is drawn from the orders that this page has seen end.
+// Four small charts: throughput, success rate, latency and venue share. What a tile shows large is exact, of the orders
+// that this page has read or seen end; what the engine counted of all orders, by /api/stats, is said to be that.
 
 import { byId, setAttribute, setText, svg } from "./dom.js";
 import { duration, percent, timeOfDay, venueClass, venueName } from "./format.js";
@@ -12,12 +12,15 @@ const MINUTE = 60_000;
 const WIDTH = 240;
 const HEIGHT = 40;
 
-/** Orders that have ended, oldest first. */
+/** The smallest of the sorted values that `share` percent do not exceed (nearest rank); null of none. */
+export const quantile = (sorted, share) => sorted[Math.ceil((sorted.length * share) / 100) - 1] ?? null;
+
+/** Orders that were executed or given up, oldest first. */
 export class Finished {
   #known = new Set();
   list = [];
 
-  /** Take an order that has ended; true if it is new. */
+  /** Take an order that has ended; true if it is new. Its latency is null where it is not known. */
   add({ id, status, at, latencyMs }) {
     if (this.#known.has(id) || status === "cancelled" || status === "expired") return false;
     this.#known.add(id);
@@ -70,19 +73,30 @@ function show(id, label, shapes) {
   drawing.replaceChildren(...shapes);
 }
 
-export function drawThroughput(finished, stats, now) {
+/** A strip of the last orders, the newest at the right; the places that are not taken are empty. */
+function strip(orders, draw) {
+  const padded = [...Array.from({ length: STRIP - orders.length }, () => null), ...orders];
+  return bars(padded, (order, x, width) => (order ? draw(order, x, width) : [rect(x, HEIGHT - 1, width, 1, "idle")]));
+}
+
+/**
+ * @param since from when on the page knows all orders (milliseconds since the epoch)
+ */
+export function drawThroughput(finished, stats, now, since) {
   const lastMinute = finished.since(now, MINUTE).length;
+  const shown = finished.since(now, 5 * MINUTE).length;
+  const known = since <= now - 5 * MINUTE;
+  setText(byId("throughput-span"), known ? "last 5 min" : since < now ? `since ${timeOfDay(since)}` : "");
   setText(byId("throughput-value"), String(lastMinute));
+  setText(byId("throughput-note"), `${shown} in ${known ? "the last 5 min" : "the time shown"}`);
   const queue = stats?.queue;
-  setText(
-    byId("throughput-note"),
-    queue ? `${queue.waiting} waiting · ${queue.inFlight} in flight${queue.dead ? ` · ${queue.dead} dead` : ""}` : "",
-  );
+  const dead = queue?.dead ? ` · ${queue.dead} dead letters` : "";
+  setText(byId("throughput-all"), queue ? `engine: ${queue.waiting} queued · ${queue.inFlight} in flight${dead}` : "");
   const buckets = finished.buckets(now);
   const top = Math.max(4, ...buckets.map(({ confirmed, failed }) => confirmed + failed));
   show(
     "throughput-chart",
-    `Orders finished: ${lastMinute} in the last minute, ${finished.since(now, 5 * MINUTE).length} in the last five.`,
+    `Orders finished: ${lastMinute} in the last minute, ${shown} in the last five.`,
     bars(buckets, ({ confirmed, failed }, x, width) => {
       const good = (confirmed / top) * HEIGHT;
       const bad = (failed / top) * HEIGHT;
@@ -95,70 +109,53 @@ export function drawThroughput(finished, stats, now) {
   );
 }
 
+const lastOf = (orders) => (orders.length ? `last ${orders.length}` : "");
+
 export function drawSuccess(finished, stats) {
-  const { confirmed = 0, failed = 0, cancelled = 0, expired = 0 } = stats?.byStatus ?? {};
-  const ended = confirmed + failed;
-  setText(byId("success-value"), ended ? percent(confirmed / ended) : "–");
-  const gone = cancelled + expired;
-  setText(
-    byId("success-note"),
-    ended || gone
-      ? `${confirmed} confirmed · ${failed} failed${gone ? ` · ${gone} withdrawn` : ""}`
-      : "no order has ended yet",
-  );
   const recent = finished.list.slice(-STRIP);
-  const padded = [...Array.from({ length: STRIP - recent.length }, () => null), ...recent];
   const bad = recent.filter(({ status }) => status === "failed").length;
+  const good = recent.length - bad;
+  setText(byId("success-span"), lastOf(recent));
+  setText(byId("success-value"), recent.length ? percent(good / recent.length) : "–");
+  setText(byId("success-note"), recent.length ? `${good} confirmed · ${bad} failed` : "no order has ended yet");
+  const { confirmed = 0, failed = 0 } = stats?.byStatus ?? {};
+  const ended = confirmed + failed;
+  const all = `all time: ${percent(confirmed / ended)} of ${ended.toLocaleString("en-US")}`;
+  setText(byId("success-all"), ended ? all : "");
   show(
     "success-chart",
-    `Of the last ${recent.length} orders ${recent.length - bad} were confirmed and ${bad} failed.`,
-    bars(padded, (order, x, width) =>
-      order
-        ? [
-            rect(
-              x,
-              10,
-              width,
-              HEIGHT - 10,
-              order.status === "confirmed" ? "ok" : "bad",
-              `${order.status} at ${timeOfDay(order.at)}`,
-            ),
-          ]
-        : [rect(x, HEIGHT - 1, width, 1, "idle")],
-    ),
+    `Of the last ${recent.length} orders ${good} were confirmed and ${bad} failed.`,
+    strip(recent, ({ status, at }, x, width) => [
+      rect(x, 10, width, HEIGHT - 10, status === "confirmed" ? "ok" : "bad", `${status} at ${timeOfDay(at)}`),
+    ]),
   );
 }
 
 export function drawLatency(finished, stats) {
-  const { p50 = null, p90 = null, p99 = null } = stats?.latencyMs ?? {};
+  const recent = finished.list.filter(({ latencyMs }) => latencyMs !== null).slice(-STRIP);
+  const sorted = recent.map(({ latencyMs }) => latencyMs).sort((a, b) => a - b);
+  const [p50, p90] = [quantile(sorted, 50), quantile(sorted, 90)];
+  const slowest = sorted.at(-1) ?? null;
+  setText(byId("latency-span"), lastOf(recent));
   setText(byId("latency-value"), duration(p50));
-  setText(byId("latency-note"), p50 === null ? "" : `p90 ${duration(p90)} · p99 ${duration(p99)}`);
-  const recent = finished.list.slice(-STRIP);
-  const padded = [...Array.from({ length: STRIP - recent.length }, () => null), ...recent];
-  const slowest = recent.map(({ latencyMs }) => latencyMs).sort((a, b) => a - b);
+  setText(byId("latency-note"), p50 === null ? "" : `p90 ${duration(p90)} · slowest ${duration(slowest)}`);
+  // The engine counts in buckets, so that it knows what its quantiles do not exceed.
+  const all = stats?.latencyMs;
+  setText(byId("latency-all"), all?.p99 ? `all time: p99 ≤ ${duration(all.p99)}` : "");
   // One order that waited long would flatten all others: the scale ends at three times the median.
-  const top = Math.max(1000, Math.min(slowest.at(-1) ?? 0, 3 * (slowest[Math.floor(slowest.length / 2)] ?? 0)));
-  const shapes = bars(padded, (order, x, width) => {
-    if (!order) return [rect(x, HEIGHT - 1, width, 1, "idle")];
-    const height = Math.max(1.5, Math.min(1, order.latencyMs / top) * HEIGHT);
-    return [
-      rect(
-        x,
-        HEIGHT - height,
-        width,
-        height,
-        order.status === "confirmed" ? "plain" : "bad",
-        duration(order.latencyMs),
-      ),
-    ];
+  const top = Math.max(1000, Math.min(slowest ?? 0, 3 * (p50 ?? 0)));
+  const shapes = strip(recent, ({ status, latencyMs }, x, width) => {
+    const height = Math.max(1.5, Math.min(1, latencyMs / top) * HEIGHT);
+    const kind = status === "confirmed" ? "plain" : "bad";
+    return [rect(x, HEIGHT - height, width, height, kind, duration(latencyMs))];
   });
-  if (p50 !== null && recent.length) {
+  if (p50 !== null) {
     const y = (HEIGHT - Math.min(1, p50 / top) * HEIGHT).toFixed(2);
     shapes.push(svg("line", { class: "mark", x1: 0, x2: WIDTH, y1: y, y2: y }));
   }
   show(
     "latency-chart",
-    `Time from placed to ended: p50 ${duration(p50)}, p90 ${duration(p90)}, p99 ${duration(p99)}.`,
+    `Time to the end of the last ${recent.length} orders: median ${duration(p50)}, slowest ${duration(slowest)}.`,
     shapes,
   );
 }
@@ -178,17 +175,12 @@ export function drawVenues(stats) {
     byId("venues-note"),
     best ? rest.map(([venue, count]) => `${inShort(venue)} ${part(count)}`).join(" · ") : "no order was filled yet",
   );
+  setText(byId("venues-all"), total ? `of ${total.toLocaleString("en-US")} filled orders` : "");
   let x = 0;
   const shapes = shares.map(([venue, count]) => {
     const width = (count / total) * WIDTH;
-    const shape = rect(
-      x,
-      14,
-      Math.max(0, width - 1.5),
-      HEIGHT - 22,
-      venueClass(venue),
-      `${venueName(venue)}: ${count}`,
-    );
+    const title = `${venueName(venue)}: ${count}`;
+    const shape = rect(x, 14, Math.max(0, width - 1.5), HEIGHT - 22, venueClass(venue), title);
     x += width;
     return shape;
   });

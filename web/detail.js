@@ -1,8 +1,25 @@
 // The expanded order: its timeline with the time spent in each step, the routing decision, and the execution.
 
 import { facts, stretches } from "./book.js";
-import { h } from "./dom.js";
-import { amount, basisPoints, bps, duration, moment, shortened, timeOfDay, venueClass, venueName } from "./format.js";
+import { h, setText } from "./dom.js";
+import { TOKENS } from "./checks.js";
+import {
+  amount,
+  basisPoints,
+  bps,
+  duration,
+  figure,
+  figures,
+  isPositive,
+  moment,
+  percentOfBps,
+  price,
+  shortened,
+  sol,
+  timeOfDay,
+  venueClass,
+  venueName,
+} from "./format.js";
 import { routeKind } from "./route.js";
 
 const LABELS = {
@@ -38,8 +55,8 @@ function story(event, before, order) {
     case "submitted":
       return "Signed, stored, then broadcast";
     case "confirmed": {
-      const got = `${amount(event.amountOut)} ${order.tokenOut}`;
-      return `Landed in slot ${event.slot}: ${got} at ${amount(event.executedPrice)}`;
+      const got = `${figure(event.amountOut, TOKENS[order.tokenOut])} ${order.tokenOut}`;
+      return `Landed in slot ${event.slot}: ${got} at ${price(event.executedPrice)}`;
     }
     case "failed":
       return event.failureReason ?? "Given up";
@@ -55,11 +72,13 @@ function story(event, before, order) {
 function timeline(entry, order, now) {
   const rows = stretches(entry, now);
   const total = rows.reduce((sum, { ms }) => sum + ms, 0);
+  const running = rows.some(({ open }) => open);
   const bar = h("div", { class: "gantt", "aria-hidden": "true" });
-  for (const { status, ms, attempt } of rows) {
+  for (const { status, ms, attempt, from, open } of rows) {
     const piece = h("span", {
       class: `s-${status}`,
-      title: `${statusLabel(status)}, attempt ${attempt}: ${duration(ms)}`,
+      title: open ? statusLabel(status) : `${statusLabel(status)}, attempt ${attempt}: ${duration(ms)}`,
+      "data-grows-since": open ? from : null,
     });
     piece.style.flexGrow = String(Math.max(ms, total * 0.006, 1));
     bar.append(piece);
@@ -93,7 +112,12 @@ function timeline(entry, order, now) {
   return h(
     "section",
     { class: "block timeline" },
-    h("h3", {}, "Timeline", h("span", { class: "soft" }, duration(total))),
+    h(
+      "h3",
+      {},
+      "Timeline",
+      h("span", { class: "soft in-all", "data-since": running ? rows[0].from : null }, duration(total)),
+    ),
     bar,
     list,
   );
@@ -106,51 +130,54 @@ function shown(quotes, atMost) {
   return quotes.filter((quote, at) => at < rest || firsts.has(quote));
 }
 
-/** The candidates as a table, the chosen one marked, and the venues that were left out with their reasons. */
-export function quotesTable(decision, tokenOut, atMost = Infinity) {
+const way = (quote) => (quote.kind === "single" ? `${quote.legs[0].pool.slice(0, 4)}…` : routeKind(quote));
+
+/**
+ * The candidates as a table, the chosen one marked, and the venues that were left out with their reasons.
+ *
+ * @param decimals those of the output token
+ * @param atMost how many candidates are shown
+ * @param brief without the price impact, a line for each
+ */
+export function quotesTable(decision, tokenOut, decimals, { atMost = Infinity, brief = false } = {}) {
   const best = decision.route;
   const same = (quote) => quote.venue === best.venue && quote.kind === best.kind && quote.netOut === best.netOut;
   const chosen = decision.quotes.find(same);
+  const quotes = shown(decision.quotes, atMost);
+  const nets = figures(
+    quotes.map(({ netOut }) => netOut),
+    decimals,
+  );
   const body = h("tbody");
-  for (const quote of shown(decision.quotes, atMost)) {
-    const difference = quote === chosen ? null : basisPoints(quote.netOut, best.netOut);
+  quotes.forEach((quote, at) => {
+    const name = h("span", { class: `venue ${venueClass(quote.venue)}` }, venueName(quote.venue));
+    const pools = quote.legs.map(({ pool }) => pool).join(", ");
+    const against = isPositive(best.netOut) ? basisPoints(quote.netOut, best.netOut) : null;
+    const style = quote === chosen && isPositive(best.netOut) ? "ok" : "soft";
     body.append(
       h(
         "tr",
         { class: quote === chosen ? "chosen" : null },
-        h(
-          "th",
-          { scope: "row" },
-          h("span", { class: `venue ${venueClass(quote.venue)}` }, venueName(quote.venue)),
-          h(
-            "span",
-            { class: "soft", title: quote.legs.map(({ pool }) => pool).join(", ") },
-            quote.kind === "single" ? `pool ${quote.legs[0].pool.slice(0, 4)}…` : routeKind(quote),
-          ),
-        ),
-        h("td", { title: `${quote.netOut} ${tokenOut}` }, amount(quote.netOut)),
-        h("td", { class: "soft" }, `${Number(quote.priceImpactBps).toFixed(1)}`),
-        h(
-          "td",
-          {},
-          quote === chosen ? h("span", { class: "best" }, "best") : h("span", { class: "worse" }, bps(difference)),
-        ),
+        h("th", { scope: "row" }, name, " ", h("span", { class: "soft", title: pools }, way(quote))),
+        h("td", { title: `${quote.netOut} ${tokenOut}`, class: isPositive(quote.netOut) ? null : "bad" }, nets[at]),
+        brief ? null : h("td", { class: "soft" }, percentOfBps(quote.priceImpactBps)),
+        h("td", { class: style }, quote === chosen ? "best" : bps(against)),
       ),
     );
-  }
+  });
   for (const left of decision.leftOut ?? []) {
     body.append(
       h(
         "tr",
         { class: "left-out" },
         h("th", { scope: "row" }, h("span", { class: `venue ${venueClass(left.venue)}` }, venueName(left.venue))),
-        h("td", { colspan: 3 }, left.reason),
+        h("td", { colspan: brief ? 2 : 3 }, left.reason),
       ),
     );
   }
   return h(
     "table",
-    { class: "quotes" },
+    { class: brief ? "quotes is-brief" : "quotes" },
     h(
       "thead",
       {},
@@ -159,7 +186,7 @@ export function quotesTable(decision, tokenOut, atMost = Infinity) {
         {},
         h("th", { scope: "col" }, "Venue"),
         h("th", { scope: "col", title: "After the pools' fees and the network fee" }, `Net ${tokenOut}`),
-        h("th", { scope: "col", title: "Price impact in basis points" }, "Impact"),
+        brief ? null : h("th", { scope: "col", title: "Lost against the market's price" }, "Impact"),
         h("th", { scope: "col" }, "Vs. best"),
       ),
     ),
@@ -203,13 +230,15 @@ function decision(order) {
     ),
     h("p", { class: "reason" }, order.reason),
     h("div", { class: "route-place" }),
-    quotesTable(order, order.tokenOut),
+    quotesTable(order, order.tokenOut, TOKENS[order.tokenOut]),
   );
 }
 
 function execution(order) {
   const against = order.amountOut && order.route ? basisPoints(order.amountOut, order.route.amountOut) : null;
-  const price = `${order.tokenOut} per ${order.tokenIn}`;
+  const unit = `${order.tokenOut} per ${order.tokenIn}`;
+  const outputs = [order.route?.amountOut ?? null, order.minOut, order.amountOut];
+  const [quoted, least, received] = figures(outputs, TOKENS[order.tokenOut]).map((text) => `${text} ${order.tokenOut}`);
   return h(
     "section",
     { class: "block execution" },
@@ -219,17 +248,16 @@ function execution(order) {
       { class: "facts" },
       fact("Order", copyable(order.id)),
       fact("Placed", moment(order.createdAt)),
-      order.limitPrice ? fact("Limit", `${amount(order.limitPrice)} ${price}`) : null,
+      fact("Amount", `${amount(order.amountIn)} ${order.tokenIn}`),
+      order.limitPrice ? fact("Limit", `${amount(order.limitPrice)} ${unit}`) : null,
       order.expiresAt ? fact("Good until", moment(Date.parse(order.expiresAt))) : null,
-      fact("Slippage", `${(order.slippageBps ?? 0) / 100} %`),
-      order.route ? fact("Quoted", `${amount(order.route.amountOut)} ${order.tokenOut}`) : null,
-      order.minOut ? fact("Minimum", `${amount(order.minOut)} ${order.tokenOut}`) : null,
-      order.amountOut ? fact("Received", h("strong", {}, `${amount(order.amountOut)} ${order.tokenOut}`)) : null,
-      order.executedPrice ? fact("Price", `${amount(order.executedPrice)} ${price}`) : null,
+      fact("Max. slippage", `${(order.slippageBps ?? 0) / 100} %`),
+      order.route ? fact("Quoted", quoted) : null,
+      order.minOut ? fact("Minimum", least) : null,
+      order.amountOut ? fact("Received", h("strong", {}, received)) : null,
+      order.executedPrice ? fact("Price", `${price(order.executedPrice)} ${unit}`) : null,
       against === null ? null : fact("Against quote", h("span", { class: against < 0 ? "bad" : "ok" }, bps(against))),
-      order.networkFeeLamports
-        ? fact("Network fee", `${order.networkFeeLamports.toLocaleString("en-US")} lamports`)
-        : null,
+      order.networkFeeLamports ? fact("Network fee", sol(order.networkFeeLamports)) : null,
       order.attempt > 0 ? fact("Attempts", String(order.attempt)) : null,
       order.txHash ? fact("Signature", copyable(order.txHash)) : null,
     ),
@@ -246,13 +274,14 @@ export function detail(entry, now) {
   return h(
     "div",
     { class: "panel-detail" },
-    h("div", { class: "column" }, timeline(entry, order, now), execution(order)),
-    h("div", { class: "column" }, decision(order)),
+    h("div", { class: "column" }, timeline(entry, order, now)),
+    h("div", { class: "column" }, execution(order), decision(order)),
   );
 }
 
-/** Let the running step's time go on. */
+/** Let the time of the running step, and of the whole, go on. */
 export function tickDetail(panel, now) {
-  for (const node of panel.querySelectorAll("[data-since]"))
-    node.textContent = duration(now - Number(node.dataset.since));
+  for (const node of panel.querySelectorAll("[data-since]")) setText(node, duration(now - Number(node.dataset.since)));
+  for (const piece of panel.querySelectorAll("[data-grows-since]"))
+    piece.style.flexGrow = String(Math.max(1, now - Number(piece.dataset.growsSince)));
 }

@@ -12,6 +12,15 @@ export function parseDecimal(text) {
   return { units: sign ? -units : units, scale: fraction.length };
 }
 
+/** Decimal text without what changes nothing ("01.50" is "1.5"); other text as it is, trimmed. */
+export function normalised(text) {
+  const found = DECIMAL.exec(String(text ?? "").trim());
+  if (!found) return String(text ?? "").trim();
+  const [, sign, whole, fraction = ""] = found;
+  const kept = fraction.replace(/0+$/, "");
+  return sign + whole.replace(/^0+(?=\d)/, "") + (kept ? `.${kept}` : "");
+}
+
 /** Whether the text is a number greater than zero. */
 export function isPositive(text) {
   const value = parseDecimal(text);
@@ -50,26 +59,94 @@ export function scaled(text, numerator, denominator, decimals) {
   return digits.slice(0, digits.length - decimals) + (decimals && fraction ? `.${fraction}` : "");
 }
 
-/** Decimal text for reading: thousands grouped, and as many decimals as the size deserves (cut, not rounded). */
-export function amount(text) {
-  const found = DECIMAL.exec(String(text ?? ""));
-  if (!found) return text === null || text === undefined ? "–" : String(text);
-  const [, sign, whole, fraction = ""] = found;
-  const trimmed = whole.replace(/^0+(?=\d)/, "");
-  const lead = /^0*/.exec(fraction)[0].length;
-  const places = trimmed !== "0" ? ([6, 5, 4, 4, 2, 2, 2][trimmed.length] ?? 0) : lead + 5;
-  const kept = fraction.slice(0, places).replace(/0+$/, "");
-  const grouped = trimmed.replace(/\B(?=(\d{3})+$)/g, ",");
-  return (sign ? "−" : "") + grouped + (kept ? `.${kept}` : "");
+/** `left` times `right`, rounded up at `decimals`: what has to arrive at least. Decimal text, or null. */
+export function product(left, right, decimals) {
+  const [a, b] = [parseDecimal(left), parseDecimal(right)];
+  if (!a || !b) return null;
+  const divisor = 10n ** BigInt(a.scale + b.scale);
+  const units = (a.units * b.units * 10n ** BigInt(decimals) + divisor - 1n) / divisor;
+  return scaled(units.toString(), 1, 10n ** BigInt(decimals), decimals);
 }
 
-/** Basis points with a sign: "+1.2 bps". */
+const grouped = (whole) => whole.replace(/\B(?=(\d{3})+$)/g, ",");
+
+/** Sign, whole digits, fraction and the zeros that the fraction begins with; null if it is not plain digits. */
+function digits(text) {
+  const found = DECIMAL.exec(String(text ?? "").trim());
+  if (!found) return null;
+  const [, sign, whole, fraction = ""] = found;
+  const trimmed = whole.replace(/^0+(?=\d)/, "");
+  return { sign: sign ? "−" : "", whole: trimmed, fraction, lead: /^0*/.exec(fraction)[0].length };
+}
+
+const asItIs = (text) => (text === null || text === undefined ? "–" : String(text));
+
+/** How many decimals a number of this size deserves. */
+function deserved({ whole, lead }) {
+  return whole !== "0" ? ([6, 5, 4, 4, 2, 2, 2][whole.length] ?? 0) : lead + 5;
+}
+
+/** An amount that somebody chose: thousands grouped, no decimals that say nothing (cut, not rounded). */
+export function amount(text) {
+  const found = digits(text);
+  if (!found) return asItIs(text);
+  const kept = found.fraction.slice(0, deserved(found)).replace(/0+$/, "");
+  return found.sign + grouped(found.whole) + (kept ? `.${kept}` : "");
+}
+
+/**
+ * Amounts of one token that are compared with each other: all with the same decimals, as many as the largest
+ * deserves (cut, not rounded), so that they align.
+ */
+export function figures(texts, decimals = 9) {
+  const found = texts.map(digits);
+  const counted = found.filter((one) => one && /[1-9]/.test(one.whole + one.fraction)).map(deserved);
+  const places = counted.length ? Math.min(decimals, ...counted) : 0;
+  return texts.map((text, at) => {
+    const one = found[at];
+    if (!one) return asItIs(text);
+    const kept = one.fraction.slice(0, places).padEnd(places, "0");
+    return one.sign + grouped(one.whole) + (kept ? `.${kept}` : "");
+  });
+}
+
+/** One amount that was computed, with all the decimals that its size deserves: "6.37000". */
+export const figure = (text, decimals = 9) => figures([text], decimals)[0];
+
+const PRICE_DIGITS = 6;
+
+/** A price to six significant digits, whatever its size (cut, not rounded): "147.133", "0.0000207182". */
+export function price(text) {
+  const found = digits(text);
+  if (!found) return asItIs(text);
+  const { sign, whole, fraction, lead } = found;
+  const places = whole === "0" ? lead + PRICE_DIGITS : Math.max(0, PRICE_DIGITS - whole.length);
+  const kept = fraction.slice(0, places);
+  return sign + grouped(whole) + (kept ? `.${kept}` : "");
+}
+
+/** Lamports as SOL: "0.000015 SOL". */
+export const sol = (lamports) => `${scaled(String(lamports), 1, 1_000_000_000, 9)} SOL`;
+
+/** Basis points with a sign: "+1.20 bps"; in percent where they are many. */
 export function bps(value) {
   if (value === null || value === undefined || Number.isNaN(Number(value))) return "–";
   const number = Number(value);
-  const text = Math.abs(number).toFixed(Math.abs(number) < 10 ? 2 : 1);
+  const size = Math.abs(number);
+  const sign = number < 0 ? "−" : "+";
+  if (size >= 100_000) return `over ${sign}1,000 %`;
+  if (size >= 10_000) return `${sign}${(size / 100).toFixed(0)} %`;
+  if (size >= 100) return `${sign}${(size / 100).toFixed(2)} %`;
+  const text = size.toFixed(size < 10 ? 2 : 1);
   if (Number(text) === 0) return "0.00 bps";
-  return `${number < 0 ? "−" : "+"}${text} bps`;
+  return `${sign}${text} bps`;
+}
+
+/** Basis points as unsigned percent with two decimals: "0.04 %"; the smallest part is not nothing. */
+export function percentOfBps(value) {
+  const number = Number(value) / 100;
+  if (!Number.isFinite(number)) return "–";
+  return number > 0 && number < 0.005 ? "<0.01 %" : `${number.toFixed(2)} %`;
 }
 
 /** A share of one as percent. */
@@ -96,6 +173,13 @@ export function duration(ms) {
   if (minutes < 60 * 48) return `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, "0")} min`;
   return `${Math.floor(minutes / 1440)} days`;
 }
+
+/** The same in little room: "15m 20s". */
+export const brief = (ms) =>
+  duration(ms).replace(/ (m)in (\d+) (s)| (h) (\d+) (m)in/, (_, ...found) => {
+    const [long, number, short] = found.filter(Boolean);
+    return `${long} ${number}${short}`;
+  });
 
 const TIME = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
 const DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });

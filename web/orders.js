@@ -1,22 +1,16 @@
 // The table of orders: a row for each, moving through its stages, which opens into the order's details.
 
 import { CANCELLABLE, facts, timePerStatus } from "./book.js";
+import { TOKENS } from "./checks.js";
+import { engineNow } from "./clock.js";
 import { detail, statusLabel, tickDetail } from "./detail.js";
 import { h, setAttribute, setText } from "./dom.js";
-import { amount, basisPoints, bps, duration, moment, venueClass, venueName } from "./format.js";
+import { amount, basisPoints, bps, brief, duration, figure, moment, price, venueClass, venueName } from "./format.js";
+import { FILTERS, matches } from "./listing.js";
 import { routeDiagram, routeKind } from "./route.js";
 
 const STAGES = ["pending", "routing", "building", "submitted"];
 const ROWS_AT_MOST = 400;
-
-export const FILTERS = {
-  all: () => true,
-  active: (status) => ["pending", "routing", "building", "submitted"].includes(status),
-  open: (status) => status === "open",
-  confirmed: (status) => status === "confirmed",
-  failed: (status) => status === "failed",
-  withdrawn: (status) => status === "cancelled" || status === "expired",
-};
 
 class Row {
   constructor(entry, table) {
@@ -25,7 +19,8 @@ class Row {
     this.open = false;
     this.panelId = `detail-${entry.id}`;
     this.title = h("span", { class: "pair" });
-    this.kind = h("span", { class: "soft" });
+    this.kind = h("span");
+    this.short = entry.id.slice(0, 6);
     this.badge = h("span", { class: "badge" });
     this.note = h("span", { class: "soft note" });
     this.segments = STAGES.map((stage) => ({ stage, bar: h("i"), time: h("span") }));
@@ -47,16 +42,17 @@ class Row {
       { class: "track", role: "img" },
       ...[...this.segments, this.end].map(({ bar, time }) => h("span", { class: "segment" }, bar, time)),
     );
+    const shortId = h("span", { class: "short-id" }, ` · ${this.short}`);
     const cell = (name, ...children) => h("td", { role: "cell", class: name }, ...children);
     this.line = h(
       "tr",
       { role: "row", class: "order-line" },
-      cell("c-order", this.title, this.kind),
+      cell("c-order", this.title, h("span", { class: "soft" }, this.kind, shortId)),
       cell("c-status", this.badge, this.note),
       cell("c-track", this.track),
       cell("c-venue", this.venue, this.way),
-      cell("c-got", this.got, h("span", { class: "soft price-line" }, this.price, this.against)),
-      cell("c-act", this.cancel, this.toggle),
+      cell("c-got", this.got, h("span", { class: "soft price-line" }, this.price, " ", this.against), this.cancel),
+      cell("c-act", this.toggle),
     );
     this.panel = h("td", { role: "cell", colspan: 6, id: this.panelId });
     this.body = h(
@@ -70,10 +66,10 @@ class Row {
       this.cancel.disabled = true;
       table.onCancel(entry.id).finally(() => (this.cancel.disabled = false));
     });
+    this.toggle.addEventListener("click", () => this.setOpen(!this.open));
     this.line.addEventListener("click", (event) => {
       // A click that ends a selection of text, or lands on a button, is not a wish to open the row.
-      if (event.target.closest("button") && event.target !== this.toggle) return;
-      if (!String(getSelection())) this.setOpen(!this.open);
+      if (!event.target.closest("button") && getSelection().isCollapsed) this.setOpen(!this.open);
     });
   }
 
@@ -83,7 +79,7 @@ class Row {
     setAttribute(this.toggle, "aria-expanded", String(open));
     this.panel.parentElement.hidden = !open;
     if (open) {
-      this.drawPanel(Date.now());
+      this.drawPanel(engineNow());
       if (this.entry.events.length === 0) this.table.onRead(this.entry.id);
     } else this.panel.replaceChildren();
   }
@@ -97,39 +93,36 @@ class Row {
   /** Show the order as it is now; the details too if they are open. */
   draw(now) {
     const order = (this.facts = facts(this.entry));
-    const short = order.id.slice(0, 6);
     setText(this.title, `${amount(order.amountIn)} ${order.tokenIn} → ${order.tokenOut}`);
     const kind = order.type === "limit" ? `limit ${amount(order.limitPrice)}` : "market";
-    setText(this.kind, `${kind} · ${moment(order.createdAt, now)} · ${short}`);
+    setText(this.kind, `${kind} · ${moment(order.createdAt, now)}`);
     setAttribute(this.body, "data-status", order.status);
     setText(
       this.badge,
       order.retryAt && order.status === "pending" ? `Retry ${order.attempt}` : statusLabel(order.status),
     );
     setAttribute(this.badge, "class", `badge s-${order.status}${order.retryAt ? " is-retry" : ""}`);
-    setText(this.venue, order.venue ? venueName(order.venue) : "–");
-    setAttribute(this.venue, "class", order.venue ? `venue ${venueClass(order.venue)}` : "soft");
+    setText(this.venue, order.venue ? venueName(order.venue) : "");
+    setAttribute(this.venue, "class", order.venue ? `venue ${venueClass(order.venue)}` : null);
     setText(this.way, order.route ? routeKind(order.route) : "");
     const against = order.amountOut && order.route ? basisPoints(order.amountOut, order.route.amountOut) : null;
-    const quoted = order.route && !order.terminal;
-    setText(
-      this.got,
-      order.amountOut
-        ? `${amount(order.amountOut)} ${order.tokenOut}`
-        : quoted
-          ? `≈ ${amount(order.route.amountOut)} ${order.tokenOut}`
-          : "–",
-    );
+    const cancellable = CANCELLABLE.has(order.status);
+    setText(this.got, cancellable ? "" : this.#received(order));
     setAttribute(this.got, "class", order.amountOut ? "got" : "got soft");
-    setText(this.price, order.executedPrice ? `@ ${amount(order.executedPrice)}` : "");
+    setText(this.price, order.executedPrice ? `@ ${price(order.executedPrice)}` : "");
     setText(this.against, against === null ? "" : bps(against));
     setAttribute(this.against, "title", against === null ? null : "Received against quoted");
     setAttribute(this.against, "class", against === null ? null : against < 0 ? "bad" : "ok");
-    this.cancel.hidden = !CANCELLABLE.has(order.status);
-    setAttribute(this.cancel, "aria-label", `Cancel ${order.tokenIn} to ${order.tokenOut}, order ${short}`);
-    setAttribute(this.toggle, "aria-label", `Details of ${order.tokenIn} to ${order.tokenOut}, order ${short}`);
+    this.cancel.hidden = !cancellable;
+    setAttribute(this.cancel, "aria-label", `Cancel ${order.tokenIn} to ${order.tokenOut}, order ${this.short}`);
+    setAttribute(this.toggle, "aria-label", `Details of ${order.tokenIn} to ${order.tokenOut}, order ${this.short}`);
     this.tick(now);
     if (this.open) this.drawPanel(now);
+  }
+
+  #received({ amountOut, route, terminal, tokenOut }) {
+    if (amountOut) return `${figure(amountOut, TOKENS[tokenOut])} ${tokenOut}`;
+    return route && !terminal ? `≈ ${figure(route.amountOut, TOKENS[tokenOut])} ${tokenOut}` : "";
   }
 
   /** Let time go on. */
@@ -140,11 +133,11 @@ class Row {
     if (spent.has("open")) spent.set("pending", spent.get("open") + (spent.get("pending") ?? 0));
     for (const { stage, bar, time } of this.segments) {
       setAttribute(bar, "class", this.#segmentClass(stage, spent.has(stage)));
-      setText(time, spent.has(stage) ? duration(spent.get(stage)) : "");
+      setText(time, spent.has(stage) ? brief(spent.get(stage)) : "");
     }
     const total = (order.terminal ? order.updatedAt : Math.max(now, order.createdAt)) - order.createdAt;
     setAttribute(this.end.bar, "class", order.status === "confirmed" ? "confirmed" : "idle");
-    setText(this.end.time, order.status === "open" ? "" : duration(total));
+    setText(this.end.time, order.status === "open" ? "" : brief(total));
     setAttribute(this.end.time, "class", order.terminal ? "in-all" : null);
     setText(this.note, this.#attemptNote(now));
     const after = order.terminal ? ` after ${duration(total)}` : "";
@@ -161,7 +154,8 @@ class Row {
   }
 
   #attemptNote(now) {
-    const { status, attempt, retryAt, terminal } = this.facts;
+    const { status, attempt, retryAt, terminal, expiresAt } = this.facts;
+    if (status === "open") return expiresAt ? `until ${moment(Date.parse(expiresAt), now)}` : "";
     if (status === "pending" && retryAt > now) return `in ${duration(retryAt - now)}`;
     if (attempt < 2) return "";
     return terminal ? `${attempt} attempts` : `attempt ${attempt}`;
@@ -178,43 +172,53 @@ export class OrdersTable {
   #rows = new Map();
   #sorted = [];
   #filter = "all";
+  #horizon = -Infinity;
 
   /**
    * @param element the table
    * @param onCancel resolves when the order is cancelled or the refusal was shown
    * @param onRead asks for an order's events
-   * @param onDropped told the ids of the oldest ended orders when there are too many rows
+   * @param onDropped told the oldest ended orders when there are too many rows
    */
   constructor({ element, onCancel, onRead, onDropped }) {
     Object.assign(this, { element, onCancel, onRead, onDropped });
   }
 
+  /** How many rows there are for each filter, seen or not. */
   get counts() {
     const counts = Object.fromEntries(Object.keys(FILTERS).map((name) => [name, 0]));
-    for (const { facts: order } of this.#sorted) {
-      for (const [name, matches] of Object.entries(FILTERS)) if (matches(order.status)) counts[name] += 1;
-    }
+    for (const { facts: order } of this.#sorted)
+      for (const name of Object.keys(FILTERS)) counts[name] += Number(matches(name, order.status));
     return counts;
   }
 
+  /** How many rows are seen. */
   get visible() {
-    return this.counts[this.#filter];
+    return this.#sorted.filter(({ body }) => !body.hidden).length;
   }
 
-  setFilter(name) {
-    this.#filter = name;
+  /**
+   * Show the orders of one kind.
+   *
+   * @param horizon how far back they are all here (milliseconds since the epoch): beyond that there would be gaps
+   */
+  show(filter, horizon) {
+    this.#filter = filter;
+    this.#horizon = horizon;
     for (const row of this.#sorted) this.#applyFilter(row);
   }
 
   #applyFilter(row) {
-    // An opened row stays until it is closed: nothing disappears under the reader's eyes.
-    row.body.hidden = !FILTERS[this.#filter](row.facts.status) && !row.open;
+    // An opened row stays until it is closed, and one that was seen to change is shown wherever it belongs.
+    const { status, createdAt } = row.facts;
+    const here = createdAt >= this.#horizon || row.entry.live;
+    row.body.hidden = !(here && matches(this.#filter, status)) && !row.open;
   }
 
   /** Show an order; a new one takes its place by the time it was placed. */
   update(entry, { fresh = false } = {}) {
     if (!entry.summary) return;
-    const now = Date.now();
+    const now = engineNow();
     let row = this.#rows.get(entry.id);
     if (!row) {
       row = new Row(entry, this);
@@ -225,7 +229,7 @@ export class OrdersTable {
       this.element.insertBefore(row.body, this.#sorted[place]?.body ?? null);
       this.#sorted.splice(place, 0, row);
       if (fresh) row.body.classList.add("is-new");
-      this.#trim();
+      if (place === 0) this.#trim();
     } else row.draw(now);
     this.#applyFilter(row);
   }
@@ -237,7 +241,7 @@ export class OrdersTable {
     const [row] = this.#sorted.splice(place, 1);
     row.body.remove();
     this.#rows.delete(row.entry.id);
-    this.onDropped(row.entry.id);
+    this.onDropped(row.facts);
   }
 
   /** Let the running orders' clocks go on. */
@@ -257,7 +261,7 @@ export class OrdersTable {
 
   /** Draw the open panels again, for another width. */
   resized() {
-    for (const row of this.#sorted) if (row.open) row.drawPanel(Date.now());
+    for (const row of this.#sorted) if (row.open) row.drawPanel(engineNow());
   }
 
   clear() {

@@ -1,285 +1,330 @@
-// The order ticket: what to swap, the venues' live quotes for it, and the route that it would take.
+// The order ticket: what to swap, the venues' live quotes for it, the route that it would take, and placing it once.
 
 import { api, ApiError, attemptName } from "./api.js";
+import { hint, isLoss, ticketFigures, TOKENS, unreadable, warnings } from "./checks.js";
 import { quotesTable } from "./detail.js";
-import { byId, debounced, h, setText } from "./dom.js";
-import { amount, basisPoints, bps, duration, isPositive, parseDecimal, scaled } from "./format.js";
+import { byId, h, setAttribute, setText } from "./dom.js";
+import { controlOf, Fields } from "./fields.js";
+import { amount, duration, isPositive, timeOfDay } from "./format.js";
+import { Intents, textOf } from "./intent.js";
+import { Quotes } from "./quotes.js";
 import { routeDiagram } from "./route.js";
 
-export const TOKENS = { SOL: 9, USDC: 6, USDT: 6, JUP: 6, RAY: 6, BONK: 5 };
-
-const QUOTE_AFTER_MS = 250;
-const QUOTE_EVERY_MS = 4_000;
 const QUOTES_SHOWN = 4;
-const STALE_MS = 12_000;
 const TRIES = 3;
-const DAY_MS = 86_400_000;
-const EXPIRIES = { hour: DAY_MS / 24, day: DAY_MS, week: 7 * DAY_MS };
+const SLOW_MS = 2_000;
 
-/** Which control a field of the API belongs to. */
-const CONTROLS = {
-  amountIn: "amount-in",
-  tokenIn: "token-in",
-  tokenOut: "token-out",
-  limitPrice: "limit-price",
-  slippage: "slippage",
-  slippageBps: "slippage",
-  expiresAt: "expiry",
-};
+const NO_ANSWER = "The engine has not answered, so the order may have been placed. Sent again, it is still one order.";
 
 export class Ticket {
-  #quote = null;
-  #quotedAt = 0;
-  #asking = null;
-  #timer = 0;
-  #attempt = null; // {text, name}: the body that was sent last without a known outcome
+  #fields;
+  #quotes;
+  #intents = new Intents(sessionStorage, attemptName);
+  #enabled = false;
+  #busySince = null; // while an order is being checked or sent
+  #error = null; // {error, until}: what was refused; `until` when a limit of time ends
+  #drawn = null; // the quote that is on the page
 
-  /** @param onPlaced called with the accepted order's view and its request */
-  constructor({ onPlaced, onUnauthorized }) {
-    this.onPlaced = onPlaced;
-    this.onUnauthorized = onUnauthorized;
+  /**
+   * @param onPlaced called with the accepted order's view and its request
+   * @param onUnauthorized called when the key is refused
+   * @param onShow called with the id of an order to show
+   */
+  constructor({ onPlaced, onUnauthorized, onShow }) {
+    Object.assign(this, { onPlaced, onUnauthorized, onShow });
     this.form = byId("ticket");
-    for (const id of ["token-in", "token-out"])
-      byId(id).append(...Object.keys(TOKENS).map((symbol) => h("option", { value: symbol }, symbol)));
-    byId("token-in").value = "SOL";
-    byId("token-out").value = "USDC";
-    const soon = debounced(() => this.requote(), QUOTE_AFTER_MS);
-    this.form.addEventListener("input", (event) => {
-      this.#clearError();
-      if (["amount-in", "token-in", "token-out"].includes(event.target.id)) this.#changed(event.target.id, soon);
-      this.#shape();
-      this.#drawNumbers();
-    });
+    this.#fields = new Fields(this.form);
+    this.#quotes = new Quotes({ onChange: () => this.#draw(), onUnauthorized });
+    this.form.addEventListener("input", ({ target }) => this.#input(target));
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#submit();
     });
-    byId("turn").addEventListener("click", () => this.#turn(soon));
-    byId("use-market").addEventListener("click", () => {
-      if (this.#quote) byId("limit-price").value = this.#quote.route.price;
-      this.#shape();
+    byId("turn").addEventListener("click", () => {
+      this.#fields.turn(this.#quotes.current(Date.now())?.route.amountOut);
+      this.#changed();
     });
-    document.addEventListener("visibilitychange", () => !document.hidden && this.requote());
+    byId("use-market").addEventListener("click", () => {
+      const quote = this.#quotes.latest(Date.now());
+      if (quote) byId("limit-price").value = quote.route.price;
+      this.#changed();
+    });
+    byId("again").addEventListener("click", () => this.#again());
+    byId("show-placed").addEventListener("click", () => this.onShow(this.#intent?.orderId));
+    byId("resend").addEventListener("click", () => this.#send(this.#elsewhere));
+    byId("dismiss").addEventListener("click", () => {
+      this.#intents.forget(this.#elsewhere);
+      this.#draw();
+    });
     new ResizeObserver(() => this.#drawRoute()).observe(byId("quotes"));
-    this.#shape();
+    this.#changed();
   }
 
-  #value(name) {
-    return new FormData(this.form).get(name);
+  get #request() {
+    return this.#fields.request(Date.now());
   }
 
-  get request() {
-    const limit = this.#value("type") === "limit";
-    const slippage =
-      this.#value("slippage-choice") === "own" ? byId("slippage").value.trim() : this.#value("slippage-choice");
-    const expiry = EXPIRIES[byId("expiry").value];
-    return {
-      type: limit ? "limit" : "market",
-      tokenIn: byId("token-in").value,
-      tokenOut: byId("token-out").value,
-      amountIn: byId("amount-in").value.trim(),
-      slippage,
-      ...(limit ? { limitPrice: byId("limit-price").value.trim() } : {}),
-      ...(limit && expiry ? { expiresAt: new Date(Date.now() + expiry).toISOString() } : {}),
-    };
+  get #text() {
+    return textOf(this.#request, this.#fields.expiry);
   }
 
-  /** The same token on both sides is no order: the other side gives way. */
-  #changed(id, soon) {
-    const [source, target] = [byId("token-in"), byId("token-out")];
-    if (source.value === target.value) {
-      const other = id === "token-in" ? target : source;
-      other.value = Object.keys(TOKENS).find((symbol) => symbol !== source.value);
-    }
-    if (id !== "amount-in") byId("limit-price").value = "";
-    this.#forgetQuote();
-    soon();
+  /** What was asked for with the ticket as it stands; null if that would be something new. */
+  get #intent() {
+    return this.#intents.find(this.#text);
   }
 
-  #turn(soon) {
-    const [source, target] = [byId("token-in"), byId("token-out")];
-    [source.value, target.value] = [target.value, source.value];
-    if (this.#quote)
-      byId("amount-in").value = scaled(this.#quote.route.amountOut, 1, 1, Math.min(4, TOKENS[source.value]));
-    byId("limit-price").value = "";
+  /** An order that was sent from this ticket as it was before, without an answer. */
+  get #elsewhere() {
+    return this.#intents.unanswered.find((intent) => intent !== this.#intent) ?? null;
+  }
+
+  #input(target) {
+    if (target.id === "accept-risk") return this.#draw();
+    if (target.id === "token-in" || target.id === "token-out") this.#fields.tokenChanged(target.id);
+    this.#changed();
+  }
+
+  #changed() {
     this.#clearError();
-    this.#forgetQuote();
-    this.#shape();
-    soon();
-  }
-
-  #shape() {
-    const request = this.request;
-    const limit = request.type === "limit";
-    byId("limit-fields").hidden = !limit;
-    byId("own-slippage").hidden = this.#value("slippage-choice") !== "own";
-    setText(byId("limit-unit"), `${request.tokenOut} per ${request.tokenIn}`);
-    const what = isPositive(request.amountIn) ? `${amount(request.amountIn)} ${request.tokenIn}` : request.tokenIn;
-    setText(byId("place"), limit ? `Place limit order for ${what}` : `Swap ${what} for ${request.tokenOut}`);
-    setText(byId("limit-hint"), this.#limitHint(request));
-  }
-
-  #limitHint(request) {
-    if (request.type !== "limit" || !this.#quote) return "";
-    const distance = basisPoints(request.limitPrice, this.#quote.route.price);
-    if (distance === null) return "";
-    if (distance <= 0) return `${bps(distance)} from the market: it will fire at once.`;
-    const above = distance >= 100 ? `+${(distance / 100).toFixed(2)} %` : bps(distance);
-    return `${above} from the market: it rests until the price gets there.`;
-  }
-
-  // Quotes
-
-  /** Ask for quotes now, and again every few seconds while the page is seen. */
-  async requote() {
-    clearTimeout(this.#timer);
-    this.#asking?.abort();
-    const { tokenIn, tokenOut, amountIn } = this.request;
-    if (!this.enabled || document.hidden) return;
-    if (!isPositive(amountIn)) {
-      this.#forgetQuote();
-      setText(byId("quote-state"), "Enter an amount to see quotes");
-      return;
-    }
-    const asking = (this.#asking = new AbortController());
-    let pauseMs = QUOTE_EVERY_MS;
-    try {
-      const quote = await api.quote(tokenIn, tokenOut, amountIn, asking.signal);
-      if (asking.signal.aborted) return;
-      this.#quote = { ...quote, tokenIn, tokenOut, amountIn };
-      this.#quotedAt = Date.now();
-      this.#drawQuote();
-    } catch (error) {
-      if (asking.signal.aborted) return;
-      if (!(error instanceof ApiError)) throw error;
-      if (error.unauthorized) return this.onUnauthorized();
-      // A refusal is an answer; silence may leave the former quote standing until it is stale.
-      if (error.status) this.#forgetQuote();
-      setText(byId("quote-state"), error.message);
-      pauseMs = error.retryAfterMs ?? 2 * QUOTE_EVERY_MS;
-    }
-    this.#timer = setTimeout(() => this.requote(), pauseMs);
-  }
-
-  #forgetQuote() {
-    this.#quote = null;
-    byId("quotes").replaceChildren();
-    byId("quote-route").replaceChildren();
-    setText(byId("quote-reason"), "");
-    setText(byId("quote-state"), "");
-    this.#drawNumbers();
-  }
-
-  #drawQuote() {
-    byId("quotes").replaceChildren(quotesTable(this.#quote, this.#quote.tokenOut, QUOTES_SHOWN));
-    setText(byId("quote-reason"), this.#quote.reason);
-    this.#drawRoute();
-    this.#shape();
-    this.#drawNumbers();
-    this.tick(Date.now());
-  }
-
-  #drawRoute() {
-    if (!this.#quote) return;
-    const place = byId("quote-route");
-    place.replaceChildren(routeDiagram(this.#quote.route, Math.max(220, place.clientWidth)));
-  }
-
-  #drawNumbers() {
-    const quote = this.#quote;
-    const request = this.request;
-    const tolerance = parseDecimal(request.slippage);
-    setText(byId("amount-out"), quote ? amount(quote.route.amountOut) : "–");
-    setText(byId("price"), quote ? `${amount(quote.route.price)} ${quote.tokenOut} per ${quote.tokenIn}` : "–");
-    const kept = tolerance && 100n * 10n ** BigInt(tolerance.scale) - tolerance.units;
-    const least =
-      quote && kept > 0n
-        ? scaled(quote.route.amountOut, kept, 100n * 10n ** BigInt(tolerance.scale), TOKENS[quote.tokenOut])
-        : null;
-    setText(byId("minimum"), least ? `${amount(least)} ${quote.tokenOut}` : "–");
-    setText(byId("impact"), quote ? `${(Number(quote.route.priceImpactBps) / 100).toFixed(2)} %` : "–");
-    setText(byId("fee"), quote ? `${quote.networkFeeLamports.toLocaleString("en-US")} lamports` : "–");
-  }
-
-  /** Say how old the quotes are; old ones are no quotes. */
-  tick(now) {
-    if (!this.#quote) return;
-    const age = now - this.#quotedAt;
-    if (age > STALE_MS) {
-      this.#forgetQuote();
-      setText(byId("quote-state"), "No quote at the moment");
-    } else
-      setText(
-        byId("quote-state"),
-        age < 1500 ? "just now" : `${duration(Math.floor(age / 1000) * 1000).replace(".00", "")} ago`,
-      );
+    byId("accept-risk").checked = false;
+    this.#fields.shape();
+    if (this.#enabled) this.#fields.save();
+    const { tokenIn, tokenOut, amountIn } = this.#request;
+    this.#quotes.want({ tokenIn, tokenOut, amountIn });
+    this.#draw();
   }
 
   /** Quotes and orders need a key. */
   setEnabled(enabled) {
-    this.enabled = enabled;
-    byId("place").disabled = !enabled;
-    if (enabled) this.requote();
-    else {
-      clearTimeout(this.#timer);
-      this.#asking?.abort();
-      this.#forgetQuote();
+    this.#enabled = enabled;
+    this.#quotes.setEnabled(enabled);
+    this.#draw();
+  }
+
+  /** Somebody else may be next at this tab. */
+  forget() {
+    this.#intents.clear();
+    this.#fields.forget();
+    this.#clearError();
+    this.#draw();
+  }
+
+  /** The engine answers again: what was said about its silence is no longer so. */
+  recovered() {
+    if (this.#error?.error.status === 0) this.#clearError();
+    this.#quotes.ask();
+    this.#draw();
+  }
+
+  // Showing
+
+  #draw() {
+    const now = Date.now();
+    const request = this.#request;
+    const quote = this.#quotes.latest(now);
+    const fresh = this.#quotes.current(now);
+    this.#drawFigures(request, quote);
+    byId("ticket").classList.toggle("is-waiting", this.#quotes.wanted && !fresh);
+    if (quote !== this.#drawn) this.#drawQuotes(quote);
+    byId("market").classList.toggle("is-waiting", Boolean(quote) && !fresh);
+    this.#drawNote(request, fresh);
+    this.tick(now);
+  }
+
+  #drawFigures(request, quote) {
+    const told = ticketFigures(request, quote);
+    setText(byId("amount-out-label"), told.outLabel);
+    setText(byId("amount-out"), told.out);
+    setText(byId("price-label"), told.priceLabel);
+    setText(byId("price"), told.price);
+    setText(byId("minimum-label"), told.minimumLabel);
+    setText(byId("minimum"), told.minimum);
+    setText(byId("impact-label"), told.impactLabel);
+    setText(byId("impact"), told.impact);
+    setText(byId("fee"), told.fee);
+  }
+
+  #drawQuotes(quote) {
+    this.#drawn = quote;
+    const style = { atMost: QUOTES_SHOWN, brief: true };
+    const table = quote && quotesTable(quote, quote.tokenOut, TOKENS[quote.tokenOut], style);
+    byId("quotes").replaceChildren(...(table ? [table] : []));
+    setText(byId("quote-reason"), quote && !isLoss(quote) ? quote.reason : "");
+    this.#drawRoute();
+  }
+
+  #drawRoute() {
+    const place = byId("quote-route");
+    place.replaceChildren(...(this.#drawn ? [routeDiagram(this.#drawn.route, Math.max(220, place.clientWidth))] : []));
+  }
+
+  /** The one place below the figures that says what to know before (and after) the button is pressed. */
+  #drawNote(request, quote) {
+    const intent = this.#intent;
+    const state = this.#busySince === null ? (intent?.state ?? "new") : "sending";
+    const refusal = this.#refusal;
+    const told = state === "new" && !this.#error ? warnings(request, quote) : [];
+    const danger = told.some(({ level }) => level === "danger");
+    const placed = state === "placed";
+    setText(byId("ticket-placed-text"), placed ? `Placed at ${timeOfDay(intent.at)}.` : "");
+    byId("show-placed").hidden = byId("again").hidden = !placed;
+    byId("ticket-warnings").replaceChildren(...told.map(({ level, text }) => h("li", { class: level }, text)));
+    byId("accept").hidden = !danger;
+    const elsewhere = state === "sending" ? null : this.#elsewhere;
+    byId("ticket-elsewhere").hidden = elsewhere === null;
+    if (elsewhere) {
+      const sentAt = timeOfDay(elsewhere.sentAt);
+      setText(byId("ticket-elsewhere-text"), `${inWords(elsewhere.request)}, sent at ${sentAt}: no answer.`);
+    }
+    const unclear = unreadable(request.amountIn) ?? unreadable(request.limitPrice ?? "");
+    let said = "";
+    if (state === "unanswered") said = NO_ANSWER;
+    else if (state === "new" && (unclear || refusal)) said = unclear ?? refusal.message;
+    else if (state === "new" && !told.length) said = hint(request, quote, this.#quotes.refusal);
+    setText(byId("ticket-hint"), this.#error ? "" : said);
+    const style = state === "unanswered" ? "caution" : unclear || refusal ? "error" : "soft";
+    setAttribute(byId("ticket-hint"), "class", style);
+    this.#drawButton(request, state, Boolean(refusal) && state === "new");
+  }
+
+  #drawButton(request, state, blocked) {
+    const what = isPositive(request.amountIn) ? `${amount(request.amountIn)} ${request.tokenIn}` : request.tokenIn;
+    const fresh = request.type === "limit" ? `Place limit order for ${what}` : `Swap ${what} for ${request.tokenOut}`;
+    const text = { new: fresh, sending: "Placing …", unanswered: "Send again", placed: "Placed" }[state];
+    const button = byId("place");
+    setText(button, text);
+    button.disabled = !this.#enabled;
+    button.classList.toggle("is-busy", state === "sending");
+    // Not disabled: whoever tries it learns why nothing happens, and the focus stays where it is.
+    button.classList.toggle("is-held", state === "sending" || state === "placed" || blocked);
+  }
+
+  /** Why a market order as it stands is not placed: the engine has no route for it now. */
+  get #refusal() {
+    return this.#request.type === "market" ? this.#quotes.refusal : null;
+  }
+
+  /** Let time go on: the age of the quotes, a limit's end, the wait for an answer. */
+  tick(now) {
+    const quote = this.#quotes.latest(now);
+    if (!quote && this.#drawn) this.#draw();
+    setText(byId("quote-state"), this.#quoteState(quote, now));
+    const { error, until } = this.#error ?? {};
+    if (until && until <= now) {
+      this.#clearError();
+      this.#draw();
+    } else if (error) {
+      const wait = until ? ` Next order in ${Math.ceil((until - now) / 1000)} s.` : "";
+      setText(byId("ticket-error"), error.message + wait);
+    }
+    if (this.#busySince !== null && now - this.#busySince > SLOW_MS) {
+      const waited = duration(Math.floor((now - this.#busySince) / 1000) * 1000).replace(".00", "");
+      setText(byId("ticket-hint"), `No answer for ${waited}. However often it is sent, it is one order.`);
     }
   }
 
-  // Placing
+  #quoteState(quote, now) {
+    if (!this.#enabled) return "";
+    if (!this.#quotes.wanted) return "Enter an amount to see quotes";
+    if (this.#quotes.trouble) return this.#quotes.trouble.message;
+    if (this.#quotes.refusal) return "No quote";
+    if (!quote) return "Asking …";
+    const age = this.#quotes.age(now);
+    return age < 1500 ? "just now" : `${Math.floor(age / 1000)} s ago`;
+  }
 
   #clearError() {
+    this.#error = null;
     setText(byId("ticket-error"), "");
     for (const field of this.form.querySelectorAll("[aria-invalid]")) field.removeAttribute("aria-invalid");
   }
 
   #showError(error) {
-    setText(
-      byId("ticket-error"),
-      error.retryAfterMs ? `${error.message} Next order in ${duration(error.retryAfterMs)}.` : error.message,
-    );
-    const control = byId(CONTROLS[error.field] ?? "");
+    this.#error = { error, until: error.retryAfterMs ? Date.now() + error.retryAfterMs : null };
+    const control = controlOf(error.field);
     if (!control) return;
     control.setAttribute("aria-invalid", "true");
     control.focus();
   }
 
+  // Placing
+
+  /** The person wants the same once more. The rest of a double click or of a held key is no wish to place it yet. */
+  #again() {
+    if (!this.#intents.again(this.#text)) return;
+    this.#changed();
+    byId("ticket-note").focus();
+  }
+
   async #submit() {
-    const button = byId("place");
-    if (button.disabled) return;
+    if (!this.#enabled || this.#busySince !== null) return;
+    const known = this.#intent;
+    if (known?.state === "placed") return this.#nudge();
+    // What may have been placed already is not checked again: the only question is what became of it.
+    if (known) return this.#send(known);
     this.#clearError();
-    const request = this.request;
-    const text = JSON.stringify({ ...request, expiresAt: byId("expiry").value });
-    // The same order sent again after silence keeps its name, so that it is never placed twice.
-    if (this.#attempt?.text !== text) this.#attempt = { text, name: attemptName(), request };
-    button.disabled = true;
-    button.classList.add("is-busy");
+    const [text, request] = [this.#text, this.#request];
+    this.#busySince = Date.now();
+    this.#draw();
+    await this.#quotes.settle();
+    this.#busySince = null;
+    if (text !== this.#text || !this.#enabled) return this.#draw();
+    if (this.#refusal) {
+      this.#showError(this.#refusal);
+      return this.#draw();
+    }
+    this.#draw();
+    if (!byId("accept").hidden && !byId("accept-risk").checked) return byId("accept-risk").focus();
+    await this.#send({ text, request });
+  }
+
+  /** Show where to go on from an order that was placed. */
+  #nudge() {
+    const place = byId("ticket-placed");
+    place.classList.remove("is-new");
+    requestAnimationFrame(() => place.classList.add("is-new"));
+  }
+
+  async #send({ text, request }) {
+    if (this.#busySince !== null) return;
+    const intent = this.#intents.begin(text, request, Date.now());
+    if (!intent) return;
+    this.#clearError();
+    this.#busySince = Date.now();
+    this.#draw();
     try {
-      const sent = this.#attempt.request;
-      const accepted = await placeSurely(sent, this.#attempt.name);
-      this.#attempt = null;
-      this.onPlaced(accepted, sent);
+      const accepted = await placeSurely(intent.request, intent.name, () => this.#intents.silent(intent));
+      this.#intents.accepted(intent, accepted.orderId, Date.parse(accepted.createdAt));
+      this.onPlaced(accepted, intent.request);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      if (error.status > 0 && error.status < 500) this.#attempt = null;
+      this.#notPlaced(intent, error);
+    } finally {
+      this.#busySince = null;
+      this.#draw();
+    }
+  }
+
+  #notPlaced(intent, error) {
+    if (error.status > 0 && error.status < 500) {
+      this.#intents.refused(intent, { never: error.status === 422 || error.status === 413 });
       if (error.unauthorized) this.onUnauthorized();
       else this.#showError(error);
-    } finally {
-      button.classList.remove("is-busy");
-      button.disabled = !this.enabled;
     }
   }
 }
 
-/** Place an order; silence and unavailability are tried again under the same name. */
-export async function placeSurely(request, name) {
+const inWords = ({ amountIn, tokenIn, tokenOut }) => `${amount(amountIn)} ${tokenIn} for ${tokenOut}`;
+
+/** Place an order; silence and unavailability are told to `onSilence`, and tried again under the same name. */
+export async function placeSurely(request, name, onSilence = () => {}) {
   for (let tries = 1; ; tries += 1) {
     try {
       return await api.place(request, name);
     } catch (error) {
-      const again = error instanceof ApiError && (error.status === 0 || error.status >= 500);
-      if (!again || tries === TRIES) throw error;
+      if (!(error instanceof ApiError) || (error.status > 0 && error.status < 500)) throw error;
+      onSilence();
+      if (tries === TRIES) throw error;
       await new Promise((resolve) => setTimeout(resolve, 400 * tries));
     }
   }

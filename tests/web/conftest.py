@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
+import subprocess
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -187,3 +191,29 @@ def open_desk(browser: Browser) -> Iterator[OpenDesk]:
 def desk(stack: Running, open_desk: OpenDesk) -> Desk:
     """A signed-in desk on the quick stack."""
     return open_desk(stack)
+
+
+class Modules:
+    """Calls functions of the page's pure modules, in node, by name."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def __call__(self, name: str, *args: Any) -> Any:
+        sent, received = self._process.stdin, self._process.stdout
+        assert sent is not None
+        assert received is not None
+        sent.write(json.dumps({"name": name, "args": args}) + "\n")
+        sent.flush()
+        return json.loads(received.readline())
+
+
+@pytest.fixture(scope="module")
+def modules() -> Iterator[Modules]:
+    node = shutil.which("node", path=str(Path(sys.executable).parent)) or shutil.which("node")
+    assert node is not None, "node comes with the virtual environment"
+    command = [node, str(Path(__file__).with_name("modules.mjs"))]
+    pipe = subprocess.PIPE
+    # Leaving the block closes its input, which ends it.
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True) as process:
+        yield Modules(process)

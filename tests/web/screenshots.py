@@ -65,7 +65,7 @@ def _history(page: Page) -> None:
     page.locator("#place").click()
     page.get_by_role("radio", name="Market", exact=True).check()
     for _ in range(5):
-        page.get_by_role("button", name="concurrent orders").click()
+        page.get_by_role("button", name="Run orders").click()
         time.sleep(6)
     page.get_by_label("Token to receive").select_option("JUP")
     page.get_by_label("You pay").fill("400")

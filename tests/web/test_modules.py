@@ -2,47 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
-from decimal import ROUND_DOWN, Decimal
-from pathlib import Path
+from decimal import ROUND_CEILING, ROUND_DOWN, Context, Decimal
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-_HERE = Path(__file__).resolve().parent
-
-
-class Modules:
-    """Calls functions of the page's modules by name."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-
-    def __call__(self, name: str, *args: Any) -> Any:
-        sent, received = self._process.stdin, self._process.stdout
-        assert sent is not None
-        assert received is not None
-        sent.write(json.dumps({"name": name, "args": args}) + "\n")
-        sent.flush()
-        return json.loads(received.readline())
-
-
-@pytest.fixture(scope="module")
-def modules() -> Iterator[Modules]:
-    node = shutil.which("node", path=str(Path(sys.executable).parent)) or shutil.which("node")
-    assert node is not None, "node comes with the virtual environment"
-    command = [node, str(_HERE / "modules.mjs")]
-    pipe = subprocess.PIPE
-    # Leaving the block closes its input, which ends it.
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True) as process:
-        yield Modules(process)
-
+from tests.web.conftest import Modules
 
 type Frame = dict[str, Any]
 type Deliveries = tuple[dict[str, list[Frame]], list[Frame]]
@@ -151,6 +118,74 @@ def test_amounts_read_well(modules: Modules) -> None:
     assert {text: modules("amount", text) for text in told} == told
 
 
+@settings(deadline=None)
+@given(texts=st.lists(amounts, min_size=1, max_size=6), decimals=st.sampled_from([5, 6, 9]))
+def test_figures_that_are_compared_have_the_same_decimals(modules: Modules, texts: list[str], decimals: int) -> None:
+    shown = modules("figures", texts, decimals)
+    places = {len(text.partition(".")[2]) for text in shown}
+    assert len(places) == 1
+    assert max(places) <= decimals
+    for text, exact in zip(shown, texts, strict=True):
+        assert Decimal(text.replace(",", "")) == Decimal(exact).quantize(Decimal(1).scaleb(-max(places)), ROUND_DOWN)
+
+
+def test_figures_align(modules: Modules) -> None:
+    assert modules("figures", ["116830.4", "116830.39", "9.123456"], 6) == ["116,830.40", "116,830.39", "9.12"]
+    assert modules("figures", ["0.00002", None, "-0.002165"], 6) == ["0.000020", "–", "−0.002165"]  # noqa: RUF001
+    assert modules("figure", "6.37203", 9) == "6.37203"
+    assert modules("figure", "0", 6) == "0"
+
+
+@settings(deadline=None)
+@given(value=amounts)
+def test_a_price_has_six_digits_that_mean_something(modules: Modules, value: str) -> None:
+    shown = modules("price", value).replace(",", "")
+    digits = shown.replace(".", "").lstrip("0")
+    available = len(format(Decimal(value).normalize(), "f").replace(".", "").lstrip("0"))
+    assert len(digits) >= min(6, available)
+    assert Decimal(value) * Decimal("0.99999") <= Decimal(shown) <= Decimal(value)
+
+
+def test_prices_of_all_sizes_read_well(modules: Modules) -> None:
+    told = {"147.13309": "147.133", "0.000019012345": "0.0000190123", "7075313.2": "7,075,313", "48030.85": "48,030.8"}
+    assert {text: modules("price", text) for text in told} == told
+
+
+@pytest.mark.parametrize(
+    ("points", "text"),
+    [
+        (0.12, "+0.12 bps"),
+        (-0.001, "0.00 bps"),
+        (-99.94, "−99.9 bps"),  # noqa: RUF001
+        (-250, "−2.50 %"),  # noqa: RUF001
+        (25_000, "+250 %"),
+        (68_693_512, "over +1,000 %"),
+    ],
+)
+def test_differences_of_all_sizes_read_well(modules: Modules, points: float, text: str) -> None:
+    assert modules("bps", points) == text
+
+
+@settings(deadline=None)
+@given(left=amounts, right=amounts, decimals=st.integers(0, 9))
+def test_what_a_limit_gives_is_rounded_up(modules: Modules, left: str, right: str, decimals: int) -> None:
+    context = Context(prec=60)
+    exact = context.multiply(Decimal(left), Decimal(right))
+    found = modules("product", left, right, decimals)
+    assert Decimal(found) == exact.quantize(Decimal(1).scaleb(-decimals), ROUND_CEILING, context)
+
+
+@settings(deadline=None)
+@given(values=st.lists(st.integers(1, 100_000), min_size=1, max_size=50), share=st.sampled_from([50, 90, 99, 100]))
+def test_a_quantile_is_the_smallest_value_that_so_many_do_not_exceed(
+    modules: Modules, values: list[int], share: int
+) -> None:
+    found = modules("quantile", sorted(values), share)
+    assert found in values
+    assert sum(value <= found for value in values) * 100 >= share * len(values)
+    assert sum(value < found for value in values) * 100 < share * len(values)
+
+
 def test_no_part_of_an_order_is_called_nothing_or_all(modules: Modules) -> None:
     told = {0.001: "<1 %", 0.006: "1 %", 0.5: "50 %", 0.9951: ">99 %", 1: "100 %"}
     assert {share: modules("part", share) for share in told} == told
@@ -177,3 +212,19 @@ def test_the_pause_before_a_reconnect_grows_and_is_bounded(modules: Modules, tri
 )
 def test_durations_read_well(modules: Modules, ms: float | None, text: str) -> None:
     assert modules("duration", ms) == text
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"), [(13_500, "13.5 s"), (125_000, "2m 05s"), (7_500_000, "2h 05m"), (200_000_000, "2 days")]
+)
+def test_durations_read_well_in_little_room(modules: Modules, ms: float, text: str) -> None:
+    assert modules("brief", ms) == text
+
+
+def test_the_clock_follows_the_engine_only_as_far_as_the_network_cannot_explain_it(modules: Modules) -> None:
+    assert modules("skew", 1_000_200, 1_000_000, 1_000_400) == 0
+    # 300 ms are within what one does not know; 60 s are not.
+    assert modules("skew", 1_000_500, 1_000_000, 1_000_400) == 0
+    assert modules("skew", 1_060_200, 1_000_000, 1_000_400) == 60_000
+    assert modules("skew", 1_060_300, 1_000_000, 1_000_400) == 60_000
+    assert modules("skew", 1_000_200, 1_000_000, 1_000_400) == 0
