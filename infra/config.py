@@ -40,7 +40,8 @@ class Config:
         reserve: whether functions reserve concurrency. An account with a low limit cannot.
         concurrency: how many invocations execute orders at the same time.
         batch_size: messages per invocation of them.
-        orders_per_minute, orders_burst: a user's rate limit.
+        orders_per_minute, orders_burst: a user's limit of new orders.
+        reads_per_minute, reads_burst: a user's limit of reads, in units of one order's read.
         api_rate_limit, api_burst_limit: the throttle of each route that asks for a key, in requests per second, for all
             users together.
         public_rate_limit, public_burst_limit: the same for each route that anybody may call.
@@ -63,6 +64,8 @@ class Config:
     batch_size: int
     orders_per_minute: int
     orders_burst: int
+    reads_per_minute: int
+    reads_burst: int
     api_rate_limit: int
     api_burst_limit: int
     public_rate_limit: int
@@ -98,6 +101,8 @@ class Config:
             batch_size=reader.whole("batchSize", 1, 10, 10),
             orders_per_minute=reader.whole("ordersPerMinute", 1, 60_000, 100),
             orders_burst=reader.whole("ordersBurst", 1, 60_000, 100),
+            reads_per_minute=reader.whole("readsPerMinute", 1, 600_000, 1200),
+            reads_burst=reader.whole("readsBurst", 1, 600_000, 600),
             api_rate_limit=reader.whole("apiRateLimit", 1, 10_000, 500),
             api_burst_limit=reader.whole("apiBurstLimit", 1, 5_000, 1000),
             public_rate_limit=reader.whole("publicRateLimit", 1, 10_000, 100),

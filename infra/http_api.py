@@ -157,6 +157,8 @@ class HttpApi(Construct):
                 "oidc_plain_issuer": config.oidc_plain_issuer or "",
                 "orders_per_minute": config.orders_per_minute,
                 "orders_burst": config.orders_burst,
+                "reads_per_minute": config.reads_per_minute,
+                "reads_burst": config.reads_burst,
                 **config.paper,
             },
         )

@@ -58,12 +58,13 @@ _BODIES = {
 }
 _LIMIT_HEADERS = {
     "RateLimit-Policy": {
-        "description": "The quota `q` in a window of `w` seconds (draft-ietf-httpapi-ratelimit-headers).",
+        "description": "The quota `q`, and the seconds `w` in which an empty one becomes whole again "
+        "(draft-ietf-httpapi-ratelimit-headers).",
         "schema": {"type": "string"},
         "example": '"orders";q=100;w=60',
     },
     "RateLimit": {
-        "description": "Orders that remain now, `r`, and the seconds `t` until more do.",
+        "description": "What remains now, `r`, and the seconds `t` until the whole quota is there again.",
         "schema": {"type": "string"},
         "example": '"orders";r=99;t=1',
     },
@@ -174,7 +175,7 @@ def _problem(status: int) -> Json:
     if status == 429:
         problem["headers"] = {
             "Retry-After": {
-                "description": "Seconds until the next order is admitted.",
+                "description": "Seconds until what was asked for is admitted.",
                 "schema": {"type": "integer", "minimum": 1},
                 "required": True,
             },

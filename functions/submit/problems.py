@@ -13,8 +13,10 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match
 
 from order_engine.domain import errors
-from order_engine.engine.accounts import NotAuthorized, RateLimited
+from order_engine.engine.accounts import NotAuthorized
+from order_engine.engine.rates import RateLimited
 from order_engine.observability import count, logger
+from submit import limits
 
 MEDIA_TYPE = "application/problem+json"
 WRONG_METHOD = "This address does not take this method."
@@ -87,6 +89,7 @@ def of_engine(error: errors.EngineError) -> Problem:
     headers: dict[str, str] = {}
     if isinstance(error, RateLimited):
         headers["Retry-After"] = str(max(1, -(-error.retry_after_ms // 1000)))
+        headers |= limits.state(error.rate, error)
     if isinstance(error, NotAuthorized):
         headers["WWW-Authenticate"] = "Bearer"
     return Problem(status, error.code, error.message, field=error.field, headers=headers)

@@ -172,7 +172,7 @@ DESCRIPTIONS = {
     413: "The body is too large.",
     415: "The body is not JSON.",
     422: "The request is invalid; the answer names the field.",
-    429: "Too many orders; Retry-After says when the next is admitted.",
+    429: "Too many requests in a short time; Retry-After says when the next is admitted.",
     503: "Nothing was accepted; try again.",
 }
 

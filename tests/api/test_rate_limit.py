@@ -14,8 +14,8 @@ from hypothesis import settings as with_settings
 from hypothesis import strategies as st
 
 from order_engine.aws import clients
-from order_engine.aws.accounts import DynamoRateLimiter
-from order_engine.engine.accounts import Allowance, Rate, RateLimited
+from order_engine.aws.rates import DynamoRateLimiter
+from order_engine.engine.rates import Allowance, Rate, RateLimited
 from order_engine.runtime import event_loop
 from tests.api.calls import counted
 from tests.api.clock import StandingClock
@@ -139,8 +139,9 @@ def test_the_answer_says_what_is_left_and_when_to_come_again(deploy: Deploy, clo
         '"orders";r=0;t=3',
     ]
     refused = answers[3]
-    assert {answer.headers["ratelimit-policy"] for answer in answers} == {'"orders";q=60;w=60'}
-    assert (refused.headers["retry-after"], refused.headers["ratelimit"]) == ("1", '"orders";r=0;t=1')
+    assert {answer.headers["ratelimit-policy"] for answer in answers} == {'"orders";q=3;w=3'}
+    # Everywhere the same: t is when the whole quota is there again, Retry-After when the next order is admitted.
+    assert (refused.headers["retry-after"], refused.headers["ratelimit"]) == ("1", '"orders";r=0;t=3')
     assert (refused.json["code"], refused.headers["content-type"]) == ("rate_limited", "application/problem+json")
     clock.now += 1000 * int(refused.headers["retry-after"])
     assert place().status == 202
@@ -184,7 +185,113 @@ def test_users_do_not_share_a_limit_and_a_key_may_have_its_own(deploy: Deploy, c
     assert [place(user="bob").status for _ in range(3)] == [202, 202, 429]
     carols = [place(authorizer=own) for _ in range(5)]
     assert [reply.status for reply in carols] == [202, 202, 202, 202, 429]
-    assert carols[0].headers["ratelimit-policy"] == '"orders";q=120;w=60'
+    assert carols[0].headers["ratelimit-policy"] == '"orders";q=4;w=2'
+
+
+def caller(per_minute: int | None = None, scopes: str = "trade read") -> dict[str, Any]:
+    own = "" if per_minute is None else str(per_minute)
+    return {"lambda": {"userId": "alice", "scopes": scopes, "keyId": "k", "ordersPerMinute": own}}
+
+
+def test_a_key_with_its_own_rate_does_not_drain_its_siblings_bucket(deploy: Deploy, clock: StandingClock) -> None:
+    deploy(ORDERS_BURST="3", ORDERS_PER_MINUTE="60")
+
+    fast = [place(authorizer=caller(600)).status for _ in range(31)]
+    default = [place(authorizer=caller()).status for _ in range(4)]
+    slow = [place(authorizer=caller(20)).status for _ in range(2)]
+
+    assert fast == [202] * 30 + [429]
+    assert default == [202] * 3 + [429]
+    assert slow == [202, 429]
+    # Keys of one rate share it, and the default rate is one.
+    assert place(authorizer=caller(600, "trade")).status == 429
+    assert place(user="alice").status == 429
+
+
+QUOTE = {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "1"}
+
+
+def until_refused(method: str, path: str, **more: Any) -> tuple[int, Reply]:
+    for number in range(200):
+        reply = request(method, path, **more)
+        if reply.status == 429:
+            return number, reply
+    raise AssertionError("never refused")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "query", "admitted"),
+    [
+        ("GET", "/api/quote", QUOTE, 6),
+        ("GET", "/api/stats", {}, 6),
+        ("GET", "/api/orders", {"limit": "100"}, 2),
+        ("GET", "/api/orders", {}, 10),
+        ("GET", "/api/orders/0b5f", {}, 30),
+        ("HEAD", "/api/orders/0b5f", {}, 30),
+        ("POST", "/api/stream-tickets", {}, 30),
+        ("DELETE", "/api/orders/0b5f", {}, 30),
+    ],
+)
+def test_everything_that_is_asked_is_metered_by_what_it_costs(
+    deploy: Deploy, clock: StandingClock, method: str, path: str, query: dict[str, str], admitted: int
+) -> None:
+    deploy(READS_PER_MINUTE="60", READS_BURST="30")
+
+    number, refused = until_refused(method, path, query=query)
+
+    assert number == admitted
+    name = "cancellations" if method == "DELETE" else "reads"
+    assert refused.headers["ratelimit-policy"] == f'"{name}";q=30;w=30'
+    # Eight units are left of a list that costs eleven.
+    left = 8 if query == {"limit": "100"} else 0
+    assert refused.headers["ratelimit"] == f'"{name}";r={left};t={30 - left}'
+    if method != "HEAD":
+        assert refused.json["code"] == "rate_limited"
+    clock.now += 1000 * int(refused.headers["retry-after"])
+    assert request(method, path, query=query).status != 429
+    assert request(method, path, query=query, user="bob").status != 429
+
+
+def test_who_has_read_too_much_can_still_place_and_cancel(deploy: Deploy, clock: StandingClock) -> None:
+    deploy(READS_PER_MINUTE="60", READS_BURST="10")
+    order_id = place().json["orderId"]
+    until_refused("GET", "/api/stats")
+
+    assert request("DELETE", f"/api/orders/{order_id}").status == 200
+    assert place().status == 202
+
+
+def test_a_key_that_places_more_may_read_more_and_one_that_places_less_no_less(
+    deploy: Deploy, clock: StandingClock
+) -> None:
+    deploy(ORDERS_PER_MINUTE="60", ORDERS_BURST="60", READS_PER_MINUTE="60", READS_BURST="10")
+
+    path = "/api/orders/0b5f"
+    assert until_refused("GET", path, authorizer=caller(600))[0] == 100
+    assert until_refused("GET", path, authorizer=caller(1))[0] == 10
+    assert request("GET", path, authorizer=caller()).status == 429
+
+
+def test_replays_are_reads(deploy: Deploy, clock: StandingClock) -> None:
+    deploy(ORDERS_BURST="1", ORDERS_PER_MINUTE="1", READS_PER_MINUTE="60", READS_BURST="10")
+    key = {"content-type": "application/json", "idempotency-key": "k"}
+    place(headers=key)
+
+    replays = [place(headers=key) for _ in range(12)]
+
+    assert [reply.status for reply in replays] == [202] * 10 + [429] * 2
+    assert replays[-1].headers["ratelimit-policy"].startswith('"reads"')
+
+
+def test_reading_costs_fewer_writes_than_reads(deploy: Deploy, clock: StandingClock) -> None:
+    deploy()
+    order_id = place().json["orderId"]
+    with counted() as calls:
+        for _ in range(200):
+            assert request("GET", f"/api/orders/{order_id}").status == 200
+
+    assert calls.count["GetItem orders"] == 200
+    assert calls.count["UpdateItem accounts"] <= 20
 
 
 def test_an_order_costs_one_rate_write_one_put_and_one_send(deploy: Deploy, clock: StandingClock) -> None:

@@ -15,14 +15,15 @@ import pytest
 from moto.core.botocore_stubber import BotocoreStubber
 
 from order_engine.aws import clients
-from order_engine.aws.accounts import DynamoRateLimiter
 from order_engine.aws.connections import DynamoConnections
 from order_engine.aws.keys import DynamoKeys, DynamoKeyUse
 from order_engine.aws.orders import DynamoOrders
 from order_engine.aws.queue import SqsMailbox, SqsOrderQueue
+from order_engine.aws.rates import DynamoRateLimiter
 from order_engine.aws.statistics import DynamoStatistics
-from order_engine.engine.accounts import KeyStore, KeyUse, RateLimiter
+from order_engine.engine.accounts import KeyStore, KeyUse
 from order_engine.engine.ports import ConnectionStore, OrderStore, StatisticsStore
+from order_engine.engine.rates import RateLimiter
 from tests.fakes.accounts import FakeKeys, FakeKeyUse, FakeRateLimiter
 from tests.fakes.connections import FakeConnections
 from tests.fakes.orders import FakeOrders

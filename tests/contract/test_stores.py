@@ -9,8 +9,9 @@ import pytest
 
 from order_engine.domain.errors import InvalidInput
 from order_engine.domain.order import OrderRef, Status
-from order_engine.engine.accounts import Rate, RateLimited, new_key
+from order_engine.engine.accounts import new_key
 from order_engine.engine.ports import Connection, ConnectionGone, Tally
+from order_engine.engine.rates import Rate, RateLimited
 from order_engine.engine.stats import bucket
 from order_engine.wire import messages
 from tests.contract.conftest import Services
@@ -168,6 +169,29 @@ async def test_a_burst_is_admitted_and_what_comes_after_it_waits_one_interval(se
     with pytest.raises(RateLimited):
         await services.rates.admit("user", rate, T0 + 1000)
     await services.rates.admit("another", rate, T0)
+
+
+async def test_units_are_admitted_together_or_not_at_all(services: Services) -> None:
+    rate = Rate(per_minute=60, burst=5)
+    left = await services.rates.admit("user", rate, T0, units=3)
+    assert (left.remaining, left.full_after_ms) == (2, 3000)
+    with pytest.raises(RateLimited) as refused:
+        await services.rates.admit("user", rate, T0, units=4)
+    assert (refused.value.retry_after_ms, refused.value.full_after_ms) == (2000, 3000)
+    left = await services.rates.admit("user", rate, T0 + 2000, units=4)
+    assert (left.remaining, left.full_after_ms) == (0, 5000)
+    # Long behind the clock, the burst is whole again and no larger.
+    left = await services.rates.admit("user", rate, T0 + 60_000, units=5)
+    assert left.remaining == 0
+
+
+async def test_buckets_of_one_user_are_counted_apart(services: Services) -> None:
+    for rate in (Rate(60, 1), Rate(60, 1, own=True), Rate(120, 1, own=True), Rate(60, 1, "reads")):
+        await services.rates.admit("user", rate, T0)
+        with pytest.raises(RateLimited):
+            await services.rates.admit("user", rate, T0)
+        await services.rates.give_back("user", rate, T0)
+        await services.rates.admit("user", rate, T0)
 
 
 def test_twenty_threads_admit_exactly_the_burst(services: Services) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 
 from order_engine.domain.errors import InvalidInput
-from order_engine.engine.accounts import Allowance, ApiKey, Rate, RateLimited
+from order_engine.engine.accounts import ApiKey
+from order_engine.engine.rates import Allowance, Rate
 from tests.fakes.wire import Direct, Wire
 
 _MINUTE_MS = 60_000
@@ -67,29 +69,31 @@ class FakeKeyUse:
 
 
 class FakeRateLimiter:
-    """``RateLimiter`` in memory."""
+    """``RateLimiter`` in memory. ``writes`` counts what would be paid for."""
 
     def __init__(self, wire: Wire | None = None) -> None:
         self._wire = wire or Direct()
-        self._arrival: dict[str, float] = {}
+        self._arrival: dict[tuple[str, str], float] = {}
+        self.writes = 0
 
-    async def admit(self, user_id: str, rate: Rate, now: int) -> Allowance:
-        return await self._wire.call("rates.admit", lambda: self._admit(user_id, rate, now))
+    async def admit(self, user_id: str, rate: Rate, now: int, *, units: int = 1) -> Allowance:
+        return await self._wire.call("rates.admit", lambda: self._admit(user_id, rate, now, units))
 
-    def _admit(self, user_id: str, rate: Rate, now: int) -> Allowance:
+    def _admit(self, user_id: str, rate: Rate, now: int, units: int) -> Allowance:
         """The virtual scheduling form of the generic cell rate algorithm (ATM Forum TM 4.0)."""
+        self.writes += 1
         interval = _MINUTE_MS / rate.per_minute
-        arrival = max(self._arrival.get(user_id, 0), now)
-        latest = now + interval * (rate.burst - 1)
-        if arrival > latest:
-            raise RateLimited("Too many orders in a short time.", round(arrival - latest))
-        self._arrival[user_id] = arrival + interval
-        remaining = max(0, int((latest - arrival - interval) // interval) + 1)
-        return Allowance(remaining, round(arrival + interval - now))
+        arrival = max(self._arrival.get((user_id, rate.bucket), 0), now)
+        refused = rate.refusal(arrival - now, units)
+        if refused is not None:
+            raise refused
+        arrival += interval * units
+        self._arrival[user_id, rate.bucket] = arrival
+        return Allowance(int((now + interval * rate.burst - arrival) // interval), math.ceil(arrival - now))
 
     async def give_back(self, user_id: str, rate: Rate, now: int) -> None:
         await self._wire.call("rates.give_back", lambda: self._give_back(user_id, rate, now))
 
     def _give_back(self, user_id: str, rate: Rate, now: int) -> None:
-        if self._arrival.get(user_id, 0) > now:
-            self._arrival[user_id] -= _MINUTE_MS / rate.per_minute
+        if self._arrival.get((user_id, rate.bucket), 0) > now:
+            self._arrival[user_id, rate.bucket] -= _MINUTE_MS / rate.per_minute

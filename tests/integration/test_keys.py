@@ -12,7 +12,8 @@ import pytest
 from order_engine import bootstrap
 from order_engine.aws import clients
 from order_engine.aws.keys import DynamoKeys, DynamoKeyUse
-from order_engine.engine.accounts import ApiKey, Rate, new_key
+from order_engine.engine.accounts import ApiKey, new_key
+from order_engine.engine.rates import Rate
 from tests.integration.aws import Resources, deployed
 
 NOW = 1_800_000_000_000

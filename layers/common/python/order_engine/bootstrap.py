@@ -13,12 +13,12 @@ from order_engine.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from order_engine.aws.accounts import DynamoRateLimiter
     from order_engine.aws.connections import DynamoConnections
     from order_engine.aws.keys import DynamoKeys, DynamoKeyUse
     from order_engine.aws.orders import DynamoOrders
     from order_engine.aws.push import ApiGatewayPush
     from order_engine.aws.queue import SqsMailbox, SqsOrderQueue
+    from order_engine.aws.rates import DynamoRateLimiter
     from order_engine.aws.statistics import DynamoStatistics
     from order_engine.aws.tickets import TicketSecrets
     from order_engine.engine.cancel import Cancel
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from order_engine.engine.place import Place
     from order_engine.engine.ports import Venue
     from order_engine.engine.push import PushEvents, Subscribe
+    from order_engine.engine.rates import Meter
     from order_engine.engine.sweep import Sweep
     from order_engine.venues.market import PaperMarket
 
@@ -76,9 +77,19 @@ def dead_letters() -> SqsOrderQueue:
 
 @cache
 def rate_limiter() -> DynamoRateLimiter:
-    from order_engine.aws.accounts import DynamoRateLimiter
+    from order_engine.aws.rates import DynamoRateLimiter
 
     return DynamoRateLimiter(clients.dynamodb(), settings().accounts_table)
+
+
+@cache
+def meter() -> Meter:
+    from order_engine.engine.rates import Meter
+
+    def failed(error: Exception) -> None:
+        OBSERVER.noted("", "meter_failed", type(error).__name__)
+
+    return Meter(rate_limiter(), on_failure=failed)
 
 
 @cache

@@ -17,6 +17,7 @@ ClaimsLost                writes that lost to another worker
 OrdersResent              orders that made no progress and were sent again
 SendsFailed, PushesFailed messages not sent (the sweeper sends them), stream batches that come again
 SlowSockets, ChainSilent  sockets closed for being slow; questions that the chain did not answer
+MeterFailures             reads that were let pass because the rate limiter did not answer
 SweepFailures             orders or pairs that a beat of the sweeper could not handle
 Quarantined               messages that cannot be read or name no order
 StreamRecordsSetAside     records of the stream that cannot be read
@@ -51,6 +52,7 @@ _COUNTED = {
     "push_failed": "PushesFailed",
     "socket_slow": "SlowSockets",
     "chain_silent": "ChainSilent",
+    "meter_failed": "MeterFailures",
     **dict.fromkeys(
         (
             "look_failed",

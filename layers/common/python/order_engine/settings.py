@@ -17,7 +17,7 @@ _WHOLE = re.compile(r"-?[0-9]{1,12}")
 _SHARE = re.compile(r"-?[0-9]{1,9}(\.[0-9]{1,18})?")
 _SHOWN = 40
 # The rate limiter counts in thousandths of a millisecond: a rate beyond this would have no interval at all.
-_MOST_ORDERS = 1_000_000
+_MOST = 1_000_000
 
 
 class SettingsError(ValueError):
@@ -51,7 +51,8 @@ class Settings:
         lease_ms: how long a worker may hold an order; longer than a worker may run.
         landing_poll_ms: how often the chain is asked about a broadcast transaction.
         rebroadcast_ms: how often the same bytes are sent again while nothing is known.
-        orders_per_minute, orders_burst: a user's rate limit.
+        orders_per_minute, orders_burst: a user's limit of new orders.
+        reads_per_minute, reads_burst: a user's limit of reads, in units of one order's read.
         watch_beat_ms: how often resting orders are compared with the market.
         sweep_beat_ms: how often stranded orders are looked for.
     """
@@ -84,6 +85,8 @@ class Settings:
     rebroadcast_ms: int = 2000
     orders_per_minute: int = 100
     orders_burst: int = 100
+    reads_per_minute: int = 1200
+    reads_burst: int = 600
     watch_beat_ms: int = 2000
     sweep_beat_ms: int = 10_000
 
@@ -96,8 +99,9 @@ class Settings:
             value = getattr(self, item.name)
             if isinstance(value, int) and value < 0:
                 raise SettingsError(f"{item.name.upper()} must not be negative.")
-        if max(self.orders_per_minute, self.orders_burst) > _MOST_ORDERS:
-            raise SettingsError(f"ORDERS_PER_MINUTE and ORDERS_BURST are at most {_MOST_ORDERS}.")
+        for name in ("orders_per_minute", "orders_burst", "reads_per_minute", "reads_burst"):
+            if getattr(self, name) > _MOST:
+                raise SettingsError(f"{name.upper()} must be at most {_MOST}.")
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None) -> Self:

@@ -1,4 +1,4 @@
-"""Who may do what: API keys, stream tickets and the rate limit."""
+"""Who may do what: API keys and stream tickets."""
 
 from __future__ import annotations
 
@@ -33,16 +33,6 @@ class NotAuthorized(EngineError):
 
 class WrongSignature(NotAuthorized):
     """A stream ticket that was signed with none of the secrets that are known here."""
-
-
-class RateLimited(EngineError):
-    """Too many orders. ``retry_after_ms`` says when the next one is admitted."""
-
-    code = "rate_limited"
-
-    def __init__(self, message: str, retry_after_ms: int) -> None:
-        super().__init__(message)
-        self.retry_after_ms = retry_after_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,39 +98,6 @@ class KeyUse(Protocol):
 
     async def last_used(self, key_ids: Sequence[str]) -> Mapping[str, int]:
         """Milliseconds since the epoch, by key id; keys that were never used are not in it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """A user's limit: ``per_minute`` orders on average, ``burst`` at once."""
-
-    per_minute: int
-    burst: int
-
-
-@dataclass(frozen=True, slots=True)
-class Allowance:
-    """What is left after an order was admitted.
-
-    Attributes:
-        remaining: orders that would be admitted at this moment.
-        full_after_ms: when the whole burst is there again, if no order comes.
-    """
-
-    remaining: int
-    full_after_ms: int
-
-
-class RateLimiter(Protocol):
-    async def admit(self, user_id: str, rate: Rate, now: int) -> Allowance:
-        """Count one order.
-
-        Raises:
-            RateLimited: too many; nothing was counted.
-        """
-
-    async def give_back(self, user_id: str, rate: Rate, now: int) -> None:
-        """Take back the counting of one order that turned out not to be a new one."""
 
 
 def hash_key(key: str) -> str:

@@ -1,0 +1,179 @@
+"""Placing, reading, listing and cancelling orders."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Annotated, Any
+
+from fastapi import Header, Query
+from fastapi.responses import JSONResponse
+
+from order_engine import bootstrap
+from order_engine.domain.errors import IdempotencyConflict, InvalidInput, OrderNotFound
+from order_engine.domain.order import OrderRef, OrderRequest, Status
+from order_engine.engine.accounts import Identity
+from order_engine.engine.place import Placed
+from order_engine.engine.rates import Allowance, Rate, RateLimited
+from order_engine.wire.requests import PlaceOrderBody, check_expiry
+from order_engine.wire.times import to_text
+from order_engine.wire.views import order_view
+from submit import limits
+from submit.callers import Reader, Trader
+from submit.requests import MAX_ORDER_ID, OrderId, PlainDigits, api_router
+from submit.schemas import AcceptedView, OrderListView, OrderView, problem_answers
+from submit.stream import socket_url
+
+router = api_router()
+
+
+@router.post(
+    "/orders/execute",
+    status_code=202,
+    response_model=AcceptedView,
+    responses=problem_answers(413, 415, 422, 429, 503),
+    operation_id="executeOrder",
+    summary="Accept an order for execution",
+    tags=["orders"],
+)
+async def execute_order(
+    body: PlaceOrderBody,
+    caller: Trader,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            alias="Idempotency-Key",
+            min_length=1,
+            max_length=255,
+            pattern=r"^[\x21-\x7e]+$",
+            description="The same key with the same body gives the same order, as long as the order is kept.",
+        ),
+    ] = None,
+) -> JSONResponse:
+    request = body.to_request()
+    rate = limits.orders(caller)
+    placed, allowance = await _accept(caller, request, idempotency_key, rate)
+    order = placed.order
+    content = {
+        "orderId": order.ref.order_id,
+        "status": order.events[0].status.value,
+        "createdAt": to_text(order.created_at),
+        "wsUrl": (await socket_url(caller, order.ref.order_id))[0],
+    }
+    headers = {
+        "Location": f"/api/orders/{order.ref.order_id}",
+        **limits.policy(rate),
+    }
+    if placed.replayed:
+        headers["Idempotent-Replayed"] = "true"
+    if allowance is not None:
+        headers |= limits.state(rate, allowance)
+    return JSONResponse(content, 202, headers=headers)
+
+
+async def _accept(
+    caller: Identity, request: OrderRequest, key: str | None, rate: Rate
+) -> tuple[Placed, Allowance | None]:
+    """Place a new order, or find the one that the key stands for. Only a new order counts against the rate limit."""
+    limiter, place = bootstrap.rate_limiter(), bootstrap.place()
+    now = bootstrap.CLOCK.now_ms()
+    try:
+        check_expiry(request, now)
+        allowance = await limiter.admit(caller.user_id, rate, now)
+    except (InvalidInput, RateLimited):
+        # Neither what has expired since nor a limit stands in the way of asking again.
+        if key is not None:
+            await limits.spend(caller, limits.reads(caller), limits.REPLAY)
+            earlier = await place.replay(caller.user_id, request, key)
+            if earlier is not None:
+                return earlier, None
+        raise
+    try:
+        placed = await place(caller.user_id, request, key)
+    except IdempotencyConflict:
+        await limiter.give_back(caller.user_id, rate, now)
+        await limits.spend(caller, limits.reads(caller), limits.REPLAY)
+        raise
+    if placed.replayed:
+        await limiter.give_back(caller.user_id, rate, now)
+        await limits.spend(caller, limits.reads(caller), limits.REPLAY)
+        return placed, None
+    return placed, allowance
+
+
+@router.get(
+    "/orders/{orderId:order_id}",
+    response_model=OrderView,
+    responses=problem_answers(404, 429),
+    operation_id="getOrder",
+    summary="Read an order with all its events",
+    tags=["orders"],
+)
+async def get_order(order_id: OrderId, caller: Reader) -> JSONResponse:
+    ref = _ref(caller, order_id)
+    await limits.spend(caller, limits.reads(caller), limits.ORDER)
+    order = await bootstrap.orders().get(ref)
+    if order is None:
+        raise OrderNotFound("There is no such order.")
+    return JSONResponse(order_view(order))
+
+
+@router.delete(
+    "/orders/{orderId:order_id}",
+    response_model=OrderView,
+    responses=problem_answers(404, 409, 429),
+    operation_id="cancelOrder",
+    summary="Cancel an order that no worker has claimed",
+    tags=["orders"],
+)
+async def cancel_order(order_id: OrderId, caller: Trader) -> JSONResponse:
+    ref = _ref(caller, order_id)
+    await limits.spend(caller, limits.cancellations(caller), limits.ORDER)
+    return JSONResponse(order_view(await bootstrap.cancel()(ref)))
+
+
+def _ref(caller: Identity, order_id: str) -> OrderRef:
+    """Where the caller's order is. The user comes from the credential alone.
+
+    Raises:
+        OrderNotFound: no order has an id like this.
+    """
+    if len(order_id) > MAX_ORDER_ID or not order_id.isprintable():
+        raise OrderNotFound("There is no such order.")
+    return OrderRef(caller.user_id, order_id)
+
+
+@router.get(
+    "/orders",
+    response_model=OrderListView,
+    operation_id="listOrders",
+    responses=problem_answers(422, 429),
+    summary="List your orders, newest first",
+    tags=["orders"],
+)
+async def list_orders(
+    caller: Reader,
+    status: Annotated[Status | None, Query(description="Only orders in this status.")] = None,
+    limit: Annotated[int, Query(ge=1, le=100, description="At most this many orders."), PlainDigits] = 20,
+    cursor: Annotated[str | None, Query(min_length=1, max_length=200, description="`nextCursor` of a page.")] = None,
+) -> JSONResponse:
+    after = None if cursor is None else _open_cursor(cursor)
+    await limits.spend(caller, limits.reads(caller), limits.listing(limit))
+    page = await bootstrap.orders().page(caller.user_id, limit=limit, after=after, status=status)
+    content: dict[str, Any] = {"orders": [order_view(order, events=False) for order in page.orders]}
+    if page.next_key is not None:
+        content["nextCursor"] = base64.urlsafe_b64encode(page.next_key.encode()).decode().rstrip("=")
+    return JSONResponse(content)
+
+
+def _open_cursor(cursor: str) -> str:
+    """The key that a cursor stands for. It holds a place in the caller's own list and nothing else."""
+    refused = InvalidInput("This cursor is not one of ours. Start again without it.", field="cursor")
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
+    except (binascii.Error, ValueError) as error:
+        raise refused from error
+    moment, mark, order_id = text.partition("#")
+    if not (len(moment) == 13 and moment.isdigit() and mark and 0 < len(order_id) <= 64 and order_id.isprintable()):
+        raise refused
+    return text

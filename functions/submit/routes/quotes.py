@@ -1,0 +1,79 @@
+"""What an order would get now."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Query
+from fastapi.responses import JSONResponse
+
+from order_engine import bootstrap
+from order_engine.domain.amounts import parse_amount, token
+from order_engine.domain.errors import SameToken
+from order_engine.domain.order import OrderRequest
+from order_engine.engine.quoting import gather_pools
+from order_engine.engine.routing.decide import decide
+from order_engine.wire.requests import NUMBER_PATTERN, TOKEN_NAMES
+from order_engine.wire.times import to_text
+from order_engine.wire.views import decision_view
+from submit import limits
+from submit.callers import Reader
+from submit.requests import api_router
+from submit.schemas import QuoteView, problem_answers
+
+router = api_router()
+
+TokenName = Annotated[
+    str,
+    Query(
+        min_length=1,
+        max_length=44,
+        description="A token by symbol or by mint.",
+        json_schema_extra={"enum": list(TOKEN_NAMES)},
+    ),
+]
+
+
+@router.get(
+    "/quote",
+    response_model=QuoteView,
+    responses=problem_answers(422, 429),
+    operation_id="getQuote",
+    summary="Quote all candidates and the route that an order would take",
+    tags=["market"],
+)
+async def get_quote(
+    caller: Reader,
+    token_in: Annotated[TokenName, Query(alias="tokenIn")],
+    token_out: Annotated[TokenName, Query(alias="tokenOut")],
+    amount_in: Annotated[
+        str,
+        Query(
+            alias="amountIn",
+            min_length=1,
+            max_length=64,
+            description="Whole tokens of `tokenIn`.",
+            examples=["1.5"],
+            pattern=NUMBER_PATTERN,
+        ),
+    ],
+) -> JSONResponse:
+    source, target = token(token_in, field="tokenIn"), token(token_out, field="tokenOut")
+    if source is target:
+        raise SameToken("tokenIn and tokenOut are the same token.", field="tokenOut")
+    amount = parse_amount(amount_in, source, field="amountIn")
+    await limits.spend(caller, limits.reads(caller), limits.QUOTE)
+    settings = bootstrap.settings()
+    pools, left_out = await gather_pools(
+        bootstrap.venues(), source.mint, target.mint, deadline_ms=settings.quote_deadline_ms, clock=bootstrap.CLOCK
+    )
+    decision = decide(
+        pools,
+        mint_in=source.mint,
+        mint_out=target.mint,
+        amount_in=amount,
+        left_out=left_out,
+        max_price_impact_bps=settings.max_price_impact_bps,
+    )
+    request = OrderRequest("market", source.mint, target.mint, amount, 0)
+    return JSONResponse({"at": to_text(bootstrap.CLOCK.now_ms()), **decision_view(request, decision)})

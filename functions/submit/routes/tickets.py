@@ -1,0 +1,29 @@
+"""Tickets for the stream of statuses."""
+
+from __future__ import annotations
+
+from fastapi.responses import JSONResponse
+
+from order_engine.wire.times import to_text
+from submit import limits
+from submit.callers import Reader
+from submit.requests import api_router
+from submit.schemas import StreamTicketView, problem_answers
+from submit.stream import socket_url
+
+router = api_router()
+
+
+@router.post(
+    "/stream-tickets",
+    status_code=201,
+    response_model=StreamTicketView,
+    responses=problem_answers(429),
+    operation_id="createStreamTicket",
+    summary="Get a WebSocket address on which all your orders can be followed",
+    tags=["orders"],
+)
+async def create_stream_ticket(caller: Reader) -> JSONResponse:
+    await limits.spend(caller, limits.reads(caller), limits.TICKET)
+    url, expires_at = await socket_url(caller, None)
+    return JSONResponse({"wsUrl": url, "expiresAt": to_text(expires_at)}, 201)
