@@ -24,6 +24,8 @@ from order_engine.aws.statistics import DynamoStatistics
 from order_engine.engine.accounts import KeyStore, KeyUse
 from order_engine.engine.ports import ConnectionStore, OrderStore, StatisticsStore
 from order_engine.engine.rates import RateLimiter
+from tests.contract.lagging import LaggingClient
+from tests.contract.picky import PickyClient
 from tests.fakes.accounts import FakeKeys, FakeKeyUse, FakeRateLimiter
 from tests.fakes.connections import FakeConnections
 from tests.fakes.orders import FakeOrders
@@ -41,6 +43,8 @@ class Services:
     Attributes:
         receive: takes the visible messages of the order queue: body and receipt handle.
         kept: bodies of the quarantine.
+        catch_up: lets reads that may be a moment behind see every write.
+        refused: ids of orders whose messages the order queue does not take.
     """
 
     orders: OrderStore
@@ -53,6 +57,8 @@ class Services:
     mailbox: SqsMailbox | FakeQueue
     receive: Callable[[], Sequence[Received]]
     kept: Callable[[], Sequence[str]]
+    catch_up: Callable[[], None]
+    refused: set[str]
 
 
 def _now() -> int:
@@ -62,17 +68,25 @@ def _now() -> int:
 def in_memory() -> Services:
     queue = FakeQueue(_now, name="orders", gives_up_to=FakeQueue(_now, name="dead"))
     quarantine = FakeQueue(_now, name="quarantine")
+    statistics, key_use = FakeStatistics(lags=True), FakeKeyUse(lags=True)
+
+    def catch_up() -> None:
+        statistics.replica.catch_up()
+        key_use.replica.catch_up()
+
     return Services(
         FakeOrders(),
         FakeConnections(),
-        FakeStatistics(),
+        statistics,
         FakeKeys(),
-        FakeKeyUse(),
+        key_use,
         FakeRateLimiter(),
         queue,
         quarantine,
         lambda: [(message.body, message.receipt) for message in queue.receive(10)],
         lambda: [message.body for message in quarantine.messages.values()],
+        catch_up,
+        queue.refused,
     )
 
 
@@ -96,6 +110,8 @@ def services(request: pytest.FixtureRequest) -> Iterator[Services]:
         return
     with one_call_at_a_time(), deployed() as made:
         sqs = boto3.client("sqs")
+        dynamodb: Any = LaggingClient(clients.dynamodb())
+        queue: Any = PickyClient(clients.sqs())
         sqs.set_queue_attributes(QueueUrl=made.orders_queue_url, Attributes={"VisibilityTimeout": "90"})
 
         def receive(url: str) -> list[Received]:
@@ -103,14 +119,16 @@ def services(request: pytest.FixtureRequest) -> Iterator[Services]:
             return [(message["Body"], message["ReceiptHandle"]) for message in answer.get("Messages", [])]
 
         yield Services(
-            DynamoOrders(clients.dynamodb(), made.orders_table),
-            DynamoConnections(clients.dynamodb(), made.connections_table),
-            DynamoStatistics(clients.dynamodb(), made.accounts_table),
-            DynamoKeys(clients.dynamodb(), made.keys_table, former_table=made.accounts_table),
-            DynamoKeyUse(clients.dynamodb(), made.accounts_table),
-            DynamoRateLimiter(clients.dynamodb(), made.accounts_table),
-            SqsOrderQueue(clients.sqs(), made.orders_queue_url, made.dead_letters_queue_url),
+            DynamoOrders(dynamodb, made.orders_table),
+            DynamoConnections(dynamodb, made.connections_table),
+            DynamoStatistics(dynamodb, made.accounts_table),
+            DynamoKeys(dynamodb, made.keys_table, former_table=made.accounts_table),
+            DynamoKeyUse(dynamodb, made.accounts_table),
+            DynamoRateLimiter(dynamodb, made.accounts_table),
+            SqsOrderQueue(queue, made.orders_queue_url, made.dead_letters_queue_url),
             SqsMailbox(clients.sqs(), made.quarantine_queue_url),
             lambda: receive(made.orders_queue_url),
             lambda: [body for body, _ in receive(made.quarantine_queue_url)],
+            dynamodb.catch_up,
+            queue.refused,
         )

@@ -6,7 +6,9 @@ import asyncio
 import threading
 
 import pytest
+from botocore.exceptions import ClientError
 
+from order_engine.aws.queue import NotSent
 from order_engine.domain.errors import InvalidInput
 from order_engine.domain.order import OrderRef, Status
 from order_engine.engine.accounts import new_key
@@ -46,6 +48,14 @@ async def test_sockets_are_those_of_the_user_and_gone_when_removed(services: Ser
     assert await store.of_user("nobody") == []
 
 
+async def test_all_sockets_of_a_user_are_found_however_many_there_are(services: Services) -> None:
+    expected = {f"socket{number}" for number in range(8)}
+    for name in expected:
+        await services.connections.add(Connection("user", name), expires_at=T0)
+    found = [socket.connection_id for socket in await services.connections.of_user("user")]
+    assert sorted(found) == sorted(expected)
+
+
 async def test_a_removed_socket_cannot_subscribe_and_does_not_come_back(services: Services) -> None:
     store = services.connections
     await store.add(Connection("user", "socket"), expires_at=T0)
@@ -68,6 +78,7 @@ def _tally(sequence: int, status: Status = Status.CONFIRMED, venue: str | None =
 
 async def test_finished_orders_are_counted_by_status_venue_and_latency(services: Services) -> None:
     await services.statistics.count("user", [_tally(1), _tally(2, Status.FAILED, None)])
+    services.catch_up()
     totals = await services.statistics.of_user("user")
     assert totals.by_status == {"confirmed": 1, "failed": 1}
     assert totals.by_venue == {"raydium": 1}
@@ -81,12 +92,14 @@ async def test_a_batch_that_comes_again_is_counted_once_also_when_it_overlaps(se
     await store.count("user", [_tally(1), _tally(2)])
     await store.count("user", [_tally(2), _tally(3), _tally(4)])
     await store.count("user", [_tally(3)])
+    services.catch_up()
     assert (await store.of_user("user")).by_status == {"confirmed": 4}
 
 
 async def test_sequences_count_as_numbers_not_as_text(services: Services) -> None:
     await services.statistics.count("user", [_tally(9)])
     await services.statistics.count("user", [_tally(10)])
+    services.catch_up()
     assert (await services.statistics.of_user("user")).by_status == {"confirmed": 2}
 
 
@@ -111,6 +124,26 @@ async def test_a_received_message_is_hidden_and_comes_again_when_it_is_told_to(s
     # Less than a second is rounded down to none: the worker waits the rest out itself.
     await services.queue.hide(receipt, 999)
     assert len(services.receive()) == 1
+
+
+async def test_a_message_is_hidden_for_as_long_as_a_queue_can_and_no_error_is_made_of_more(services: Services) -> None:
+    """A year, for example: an order that may not be tried again before then. A queue hides for twelve hours at most."""
+    await services.queue.send([OrderRef("user", "order")])
+    ((_, receipt),) = services.receive()
+    await services.queue.hide(receipt, 365 * 86_400_000)
+    assert services.receive() == []
+
+
+@pytest.mark.parametrize("number", [1, 2, 25])
+async def test_whoever_sends_hears_that_not_all_was_taken(services: Services, number: int) -> None:
+    refs = [OrderRef("user", f"order{n}") for n in range(number)]
+    services.refused.add(refs[-1].order_id)
+    with pytest.raises((NotSent, ClientError, ConnectionError)):
+        await services.queue.send(refs)
+    received: set[OrderRef] = set()
+    for _ in range(10):
+        received |= {messages.decode(body) for body, _ in services.receive()}
+    assert received <= set(refs[:-1])
 
 
 async def test_depths_are_counted(services: Services) -> None:
@@ -151,9 +184,11 @@ async def test_a_use_is_known_to_the_hour_and_written_no_more_often(services: Se
     use, hour = services.key_use, 3_600_000
     for now in (T0, T0 + 1, T0 + hour - 1):
         await use.note("one", now)
+    services.catch_up()
     assert await use.last_used(["one", "two"]) == {"one": T0}
     await use.note("one", T0 + hour)
     await use.note("two", T0 + hour)
+    services.catch_up()
     assert await use.last_used(["one", "two", "one"]) == {"one": T0 + hour, "two": T0 + hour}
     assert await use.last_used([]) == {}
 

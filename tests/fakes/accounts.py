@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from order_engine.domain.errors import InvalidInput
 from order_engine.engine.accounts import ApiKey
 from order_engine.engine.rates import Allowance, Rate
-from tests.fakes.wire import Direct, Wire
+from tests.fakes.wire import Direct, Replica, Wire
 
 _MINUTE_MS = 60_000
 _HOUR_MS = 60 * _MINUTE_MS
@@ -53,10 +53,11 @@ class FakeKeys:
 
 
 class FakeKeyUse:
-    """``KeyUse`` in memory. ``writes`` counts what would be paid for."""
+    """``KeyUse`` in memory. ``writes`` counts what would be paid for; reads may lag as those of ``FakeStatistics``."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, lags: bool = False) -> None:
         self.used: dict[str, int] = {}
+        self.replica = Replica(self.used, lags=lags)
         self.writes = 0
 
     async def note(self, key_id: str, now: int) -> None:
@@ -65,7 +66,8 @@ class FakeKeyUse:
             self.writes += 1
 
     async def last_used(self, key_ids: Sequence[str]) -> Mapping[str, int]:
-        return {key_id: self.used[key_id] for key_id in key_ids if key_id in self.used}
+        seen = self.replica.read()
+        return {key_id: seen[key_id] for key_id in key_ids if key_id in seen}
 
 
 class FakeRateLimiter:

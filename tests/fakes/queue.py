@@ -10,6 +10,8 @@ from order_engine.domain.order import OrderRef
 from order_engine.wire import messages
 from tests.fakes.wire import Direct, Wire
 
+_MAX_VISIBILITY_S = 42_300
+
 
 @dataclass(slots=True)
 class Message:
@@ -30,6 +32,9 @@ class FakeQueue:
         now: milliseconds since the epoch.
         visibility_ms: how long a received message is hidden.
         max_receives: after so many receives a message moves to ``gives_up_to``.
+
+    Attributes:
+        refused: ids of orders whose messages are not taken.
     """
 
     def __init__(
@@ -50,6 +55,7 @@ class FakeQueue:
         self._numbers = 0
         self.name = name
         self.messages: dict[str, Message] = {}
+        self.refused: set[str] = set()
         self.wake: Callable[[], None] = lambda: None
 
     # --- the engine's side -------------------------------------------------------------------------------------
@@ -58,8 +64,11 @@ class FakeQueue:
         await self._wire.call(f"{self.name}.send", lambda: self._send(refs))
 
     def _send(self, refs: Sequence[OrderRef]) -> None:
-        for ref in refs:
+        taken = [ref for ref in refs if ref.order_id not in self.refused]
+        for ref in taken:
             self.put(messages.encode(ref))
+        if len(taken) < len(refs):
+            raise ConnectionError("not all messages were taken")
 
     async def keep(self, body: str, reason: str) -> None:
         await self._wire.call(f"{self.name}.keep", lambda: self.put(body, reason))
@@ -71,7 +80,7 @@ class FakeQueue:
         message = self._held(receipt)
         if message is None:
             raise LookupError("the receipt handle has expired")
-        message.visible_at = self._now() + delay_ms // 1000 * 1000
+        message.visible_at = self._now() + min(delay_ms // 1000, _MAX_VISIBILITY_S) * 1000
         self.wake()
 
     async def depth(self) -> Mapping[str, int]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from order_engine.domain.lifecycle import EXECUTED, TERMINAL
 from order_engine.engine.ports import Statistics, Tally
 from order_engine.engine.stats import bucket, moves
-from tests.fakes.wire import Direct, Wire
+from tests.fakes.wire import Direct, Replica, Wire
 
 
 @dataclass(slots=True)
@@ -24,13 +24,17 @@ class Totals:
 class FakeStatistics:
     """``StatisticsStore`` in memory: counts what comes after the last sequence that it counted.
 
+    Args:
+        lags: reads see what is counted only after ``replica.catch_up``.
+
     Attributes:
         failing: users for whom nothing can be counted.
     """
 
-    def __init__(self, wire: Wire | None = None) -> None:
+    def __init__(self, wire: Wire | None = None, *, lags: bool = False) -> None:
         self._wire = wire or Direct()
         self.totals: dict[str, Totals] = {}
+        self.replica = Replica(self.totals, lags=lags)
         self.failing: set[str] = set()
 
     async def count(self, user_id: str, tallies: Sequence[Tally]) -> None:
@@ -58,5 +62,5 @@ class FakeStatistics:
         return tally.sequence > totals.counted
 
     async def of_user(self, user_id: str) -> Statistics:
-        totals = await self._wire.call("statistics.of_user", lambda: self.totals.get(user_id, Totals()))
+        totals = await self._wire.call("statistics.of_user", lambda: self.replica.read().get(user_id, Totals()))
         return Statistics(dict(totals.by_status), dict(totals.by_venue), dict(totals.latency), dict(totals.by_stage))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 
@@ -34,3 +35,18 @@ class Direct:
     def later(self, name: str, effect: Callable[[], None]) -> None:
         with self._lock:
             effect()
+
+
+class Replica[V]:
+    """What an eventually consistent read sees: the present, or, where it lags, the past until ``catch_up``."""
+
+    def __init__(self, present: dict[str, V], *, lags: bool) -> None:
+        self._present = present
+        self._seen = {} if lags else present
+
+    def read(self) -> Mapping[str, V]:
+        return self._seen
+
+    def catch_up(self) -> None:
+        if self._seen is not self._present:
+            self._seen = copy.deepcopy(self._present)

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs.literals import QueueAttributeNameType
 
 _BATCH = 10
-_MAX_VISIBILITY_S = 43_200
+# Twelve hours from the receive, less what a Lambda may have spent since: the service refuses a total beyond.
+_MAX_VISIBILITY_S = 43_200 - 900
 _DEPTHS: dict[str, QueueAttributeNameType] = {
     "visible": "ApproximateNumberOfMessages",
     "in_flight": "ApproximateNumberOfMessagesNotVisible",
@@ -60,7 +61,7 @@ class SqsOrderQueue:
         return {name: int(answer["Attributes"].get(attribute, 0)) for name, attribute in _DEPTHS.items()}
 
     async def hide(self, receipt_handle: str, delay_ms: int) -> None:
-        """Let a received message come again after ``delay_ms``, in whole seconds, rounded down.
+        """Let a received message come again after ``delay_ms``, in whole seconds, rounded down, or in 11 h 45 min.
 
         Rounded down, because a worker waits out the rest itself and the queue cannot.
         """

@@ -244,4 +244,5 @@ class StatisticsStore(Protocol):
     async def count(self, user_id: str, tallies: Sequence[Tally]) -> None:
         """Add tallies in stream order. Those already counted, by sequence, are skipped."""
 
-    async def of_user(self, user_id: str) -> Statistics: ...
+    async def of_user(self, user_id: str) -> Statistics:
+        """What was counted, up to a moment ago: the read may lag behind the last count."""

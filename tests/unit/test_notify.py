@@ -1,0 +1,107 @@
+"""What the stream's consumer reads out of a record."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from notify import handler
+from notify.handler import StreamRecord, read
+from order_engine import bootstrap
+from order_engine.aws import codec
+from order_engine.domain import lifecycle
+from order_engine.domain.order import Lease, Order, OrderRef
+from order_engine.engine.push import Change
+from tests.unit.test_lifecycle import MARKET, T0
+
+PENDING = lifecycle.place(OrderRef("user", "order"), MARKET, "print", T0)
+ROUTING = lifecycle.claim(PENDING, Lease("worker", T0 + 20_000), T0 + 5)
+
+
+def record(number: str, new: Order | None, old: Order | None = None) -> StreamRecord:
+    view: Any = {"SequenceNumber": number}
+    if new is not None:
+        view["NewImage"] = codec.to_item(new)
+    if old is not None:
+        view["OldImage"] = codec.to_item(old)
+    return {"eventID": f"event{number}", "eventName": "MODIFY", "dynamodb": view}
+
+
+def test_a_new_order_has_only_new_events_and_a_changed_one_those_it_did_not_have() -> None:
+    first, second = read(record("1", PENDING)), read(record("2", ROUTING, PENDING))
+    assert first is not None
+    assert second is not None
+    assert (first.order, first.known_events, first.events) == (PENDING, 0, PENDING.events)
+    assert (second.order, second.known_events, second.events) == (ROUTING, 1, ROUTING.events[1:])
+
+
+def test_a_change_without_a_new_event_tells_nothing_new() -> None:
+    change = read(record("3", replace(ROUTING, resent_at=T0), ROUTING))
+    assert change is not None
+    assert change.events == ()
+
+
+def test_a_deletion_is_no_change_of_an_order() -> None:
+    assert read(record("4", None, PENDING)) is None
+
+
+def test_sequence_numbers_are_compared_as_numbers_and_given_back_as_they_came() -> None:
+    """DynamoDB's are decimal numbers of up to 40 digits, without leading zeros."""
+    numbers = ["9", "10", "99", "100", "99999999999999999999999", "100000000000000000000000", "9" * 40]
+    changes = [read(record(number, PENDING)) for number in numbers]
+    assert [change.record for change in changes if change] == numbers
+    keys = [change.sequence for change in changes if change]
+    assert keys == sorted(keys)
+    assert len(set(keys)) == len(numbers)
+
+
+class Kept:
+    def __init__(self) -> None:
+        self.letters: list[tuple[str, str]] = []
+
+    async def keep(self, body: str, reason: str) -> None:
+        self.letters.append((body, reason))
+
+
+class Pushed:
+    def __init__(self, failing: list[str]) -> None:
+        self.changes: list[Change] = []
+        self._failing = failing
+
+    async def __call__(self, changes: list[Change]) -> list[str]:
+        self.changes.extend(changes)
+        return self._failing
+
+
+async def test_what_cannot_be_read_is_set_aside_whole_and_the_rest_is_pushed(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, pushed = Kept(), Pushed(["3"])
+    monkeypatch.setattr(bootstrap, "stream_failures", lambda: kept)
+    monkeypatch.setattr(bootstrap, "push_events", lambda: pushed)
+    poisoned = record("2", PENDING)
+    poisoned["dynamodb"]["NewImage"] = {"user_id": {"S": "user"}}
+    records = [record("1", PENDING), poisoned, record("3", ROUTING, PENDING), record("4", None, PENDING)]
+    answer = await handler.handle({"Records": records}, None)  # type: ignore[arg-type]
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "3"}]}
+    assert [change.record for change in pushed.changes] == ["1", "3"]
+    ((body, reason),) = kept.letters
+    assert json.loads(body) == poisoned
+    assert reason.startswith("not an order")
+
+
+async def test_a_record_that_could_not_be_set_aside_fails_the_batch_so_that_it_comes_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Full:
+        async def keep(self, body: str, reason: str) -> None:
+            raise ConnectionError("no answer")
+
+    pushed = Pushed([])
+    monkeypatch.setattr(bootstrap, "stream_failures", Full)
+    monkeypatch.setattr(bootstrap, "push_events", lambda: pushed)
+    poisoned = record("1", PENDING)
+    poisoned["dynamodb"]["NewImage"] = {}
+    with pytest.raises(ConnectionError):
+        await handler.handle({"Records": [poisoned]}, None)  # type: ignore[arg-type]
