@@ -193,6 +193,13 @@ def _cors(origins: tuple[str, ...]) -> apigateway.CorsPreflightOptions | None:
         allow_origins=list(origins),
         allow_methods=[apigateway.CorsHttpMethod.GET, apigateway.CorsHttpMethod.POST, apigateway.CorsHttpMethod.DELETE],
         allow_headers=["Authorization", "Content-Type", "Idempotency-Key"],
-        expose_headers=["Location", "Retry-After", "RateLimit", "RateLimit-Policy", "Idempotent-Replayed"],
+        expose_headers=[
+            "Location",
+            "Retry-After",
+            "RateLimit",
+            "RateLimit-Policy",
+            "Idempotent-Replayed",
+            "WWW-Authenticate",
+        ],
         max_age=Duration.hours(1),
     )

@@ -8,9 +8,9 @@ from constructs import Construct
 
 from infra.findings import acknowledge
 
-# How long the functions that consume the queues may run.
+# How long the functions that consume the queues may run. Both hold orders under a lease, and must end before it does.
 PROCESS_TIMEOUT = Duration.seconds(15)
-DEAD_LETTERS_TIMEOUT = Duration.seconds(30)
+DEAD_LETTERS_TIMEOUT = Duration.seconds(15)
 
 # AWS's advice for event sources: the rest of a batch may be throttled and tried again meanwhile.
 # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html

@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 
 from order_engine.wire import messages
 
-_WHY = {"Code": "InternalError", "Message": "The service could not take it."}
+_CODE = "InternalError"
 
 
 class PickyClient:
@@ -23,16 +23,14 @@ class PickyClient:
 
     def send_message(self, **call: Any) -> Any:
         if self._refuses(call["MessageBody"]):
-            raise ClientError({"Error": _WHY}, "SendMessage")
+            raise ClientError({"Error": {"Code": _CODE, "Message": "Could not be taken."}}, "SendMessage")
         return self._client.send_message(**call)
 
     def send_message_batch(self, **call: Any) -> Any:
         """One answer for all of them, and no error: the failed ones are only listed in it."""
         taken = [entry for entry in call["Entries"] if not self._refuses(entry["MessageBody"])]
         failed = [
-            {"Id": entry["Id"], "SenderFault": False, "Code": _WHY["Code"], "Message": _WHY["Message"]}
-            for entry in call["Entries"]
-            if entry not in taken
+            {"Id": entry["Id"], "SenderFault": False, "Code": _CODE} for entry in call["Entries"] if entry not in taken
         ]
         answer = self._client.send_message_batch(**{**call, "Entries": taken}) if taken else {"Successful": []}
         return {**answer, "Failed": failed} if failed else answer

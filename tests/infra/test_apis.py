@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from infra.access_log import HTTP, WEBSOCKET
 from tests.infra.conftest import Synthesise
@@ -128,6 +129,28 @@ def test_browsers_of_other_origins_are_refused_unless_configured(stack: Stack, p
     assert cors["AllowOrigins"] == ["https://desk.example.com"]
     assert {"GET", "POST", "DELETE"} <= set(cors["AllowMethods"])
     assert {"Authorization", "Content-Type", "Idempotency-Key"} <= set(cors["AllowHeaders"])
+
+
+def test_a_configured_origin_may_use_every_route_with_every_header_of_the_api(prod: Stack) -> None:
+    """The description says which; a browser asks beforehand for each method and header, and hides what is not named."""
+    description = json.loads((Path(__file__).parents[2] / "docs" / "openapi.json").read_text())
+    operations = {(method, path): what for path, one in description["paths"].items() for method, what in one.items()}
+    parameters = [parameter for what in operations.values() for parameter in what.get("parameters", [])]
+    answers = [answer for what in operations.values() for answer in what["responses"].values()]
+    # An answer may be written once and referred to.
+    answers += description["components"].get("responses", {}).values()
+    cors = prod.one("AWS::ApiGatewayV2::Api", ProtocolType="HTTP")[1]["CorsConfiguration"]
+
+    methods = {method.upper() for method, _ in operations}
+    assert {"GET", "POST", "DELETE"} <= methods <= set(cors["AllowMethods"])
+    sent = {parameter["name"].lower() for parameter in parameters if parameter["in"] == "header"}
+    # OpenAPI leaves these two out of the parameters: they go without saying.
+    needed = sent | {"authorization", "content-type"}
+    assert {"idempotency-key"} <= needed <= {name.lower() for name in cors["AllowHeaders"]}
+    given = {name.lower() for answer in answers for name in answer.get("headers", {})}
+    # The others a page may read anyway: https://fetch.spec.whatwg.org/#cors-safelisted-response-header-name
+    hidden = given - {"cache-control", "content-language", "content-length", "content-type", "expires", "last-modified"}
+    assert {"retry-after", "location"} <= hidden <= {name.lower() for name in cors["ExposeHeaders"]}
 
 
 def behind(stack: Stack, route: Resource) -> object:

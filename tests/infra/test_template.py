@@ -81,8 +81,10 @@ def test_a_message_stays_hidden_for_six_times_the_timeout_of_its_consumer(stack:
     assert queue["VisibilityTimeout"] == 6 * stack.function(handler)[1]["Timeout"]
 
 
-def test_the_process_timeout_is_shorter_than_the_lease(stack: Stack) -> None:
-    assert stack.function(PROCESS)[1]["Timeout"] * 1000 < Settings().lease_ms
+@pytest.mark.parametrize("handler", [PROCESS, DEAD_LETTERS])
+def test_whoever_executes_orders_is_stopped_before_its_lease_is_over(stack: Stack, handler: str) -> None:
+    """Also the consumer of the dead letters: what it holds for minutes, the sweeper hands to another meanwhile."""
+    assert stack.function(handler)[1]["Timeout"] * 1000 < Settings().lease_ms
 
 
 def test_what_the_order_queue_gives_up_on_is_kept_longer_than_it_could_wait_there(stack: Stack) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -111,6 +112,29 @@ def test_every_event_in_every_status_does_what_the_table_says_or_raises(status: 
     assert new.status is becomes
     assert new.seq == order.seq + 1
     assert new.events[:-1] == order.events
+    # What belongs to a state is there in that state and nowhere else.
+    assert (new.lease is not None) == (becomes in lifecycle.CLAIMED)
+    assert (new.intent is not None) == (becomes is S.SUBMITTED)
+    assert (new.retry_at is not None) == (event in ("retry", "rest"))
+    assert new.version == order.version + (event == "claim")
+
+
+def test_a_fired_order_begins_its_attempts_anew() -> None:
+    """Resting is what a limit order is for: what it tried before must not use up what it may try now."""
+    order = _after("fire", "claim", "retry", "claim", "rest")
+    assert order.attempts == 2
+    fired = lifecycle.fire(order, T0 + 100)
+    assert fired.attempts == 0
+    assert lifecycle.claim(fired, Lease("worker", T0 + 200), T0 + 100).attempts == 1
+
+
+def test_a_claim_forgets_when_the_attempt_could_start_and_how_often_its_message_was_sent() -> None:
+    waiting = replace(_after("claim", "retry"), resent_at=T0 + 50, resends=3)
+    assert waiting.retry_at is not None
+    claimed = lifecycle.claim(waiting, Lease("worker", T0 + 200), T0 + 100)
+    assert (claimed.retry_at, claimed.resent_at, claimed.resends) == (None, None, 0)
+    held = lifecycle.take_over(replace(IN_STATUS[S.SUBMITTED], resent_at=T0, resends=3), Lease("worker", T0 + 200))
+    assert (held.resent_at, held.resends) == (None, 0)
 
 
 @pytest.mark.parametrize("status", list(S))

@@ -12,6 +12,7 @@ from order_engine.domain.errors import VenueError
 from order_engine.domain.quote import METEORA, RAYDIUM, Pool
 from order_engine.engine.quoting import gather_pools
 from order_engine.venues.cpmm import CpmmPool
+from tests.simulation.loop import VirtualLoop, run
 
 
 class StillClock:
@@ -143,3 +144,21 @@ async def test_whoever_stops_waiting_stops_the_venues_too() -> None:
 
 async def test_no_venue_gives_no_pool() -> None:
     assert await gather_pools([], "a", "b", deadline_ms=20, clock=StillClock()) == ([], [])
+
+
+@pytest.mark.parametrize(("takes_ms", "counts"), [(0, True), (1_499, True), (1_501, False), (60_000, False)])
+def test_the_deadline_is_in_milliseconds_and_holds_for_all_together(takes_ms: int, counts: bool) -> None:
+    """In virtual time. A worker has 15 seconds for everything: a venue may cost it no more than this."""
+
+    async def after_a_while() -> Sequence[Pool]:
+        await asyncio.sleep(takes_ms / 1000)
+        return (POOL,)
+
+    async def ask() -> tuple[list[Pool], float]:
+        venues = [Scripted(RAYDIUM, after_a_while), Scripted(METEORA, after_a_while)]
+        pools, _ = await gather_pools(venues, "a", "b", deadline_ms=1_500, clock=StillClock())
+        return pools, asyncio.get_running_loop().time()
+
+    pools, took_s = run(VirtualLoop(), ask())
+    assert pools == ([POOL, POOL] if counts else [])
+    assert round(took_s * 1000) == min(takes_ms, 1_500)

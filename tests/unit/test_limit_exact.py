@@ -1,0 +1,80 @@
+"""An order that would get exactly its limit gets it: it fires, and a worker executes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from order_engine.domain import lifecycle
+from order_engine.domain.amounts import SOL, USDC
+from order_engine.domain.order import Order, OrderRef, OrderRequest, SignedTransaction, Status
+from order_engine.domain.quote import RAYDIUM, Pool
+from order_engine.engine.execute import Execute, ExecutionPolicy, Silent
+from order_engine.engine.retry import RetryPolicy
+from order_engine.engine.sweep import meets_limit
+from order_engine.venues.cpmm import CpmmPool
+from tests.fakes.orders import FakeOrders
+from tests.simulation.loop import VirtualLoop, run
+from tests.unit.test_following import LANDED, LoopClock, ScriptedChain
+from tests.unit.test_lifecycle import LIMIT, T0
+
+POOL = CpmmPool("pool", (SOL.mint, USDC.mint), (1_000 * SOL.unit, 150_000 * USDC.unit), 2_500, 0, 0)
+
+
+def at_its_limit(amount_in: int, *, units_above: int = 0) -> OrderRequest:
+    """A limit so far above what the whole amount would get, in base units of the output."""
+    out = POOL.quote(SOL.mint, amount_in) + units_above
+    price = Decimal(out).scaleb(-USDC.decimals) / Decimal(amount_in).scaleb(-SOL.decimals)
+    return replace(LIMIT, amount_in=amount_in, limit_price=price, slippage_bps=10_000)
+
+
+# Amounts by which every price is a finite decimal.
+@pytest.mark.parametrize("amount_in", [tokens * SOL.unit for tokens in (1, 2, 4, 5, 8, 10, 16, 20, 25, 32, 40)])
+def test_a_limit_met_exactly_is_met_and_one_a_base_unit_above_is_not(amount_in: int) -> None:
+    assert meets_limit(at_its_limit(amount_in), [POOL], 1_000)
+    assert not meets_limit(at_its_limit(amount_in, units_above=1), [POOL], 1_000)
+
+
+class OnePool:
+    name = RAYDIUM
+
+    async def pools(self, mint_in: str, mint_out: str) -> Sequence[Pool]:
+        return (POOL,)
+
+
+class Building(ScriptedChain):
+    """Signs what it is asked to, and remembers the least output."""
+
+    least: int = 0
+
+    async def build(self, order: Order, *, min_out: int) -> SignedTransaction:
+        self.least = min_out
+        return SignedTransaction("signature", "cmF3", 100)
+
+
+@pytest.mark.parametrize(("units_above", "ends"), [(0, Status.CONFIRMED), (1, Status.OPEN)])
+def test_a_worker_executes_a_limit_met_exactly_and_never_signs_for_less(units_above: int, ends: Status) -> None:
+    request = at_its_limit(SOL.unit, units_above=units_above)
+    fired = lifecycle.fire(lifecycle.place(OrderRef("user", "order"), request, "print", T0), T0)
+    loop = VirtualLoop()
+    clock = LoopClock(loop)
+    chain = Building(clock, landed=lambda ms: LANDED)
+
+    async def work() -> Order:
+        store = FakeOrders()
+        await store.create(fired)
+        execute = Execute(store, (OnePool(),), chain, clock, ExecutionPolicy(RetryPolicy()), Silent())
+        await execute(fired.ref, worker="me", deadline=T0 + 14_000)
+        stored = await store.get(fired.ref)
+        assert stored is not None
+        return stored
+
+    order = run(loop, work())
+    assert order.status is ends
+    if ends is Status.CONFIRMED:
+        assert chain.least == POOL.quote(SOL.mint, SOL.unit)
+    else:
+        assert order.retry_at == T0 + RetryPolicy().rest_ms
