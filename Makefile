@@ -10,6 +10,7 @@ UV := .tools/bin/uv
 CDK := tools/node_modules/.bin/cdk
 STAGE ?= dev
 SEEDS ?= 100000
+CASES ?= 2000
 # The pinned CDK command line; node comes with the virtual environment.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -120,6 +121,10 @@ screenshots: $(VENV)/.ready ## take the pictures of the order desk again (needs 
 .PHONY: routes-report
 routes-report: $(VENV)/.ready ## compare routing strategies over a day of simulated market
 	$(BIN)/python -m bench.routes_report --seed 1 --out docs/routes-report.html
+
+.PHONY: routing-proof
+routing-proof: $(VENV)/.ready ## compare routes with the best of all: make routing-proof CASES=100000
+	$(BIN)/python -m bench.routing compare --cases $(CASES) --state build/routing.json
 
 .PHONY: audit
 audit: $(VENV)/.ready ## compare the pinned dependencies with the public advisories (needs the internet)

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from bench.routing import all_pools
+from bench.networks import all_pools
 from order_engine.domain.amounts import BONK, JUP, RAY, SOL, USDC, USDT, Token, slippage_min_out
 from order_engine.domain.errors import NoRoute, QuoteRefused
 from order_engine.domain.quote import METEORA, RAYDIUM

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import pytest
 
-from bench.routing import all_pools
+from bench.networks import all_pools
 from order_engine.domain import lifecycle
 from order_engine.domain.amounts import BONK, JUP, RAY, SOL, USDC, Token
 from order_engine.domain.errors import BuildFailed, VenueError

@@ -20,10 +20,12 @@ from math import inf, sqrt
 
 from order_engine.engine.routing.descent import Descent
 from order_engine.engine.routing.ladder import Ladder
-from order_engine.engine.routing.network import Network
+from order_engine.engine.routing.network import Network, Via
 
 _NEAR = 1e-11  # how far above its minimum a function may stay, as a part of the order's output
 _BEYOND = 1 + 1e-9  # by what the ends of a search lie beyond the last price at which something is traded
+_NEAR_TAKEN = 1e-4  # the part of an intermediate token that a mixture of two choices may seem to leave
+_UNITS = 1_000  # base units that rounding may let more pools take
 _WEIGHT = 1e-7  # a side of a kink that counts for less than this is not part of the minimum
 
 
@@ -36,7 +38,8 @@ class Family:
         fixed: ladders of each edge that take part and pay for a leg.
         free: ladders of each edge that may take part.
         bound: no route of it gives more, network fee per leg deducted.
-        price: where the bound was found, and ``middles`` the prices of the intermediate tokens there.
+        price: where the bound was found, and ``middles`` the prices of the intermediate tokens there, by the edge into
+            each.
     """
 
     rooms: tuple[int, ...]
@@ -44,7 +47,7 @@ class Family:
     free: tuple[tuple[Ladder, ...], ...]
     bound: float = inf
     price: float = 0.0
-    middles: list[float] = field(default_factory=list)
+    middles: dict[int, float] = field(default_factory=dict)
 
 
 class _Side:
@@ -68,9 +71,11 @@ class _Point:
         flows: per part of the network a mixture (weight, picks) of the best choices at this price: what the pools
             take in the mean has this slope.
         takes: of the order's token, by a path.
+        follows: how fast that rises as one over the root of the order's price does.
+        middles: the prices of intermediate tokens.
     """
 
-    __slots__ = ("flows", "growth", "prices", "slope", "takes", "value", "where")
+    __slots__ = ("flows", "follows", "growth", "middles", "slope", "takes", "value", "where")
 
     def __init__(self, where: float, value: float, slope: float, growth: float) -> None:
         self.where = where
@@ -79,7 +84,8 @@ class _Point:
         self.growth = growth
         self.takes = 0.0
         self.flows: list[list[tuple[float, list[tuple[Ladder, float]]]]] = []
-        self.prices: list[float] = []
+        self.middles: dict[int, float] = {}
+        self.follows = 0.0
 
 
 @dataclass(slots=True)
@@ -92,15 +98,18 @@ class Minimum:
         choices: the sets of ladders on the sides of the minimum: one where it is the value of a route.
         fell: the search ended early since the bound was low enough.
         short: the part of the order that the pools cannot take at any price.
+        wasted: an intermediate token arrives of which the pools cannot take all at any price, so that no route may
+            reach the bound.
     """
 
     bound: float
     price: float
-    middles: list[float]
+    middles: dict[int, float]
     flows: dict[Ladder, float]
     choices: list[frozenset[Ladder]]
     fell: bool
     short: float = 0.0
+    wasted: bool = False
 
 
 def minimum(network: Network, family: Family, fee: float, enough: float) -> Minimum:
@@ -111,12 +120,12 @@ def minimum(network: Network, family: Family, fee: float, enough: float) -> Mini
     """
     relaxation = _Relaxation(network, family, fee)
     top = relaxation.top()
-    if top <= 0:
-        return Minimum(-inf, 0.0, [], {}, [], fell=True)
+    if top <= 0 or relaxation.impossible():
+        return Minimum(-inf, 0.0, {}, {}, [], fell=True)
     start = min(family.price, top * (1 - 1e-12)) if family.price else top * 0.99
     search = Descent(relaxation.at, 0.0, top, start)
     search.run(enough, network.amount * top * _NEAR)
-    best, below, above = search.best, search.below, search.above
+    best = search.best
     mixed = _mixture(search)
     flows: dict[Ladder, float] = {}
     for part, point in mixed:
@@ -128,8 +137,47 @@ def minimum(network: Network, family: Family, fee: float, enough: float) -> Mini
     for _, point in mixed:
         for side in (0, -1):
             choices[frozenset(ladder for mixture in point.flows for ladder, _ in mixture[side][1])] = None
-    short = above.slope / network.amount if below is None and above is not None and above is not best else 0.0
-    return Minimum(best.value, best.where, best.prices, flows, list(choices), best.value <= enough, short)
+    short = max(0.0, best.slope) / network.amount if search.below is None else 0.0
+    wasted = any(_surplus(network, via, flows) > _NEAR_TAKEN for via in network.vias)
+    return Minimum(best.value, best.where, best.middles, flows, list(choices), best.value <= enough, short, wasted)
+
+
+def _surplus(network: Network, via: Via, flows: dict[Ladder, float]) -> float:
+    """The part of what arrives of an intermediate token that is not taken."""
+    arrives = sum(ladder.gives(flows[ladder]) for ladder in network.edges[via.first] if ladder in flows)
+    takes = sum(flows[ladder] for ladder in network.edges[via.second] if ladder in flows)
+    return (arrives - takes) / arrives if arrives > 0 else 0.0
+
+
+def overflows(network: Network, family: Family) -> bool:
+    """Whether all that the order buys of an intermediate token cannot be sold again by any route of a family.
+
+    Where one path is all that there is, the whole order goes into it. Concave pools give least per unit where they
+    take most, so that much arrives at least.
+    """
+    used = [edge for edge, room in enumerate(family.rooms) if room]
+    via = next((via for via in network.vias if used == [via.first, via.second]), None)
+    if via is None:
+        return False
+    amount = float(network.amount)
+    worst = inf
+    for ladder in (*family.fixed[via.first], *family.free[via.first]):
+        most = min(amount, ladder.capacity())
+        worst = min(worst, ladder.gives(most) / most if most else inf)
+    ends = [ladder.capacity() for ladder in family.fixed[via.second]]
+    ends += sorted((ladder.capacity() for ladder in family.free[via.second]), reverse=True)
+    return amount * worst * (1 - _WEIGHT) > sum(ends[: family.rooms[via.second]]) * (1 + _WEIGHT) + _UNITS
+
+
+def capacity(network: Network, family: Family) -> float:
+    """No route of a family takes more than this of the order's token, base units."""
+    entries = (0, *(via.first for via in network.vias))
+    total = 0.0
+    for edge in entries:
+        most = [ladder.capacity() for ladder in family.fixed[edge]]
+        most += sorted((ladder.capacity() for ladder in family.free[edge]), reverse=True)
+        total += sum(most[: family.rooms[edge]])
+    return total
 
 
 class _Relaxation:
@@ -147,44 +195,50 @@ class _Relaxation:
             for fixed, free in zip(family.fixed, family.free, strict=True)
         ]
         self._vias = [via for via in network.vias if self._tops[via.first] and self._tops[via.second]]
-        hints = family.middles if len(family.middles) == len(self._vias) else []
-        self._middles = list(hints) or [0.0] * len(self._vias)
+        self._middles = dict(family.middles)
 
     def top(self) -> float:
         """The price above which no pool takes anything."""
         tops = self._tops
         paths = (tops[v.first] * tops[v.second] for v in self._vias)
-        return max([tops[0] if self._rooms[0] else 0.0, *paths]) * _BEYOND
+        return max([tops[0], *paths]) * _BEYOND
+
+    def impossible(self) -> bool:
+        """Whether a fixed pool of a path has none to go on with."""
+        vias = {edge for via in self._vias for edge in (via.first, via.second)}
+        return any(fixed for edge, fixed in enumerate(self._fixed) if edge and edge not in vias)
 
     def at(self, price: float) -> _Point:
         """The bound at a price of the order's token, each intermediate token at its best price for that."""
         root = 1 / sqrt(price)
         point = _Point(price, price * self._amount, self._amount, 0.0)
-        if self._rooms[0]:
+        parts: list[tuple[_Point, bool]] = []
+        if self._tops[0]:
             side = self._edge(0, price, root, 1.0)
-            point.value += side.value
-            point.slope -= side.takes
-            point.growth += side.growth
-            point.flows.append([(1.0, side.picks)])
-        for number in range(len(self._vias)):
-            inner = self._path(number, price, root)
-            point.value += inner.value
-            point.slope -= inner.takes
-            point.growth += inner.growth
-            point.flows += inner.flows
-            point.prices.append(inner.where)
+            direct = _Point(price, side.value, 0.0, side.growth)
+            direct.takes = side.takes
+            direct.flows.append([(1.0, side.picks)])
+            parts.append((direct, bool(self._fixed[0])))
+        for via in self._vias:
+            path = self._path(via, price, root)
+            parts.append((path, bool(self._fixed[via.first] or self._fixed[via.second])))
+            point.middles[via.first] = path.where
+        # What does not earn the fee of its legs is left out, but not everything can be.
+        taken = [part for part, fixed in parts if fixed or part.value > 0]
+        for part in taken or [max((part for part, _ in parts), key=lambda part: part.value)]:
+            point.value += part.value
+            point.slope -= part.takes
+            point.growth += part.growth
+            point.flows += part.flows
         return point
 
-    def _path(self, number: int, price: float, root: float) -> _Point:
+    def _path(self, via: Via, price: float, root: float) -> _Point:
         """The path through one intermediate token, at the price of that token at which it is in balance.
 
-        ``takes`` is of the order's token; ``growth`` is how fast that rises as one over the root of the price does.
+        A pool at least takes part on either edge. ``takes`` is of the order's token; ``growth`` is how fast that rises
+        as one over the root of the price does.
         """
-        via = self._vias[number]
         low, high = price / self._tops[via.first] / _BEYOND, self._tops[via.second] * _BEYOND
-        fixed = bool(self._fixed[via.first] or self._fixed[via.second])
-        if low >= high and not fixed:
-            return _Point(high, 0.0, 0.0, 0.0)
 
         def at(middle: float) -> _Point:
             inner_root = 1 / sqrt(middle)
@@ -197,28 +251,27 @@ class _Relaxation:
             point.flows.append([(1.0, one.picks + two.picks)])
             # By the implicit function: how the order's token follows its own price, this one kept in balance.
             follows = one.growth * inner_root / (root * root) / growth if growth else 0.0
-            point.prices.append(one.growth / inner_root * (1 - root / inner_root * follows))
+            point.follows = one.growth / inner_root * (1 - root / inner_root * follows)
             return point
 
         if low >= high:
-            start = high
-            low, high = high / 16, low * 16
-        else:
-            start = self._middles[number]
-            if not low < start < high:
-                start = sqrt(low) * sqrt(high)
+            # Nothing is traded at such a price.
+            return at(sqrt(low) * sqrt(high))
+        start = self._middles.get(via.first, 0.0)
+        if not low < start < high:
+            start = sqrt(low) * sqrt(high) if low > high / 4 else high / 2
         search = Descent(at, low, high, start)
         search.run(-inf, self._amount * price * _NEAR / 16)
         best = search.best
-        self._middles[number] = best.where
-        result = _Point(best.where, best.value, 0.0, best.prices[0])
+        self._middles[via.first] = best.where
+        result = _Point(best.where, best.value, 0.0, best.follows)
         mixed = _mixture(search)
         result.takes = sum(part * point.takes for part, point in mixed)
         result.flows.append([(part, point.flows[0][0][1]) for part, point in mixed])
         return result
 
     def _edge(self, edge: int, price: float, root: float, scale: float) -> _Side:
-        """The best pools of an edge at a price; ``scale`` turns their profit into base units of output."""
+        """The best pools of an edge at a price, one at least; ``scale`` turns profits into base units of output."""
         side = _Side()
         fee = self._fee
         for ladder in self._fixed[edge]:
@@ -231,19 +284,24 @@ class _Relaxation:
         room = self._rooms[edge] - len(side.picks)
         if room <= 0:
             return side
-        found = []
+        found: list[_Found] = []
         for ladder in self._free[edge]:
             profit, takes, gives, growth = ladder.at(price, root)
-            gain = profit * scale - fee
-            if gain > 0:
-                found.append((-gain, ladder.number, takes, gives, growth, ladder))
+            loss = fee - profit * scale
+            if loss < 0 or not (found or side.picks):
+                found.append((loss, ladder.number, takes, gives, growth, ladder))
+            elif not side.picks and loss < found[0][0]:
+                # As long as none earns its fee the one that loses least is kept.
+                found[0] = (loss, ladder.number, takes, gives, growth, ladder)
+        if len(found) > 1 and found[0][0] >= 0:
+            del found[0]
         if len(found) > room or (self._exclusive and len(found) > 1):
             found.sort()
             if self._exclusive:
                 found = _one_each(found)
             del found[room:]
-        for gain, _, takes, gives, growth, ladder in found:
-            side.value -= gain
+        for loss, _, takes, gives, growth, ladder in found:
+            side.value -= loss
             side.takes += takes
             side.gives += gives
             side.growth += growth

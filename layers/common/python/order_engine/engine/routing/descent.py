@@ -47,7 +47,7 @@ class Descent[P: Point]:
         self._steep = inf  # the slope before
         self._width = inf  # of the interval when tangents were last followed
         self._newton = False
-        self._fall = 2.0
+        self._stride = 2.0
 
     def run(self, enough: float, near: float) -> None:
         """Search until the value is at most ``enough``, or nowhere lower by more than ``near``."""
@@ -98,11 +98,9 @@ class Descent[P: Point]:
             stuck = not self._newton and ceiling - floor > self._width / 2
             self._width, self._newton = ceiling - floor, False
             return sqrt(floor) * sqrt(ceiling) if stuck else cross
-        if point.slope < 0:
-            return min(ceiling, point.where * 2)
-        # Nothing is known of how far down it goes: the steps grow.
-        self._fall *= self._fall
-        return max(floor, point.where / self._fall)
+        # Nothing is known of how far it goes: the steps grow.
+        self._stride *= self._stride
+        return min(ceiling, point.where * self._stride) if point.slope < 0 else max(floor, point.where / self._stride)
 
 
 def _meet(below: Point, above: Point) -> float | None:

@@ -13,19 +13,26 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import product
 
-from order_engine.engine.routing.bound import Family, Minimum, minimum
-from order_engine.engine.routing.divide import Plan, exact, improve
+from order_engine.engine.routing.bound import Family, Minimum, capacity, minimum, overflows
+from order_engine.engine.routing.divide import Plan, exact
 from order_engine.engine.routing.fee import NetworkFee
 from order_engine.engine.routing.ladder import Ladder
 from order_engine.engine.routing.network import Network
+from order_engine.engine.routing.units import improve, improve_widely
 
 # A transaction may lock 64 accounts, and a swap of these venues names about 15: four legs fit, five may not.
 MAX_LEGS = 4
 _FAMILIES = 400  # that are looked at before the search ends with what it has
 _FINALISTS = 3  # plans that are improved with exact quotes
 _WIDTH = 16  # base units that the improvement of a plan begins with, where curves are exact
+# Where whole base units lose more than this part, and more than so many, amounts further around are tried for so many
+# sets of pools, and routes that are worse in real numbers are looked at in so many families.
+_COARSE = 5e-7
+_COARSE_UNITS = 4
+_WIDE = 6
+_ROUNDINGS = 24
 _CLOSE = 2e-8  # a family that promises less than this part more is closed
-_HAIR = 1e-3
+_HAIR = 1e-3  # the part of an order that real numbers may call too much where whole ones do not
 _FLOAT = 1e-12  # what the floats of a bound may be wrong by, as a part of it
 
 
@@ -64,6 +71,8 @@ class _Search:
         self._closed = float("-inf")
         self._queue: list[tuple[float, int, Family]] = []
         self._count = 0
+        self._coarse = 0
+        self._wide = 0
 
     def run(self) -> Found:
         for rooms in _shapes(self._network):
@@ -94,6 +103,9 @@ class _Search:
     def _enough(self) -> float:
         return self._best + max(abs(self._best) * _CLOSE, 1.0)
 
+    def _close(self, bound: float) -> None:
+        self._closed = max(self._closed, bound)
+
     def _push(self, family: Family) -> None:
         self._count += 1
         heapq.heappush(self._queue, (-family.bound, self._count, family))
@@ -103,27 +115,69 @@ class _Search:
         family.bound = min(family.bound, least.bound)
         family.price, family.middles = least.price, least.middles
         if least.fell:
-            self._closed = max(self._closed, family.bound)
+            self._close(family.bound)
             return
         if least.short:
-            # What the floats call short by a hair may be rounding of the pools' ends: try it.
-            self._try(least)
-            self._closed = max(self._closed, family.bound if least.short < _HAIR else float("-inf"))
+            self._stretch(family, least)
             return
         used = frozenset().union(*least.choices)
+        if least.wasted and overflows(self._network, family):
+            return
         if self._fits(family, used):
-            if len(least.choices) == 1:
+            fixed = sum(map(len, family.fixed))
+            if len(least.choices) == 1 and (not least.wasted or fixed == len(used)):
                 self._try(least)
-                self._closed = max(self._closed, family.bound)
+                self._conclude(family, used)
                 return
             # The minimum lies between two choices: it is the value of both together but for their fees.
             self._settle(family, used)
         for choice in least.choices:
             self._settle(family, choice)
         if family.bound <= self._enough():
-            self._closed = max(self._closed, family.bound)
+            self._close(family.bound)
             return
         for child in _divided(family, _doubtful(family, least)):
+            self._push(child)
+
+    def _conclude(self, family: Family, used: frozenset[Ladder]) -> None:
+        """Close a family whose best route in real numbers is known, unless whole base units are far from it.
+
+        Then its other routes are families of their own: one by one without a pool of this route, and with all of them
+        and another one.
+        """
+        if family.bound <= self._best + max(abs(self._best) * _COARSE, _COARSE_UNITS) or self._coarse >= _ROUNDINGS:
+            self._close(family.bound)
+            return
+        self._coarse += 1
+        if len(used) > 2 or len(used.intersection(self._network.edges[0])) == 2:
+            # How whole base units divide best over several pools is not known exactly; what one way gives is.
+            self._close(family.bound)
+        rest = family
+        for ladder in [ladder for edge in family.free for ladder in edge if ladder in used]:
+            rest, without = _divided(rest, ladder)
+            self._push(without)
+        for edge, room in enumerate(family.rooms):
+            for ladder in rest.free[edge]:
+                if len(rest.fixed[edge]) < room:
+                    with_it, rest = _divided(rest, ladder)
+                    self._push(with_it)
+
+    def _stretch(self, family: Family, least: Minimum) -> None:
+        """Look at a family whose most profitable pools cannot take the whole order: others may."""
+        # Short by a hair may be rounding of the pools' ends.
+        self._try(least)
+        if least.short < _HAIR:
+            self._close(family.bound)
+            return
+        free = [ladder for edge in family.free for ladder in edge]
+        if not free or capacity(self._network, family) < self._network.amount * (1 - _HAIR):
+            return
+        largest = [ladder for edge in family.fixed for ladder in edge]
+        for fixed, edge, room in zip(family.fixed, family.free, family.rooms, strict=True):
+            ranked = sorted(edge, key=lambda ladder: (-ladder.capacity(), ladder.number))
+            largest += ranked[: room - len(fixed)]
+        self._settle(family, frozenset(largest))
+        for child in _divided(family, max(free, key=lambda ladder: (ladder.capacity(), -ladder.number))):
             self._push(child)
 
     def _fits(self, family: Family, used: frozenset[Ladder]) -> bool:
@@ -143,7 +197,7 @@ class _Search:
         rooms = tuple(len(edge) for edge in edges)
         if sum(rooms) > MAX_LEGS:
             return
-        one = Family(rooms, edges, tuple(() for _ in edges), price=family.price, middles=list(family.middles))
+        one = Family(rooms, edges, tuple(() for _ in edges), price=family.price, middles=family.middles)
         least = minimum(self._network, one, self._leg, self._best)
         if not least.fell:
             self._try(least)
@@ -152,7 +206,28 @@ class _Search:
         plan = exact(self._network, least.flows)
         if plan is None or not plan.amounts:
             return
+        if self._worth(plan, least) and not self._network.sampled:
+            plan = improve(self._network, plan, _WIDTH)
+            if self._worth(plan, least) and self._wide < _WIDE:
+                self._wide += 1
+                places = [ladder.channel for ladder in least.flows]
+                plan = improve_widely(self._network, plan, places, least.price, self._middles(least), _WIDTH)
         self._keep(plan)
+
+    def _worth(self, plan: Plan, least: Minimum) -> bool:
+        """Whether whole base units cost a plan so much that a better one of its kind may be the best."""
+        net = plan.amount_out - self._fee.in_output(len(plan.amounts)) + self._base
+        room = max(abs(self._best) * _COARSE, _COARSE_UNITS)
+        return least.bound - net > room and least.bound - self._best > room
+
+    def _middles(self, least: Minimum) -> dict[int, float]:
+        """The price of an intermediate token, by the channels that give or take it."""
+        prices: dict[int, float] = {}
+        for via in self._network.vias:
+            for edge in (via.first, via.second):
+                channels = (ladder.channel for ladder in self._network.edges[edge])
+                prices |= dict.fromkeys(channels, least.middles.get(via.first, 0.0))
+        return prices
 
     def _keep(self, plan: Plan) -> None:
         key = frozenset(plan.amounts)

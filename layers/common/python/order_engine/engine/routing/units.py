@@ -1,0 +1,200 @@
+"""Whole base units: give the last ones to the legs that make most of them.
+
+A division in real numbers loses a little when it is made whole. Most often that is a unit or two. Where an order, or
+what arrives of an intermediate token, is few units, single ones count: fees are rounded up, so that some amounts are
+better than their neighbours, and outputs are stairs, so that the last units of an input may give nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import permutations, product
+
+from order_engine.engine.routing.divide import Plan
+from order_engine.engine.routing.network import Network
+
+_PASSES = 8  # over all pairs of legs, with moves of one size
+# Amounts around a leg's own that are looked at, ever further apart: a fee of 1 % is rounded anew every 100 units, one
+# of 0.01 % every 10 000.
+_STEPS = sorted({step * stride for stride in (1, 37, 601) for step in range(-48, 49)})
+_NEAR = 8  # the same where more than a unit goes in for one that comes out
+_STAIRS = 24  # of those, numbers of units of an intermediate token whose least input is looked for
+_KEPT = {1: 64, 2: 12, 3: 5}  # amounts of a leg that are combined, by how many legs are
+
+
+def improve(network: Network, plan: Plan, width: int) -> Plan:
+    """Move base units between the legs of a plan as long as the exact quotes give more for it.
+
+    Args:
+        width: base units that the first moves are worth; then always a quarter of that.
+    """
+    return _Climb(network, plan).widely(width)
+
+
+def improve_widely(
+    network: Network, plan: Plan, places: Iterable[int], price: float, middles: Mapping[int, float], width: int
+) -> Plan:
+    """Look for amounts on which little is lost, further around, and combine them.
+
+    At the marginal price a leg's output less what its input is worth is nearly the same for all amounts around its own,
+    but for what rounding takes. The amounts where that is least are tried together; one leg takes the rest.
+
+    Args:
+        places: of the channels that may take part, also those that the plan leaves out: one that is worth nothing in
+            real numbers may be the best one to take a few units.
+        price: the marginal price of the order's token, base units of output.
+        middles: that of the intermediate token, by the channels that give or take it.
+        width: as for ``improve``.
+    """
+    whole = Plan(dict.fromkeys(places, 0) | plan.amounts, plan.amount_out)
+    return _Climb(network, whole).jump(price, middles).widely(width)
+
+
+class _Climb:
+    """A plan that is being improved. The last leg of a path takes what the others of its edge leave."""
+
+    def __init__(self, network: Network, plan: Plan) -> None:
+        self._network = network
+        self._quotes = [channel.quote for channel in network.channels]
+        self._amounts = dict(plan.amounts)
+        self._out = plan.amount_out
+        used = [[c for c in dict.fromkeys(x.channel for x in edge) if c in plan.amounts] for edge in network.edges]
+        self._direct = used[0]
+        self._paths = [(used[via.first], used[via.second]) for via in network.vias if used[via.first]]
+        source = self._direct + [c for first, _ in self._paths for c in first]
+        self._groups = [source] + [second for _, second in self._paths]
+
+    def widely(self, width: int) -> Plan:
+        """Climb with ever smaller moves."""
+        while width:
+            for _ in range(_PASSES):
+                if not self.climb(width):
+                    break
+            width //= 4
+        amounts = {place: amount for place, amount in sorted(self._amounts.items()) if amount}
+        return Plan(amounts, self._out)
+
+    def climb(self, width: int) -> bool:
+        """Try every move of so many base units, and repeat those that help. Whether any did."""
+        before = self._out
+        for group in self._groups:
+            for giver, taker in permutations(group, 2):
+                step = min(width, self._amounts[giver])
+                while step and self._move(giver, taker, step):
+                    step = min(2 * step, self._amounts[giver])
+        return self._out > before
+
+    def _move(self, giver: int, taker: int, step: int) -> bool:
+        amounts = dict(self._amounts)
+        amounts[giver] -= step
+        amounts[taker] += step
+        out = self._total(amounts)
+        if out <= self._out:
+            return False
+        self._amounts, self._out = amounts, out
+        return True
+
+    def _total(self, amounts: dict[int, int]) -> int:
+        """What amounts give, those behind an intermediate token set to what arrives there; -1 where it cannot be."""
+        quotes = self._quotes
+        total = 0
+        for place in self._direct:
+            amount = amounts[place]
+            gives = quotes[place](amount)
+            if amount and not gives:
+                return -1
+            total += gives
+        for first, second in self._paths:
+            arrives = 0
+            for place in first:
+                amount = amounts[place]
+                gives = quotes[place](amount)
+                if amount and not gives:
+                    return -1
+                arrives += gives
+            last = max(second, key=amounts.__getitem__)
+            amounts[last] += arrives - sum(amounts[place] for place in second)
+            if amounts[last] < 0:
+                return -1
+            for place in second:
+                amount = amounts[place]
+                gives = quotes[place](amount)
+                if amount and not gives:
+                    return -1
+                total += gives
+        return total
+
+    def jump(self, price: float, middles: Mapping[int, float]) -> _Climb:
+        """Take the best combinations of amounts that lose little, edge by edge."""
+        self._combine(self._groups[0], self._network.amount, price, middles)
+        for _, second in self._paths:
+            arrives = sum(self._amounts[place] for place in second)
+            self._combine(second, arrives, middles[second[0]], middles)
+        return self
+
+    def _combine(self, group: Sequence[int], total: int, price: float, middles: Mapping[int, float]) -> None:
+        """Let one leg of a group take what the amounts of the others leave."""
+        if len(group) < 2:
+            return
+        found = {place: self._amounts_near(place, total, price, middles) for place in group}
+        for slack in group:
+            others = [place for place in group if place != slack]
+            kept = _KEPT[len(others)]
+            for combination in product(*(found[place][:kept] for place in others)):
+                rest = total - sum(combination)
+                if rest <= 0:
+                    continue
+                amounts = dict(self._amounts)
+                amounts.update(zip(others, combination, strict=True))
+                amounts[slack] = rest
+                out = self._total(amounts)
+                if out > self._out:
+                    self._amounts, self._out = amounts, out
+
+    def _amounts_near(self, place: int, total: int, price: float, middles: Mapping[int, float]) -> Sequence[int]:
+        """Amounts around a leg's own, those first that lose least by rounding."""
+        quote, own = self._quotes[place], self._amounts[place]
+        out = quote(own)
+        stair = max(1, own // max(1, out))
+        path = next(((first, second) for first, second in self._paths if place in first), None)
+        alone = path is not None and len(path[0]) == len(path[1]) == 1
+        worth: dict[int, float] = {}
+        if path is not None and alone and stair > 1:
+            # What arrives in the middle is few units, and what becomes of them depends on how many they are.
+            behind, middle = self._quotes[path[1][0]], middles[place]
+            for step in _STEPS:
+                if out + step > 0:
+                    worth[out + step] = behind(out + step) - middle * (out + step)
+            best = sorted(worth, key=lambda arrives: (-worth[arrives], arrives))[:_STAIRS]
+            edges = (self._least(place, own + (arrives - out) * stair, arrives, stair) for arrives in best)
+            return [amount for amount in edges if 0 < amount < total]
+        for step in _STEPS if stair == 1 else range(-_NEAR, _NEAR + 1):
+            amount = own + step * stair
+            gives = quote(amount) if 0 < amount < total else 0
+            if not gives:
+                continue
+            if stair > 1:
+                amount = self._least(place, amount, gives, stair)
+            if path is None:
+                value = float(gives)
+            elif alone:
+                value = float(self._quotes[path[1][0]](gives))
+            else:
+                value = middles[place] * gives
+            worth[amount] = value - price * amount
+        return sorted(worth, key=lambda amount: (-worth[amount], amount))
+
+    def _least(self, place: int, near: int, out: int, stair: int) -> int:
+        """The least input that gives so much."""
+        quote = self._quotes[place]
+        low, high = max(0, near - 2 * stair), near + 2 * stair
+        while low and quote(low) >= out:
+            low = max(0, low - 4 * stair)
+        for _ in range(_NEAR):
+            if quote(high) >= out:
+                break
+            low, high = high, high + 4 * stair
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if quote(middle) >= out else (middle, high)
+        return high
