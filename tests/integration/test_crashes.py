@@ -16,6 +16,7 @@ from order_engine.domain.order import Order, OrderRef, OrderRequest, SignedTrans
 from order_engine.domain.quote import VENUES
 from order_engine.engine.execute import Done, Execute, ExecutionPolicy, Later, Silent
 from order_engine.engine.place import Place
+from order_engine.engine.ports import Known
 from order_engine.engine.retry import RetryPolicy
 from order_engine.venues.market import PaperMarket
 from order_engine.venues.paper import PaperChain, PaperVenue
@@ -91,11 +92,10 @@ class Ledger(PaperChain):
         await super().broadcast(tx)
         self.broadcasts[tx.signature] = tx
 
-    async def status(self, tx: SignedTransaction, *, search_history: bool) -> Any:
+    async def status(self, tx: SignedTransaction, *, search_history: bool) -> Known:
+        known = await super().status(tx, search_history=search_history)
         # Unlike the stateless paper chain, nothing lands that was never sent.
-        if tx.signature not in self.broadcasts:
-            return None
-        return await super().status(tx, search_history=search_history)
+        return known if tx.signature in self.broadcasts else Known(known.slot, None)
 
 
 @pytest.fixture
@@ -141,8 +141,8 @@ async def landed(ledger: Ledger) -> int:
     ledger_clock = ledger._clock
     assert isinstance(ledger_clock, ManualClock)
     ledger_clock.now += 600_000
-    found = [await ledger.status(tx, search_history=True) for tx in ledger.broadcasts.values()]
-    return sum(1 for status in found if status is not None and status.error is None)
+    found = [(await ledger.status(tx, search_history=True)).landed for tx in ledger.broadcasts.values()]
+    return sum(1 for landed in found if landed is not None and landed.error is None)
 
 
 async def test_wherever_a_worker_dies_the_order_ends_with_one_swap(resources: None) -> None:

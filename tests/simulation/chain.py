@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from order_engine.domain.order import Order, OrderRef, SignedTransaction
-from order_engine.engine.ports import TransactionStatus
+from order_engine.engine.ports import Height, Known, TransactionStatus
 from tests.simulation.market import SwingMarket
 from tests.simulation.world import EPOCH_MS, World
 
@@ -62,13 +62,13 @@ class SimChain:
     script: dict[int, str] = field(default_factory=dict)
     signed: dict[str, Transaction] = field(default_factory=dict)
 
-    def height(self) -> int:
+    def tip(self) -> int:
         """The true block height."""
         return (self.world.now - EPOCH_MS) // BLOCK_MS
 
     def can_still_land(self, signature: str) -> bool:
         known = self.signed[signature]
-        return known.landing is None and self.height() <= known.last_valid
+        return known.landing is None and self.tip() <= known.last_valid
 
     # --- the port ------------------------------------------------------------------------------------------------
 
@@ -82,7 +82,7 @@ class SimChain:
         chosen = order.routed.decision.chosen
         number = len(self.signed) + 1
         signature = f"{order.ref.order_id}-s{number}"
-        last_valid = self.height() + self.validity
+        last_valid = self.tip() + self.validity
         self.signed[signature] = Transaction(
             signature,
             order.ref,
@@ -104,7 +104,7 @@ class SimChain:
         self.on_broadcast(known)
         if known.landing is not None or known.lands_at is not None:
             return
-        if self.height() > known.last_valid:
+        if self.tip() > known.last_valid:
             raise ValueError("BlockhashNotFound")
         if known.fate == "lost" or world.happens("lost"):
             return
@@ -121,7 +121,7 @@ class SimChain:
 
     def _land(self, known: Transaction) -> None:
         out = self.market.pool(known.venue, self.world.now).quote(known.mint_in, known.amount_in)
-        landing = Landing(self.world.now, self.height(), out, None)
+        landing = Landing(self.world.now, self.tip(), out, None)
         if out < known.min_out:
             landing.amount_out, landing.error = None, "slippage: The price moved too far."
         elif known.fate == "rejected" or self.world.happens("rejected"):
@@ -130,24 +130,28 @@ class SimChain:
         self.world.note("ledger", f"{known.signature} lands, {landing.error or 'swapped'}")
         self.on_landing(known)
 
-    async def status(self, tx: SignedTransaction, *, search_history: bool) -> TransactionStatus | None:
+    async def status(self, tx: SignedTransaction, *, search_history: bool) -> Known:
         return await self.world.call("chain.status", lambda: self._status(tx, search_history))
 
-    def _status(self, tx: SignedTransaction, search_history: bool) -> TransactionStatus | None:
+    def _status(self, tx: SignedTransaction, search_history: bool) -> Known:
+        # Behind one address stand nodes of different age, each of which knows what was there when it was there.
+        lag_ms = self.world.rng.randint(BLOCK_MS, 30_000) if self.world.happens("behind") else 0
+        slot = self._seen_height(lag_ms)
         known = self.signed[tx.signature]
         landing = known.landing
-        if landing is None or self.world.now < landing.at + self.confirm_ms:
-            return None
-        settled = search_history and self._seen_height() > known.last_valid
+        if landing is None or self.world.now - lag_ms < landing.at + self.confirm_ms:
+            return Known(slot, None)
+        settled = search_history and slot > known.last_valid
         if not settled and self.world.happens("silent"):
-            return None
-        return TransactionStatus(landing.slot, landing.amount_out, landing.error)
+            return Known(slot, None)
+        return Known(slot, TransactionStatus(landing.slot, landing.amount_out, landing.error))
 
-    async def block_height(self) -> int:
-        def answer() -> int:
-            return self._seen_height() - max(0, self.world.rng.randint(-3, 2))
+    async def height(self) -> Height:
+        def answer() -> Height:
+            seen = self._seen_height() - max(0, self.world.rng.randint(-3, 2))
+            return Height(seen, seen)
 
-        return await self.world.call("chain.block_height", answer)
+        return await self.world.call("chain.height", answer)
 
-    def _seen_height(self) -> int:
-        return (self.world.now - self.confirm_ms - EPOCH_MS) // BLOCK_MS
+    def _seen_height(self, lag_ms: int = 0) -> int:
+        return (self.world.now - self.confirm_ms - lag_ms - EPOCH_MS) // BLOCK_MS

@@ -243,7 +243,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "no-height-check",
         "a transaction has expired only when the block height has passed",
-        edit(_E, "_look", ("<= tx.last_valid_block_height", "<= 0")),
+        edit(_E, "_look", ("height.blocks <= tx.last_valid_block_height", "height.blocks <= 0")),
         0,
     ),
     Mutant(
@@ -256,7 +256,7 @@ MUTANTS: Sequence[Mutant] = (
         "no-history-lookup",
         "expiry is believed only after a look-up through the history",
         edit(_E, "_look", ("search_history=True", "search_history=False")),
-        306,
+        145,
     ),
     Mutant(
         "history-before-height",
@@ -265,16 +265,25 @@ MUTANTS: Sequence[Mutant] = (
             _E,
             "_look",
             (
-                "status = await self._ask(self.chain.status(tx, search_history=False), deadline)",
-                "status = await self._ask(self.chain.status(tx, search_history=True), deadline)",
+                "known = await self._ask(self.chain.status(tx, search_history=False), deadline)",
+                "known = await self._ask(self.chain.status(tx, search_history=True), deadline)",
             ),
             (
-                "status = await self._ask(self.chain.status(tx, search_history=True), deadline)\n    except",
-                "pass\n    except",
+                "known = await self._ask(self.chain.status(tx, search_history=True), deadline)\n            if",
+                "if",
             ),
+            # Which would catch it: a look-up before the height comes from an earlier slot.
+            ("known.slot < height.slot", "False"),
         ),
-        186,
+        31,
         {"late": 1.0, "stalled": 0.08},
+    ),
+    Mutant(
+        "expiry-from-behind",
+        "a node that is behind the height cannot say that a transaction expired",
+        edit(_E, "_look", ("known.slot < height.slot", "False")),
+        4,
+        {"late": 1.0, "behind": 0.5},
     ),
     Mutant(
         "landed-error-is-fill",

@@ -35,7 +35,7 @@ def test_a_broadcast_that_times_out_after_landing_is_found_and_never_repeated_un
         outages=[
             ("chain.broadcast", "unanswered", 0, 50_000),
             ("chain.status", "refused", 0, 50_000),
-            ("chain.block_height", "refused", 0, 50_000),
+            ("chain.height", "refused", 0, 50_000),
         ],
         probes=[(49_000, lambda simulation: signed_while_unknown.append(len(simulation.chain.signed)))],
     )

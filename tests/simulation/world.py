@@ -42,6 +42,7 @@ class Faults:
         late: a broadcast lands near the end of its validity, or after.
         rejected: a transaction lands with an error.
         silent: a chain look-up without history does not find what is there.
+        behind: a look-up is answered by a node that has not come as far as others.
         disconnected: a socket breaks.
         shuffled: messages come in any order.
     """
@@ -62,6 +63,7 @@ class Faults:
     silent: float = 0
     disconnected: float = 0
     shuffled: float = 0
+    behind: float = 0
 
 
 _RATES: dict[str, tuple[float, float]] = {
@@ -94,6 +96,11 @@ def draw_faults(rng: random.Random) -> Faults:
             setattr(faults, name, low + (high - low) * rng.random() ** 2)
     if rng.random() < 0.5:
         faults.skew_ms = rng.randint(1, 800)
+    # Drawn beside the others, so that the seeds that are known by what they find keep their dice.
+    beside = random.Random()
+    beside.setstate(rng.getstate())
+    if beside.random() < 0.3:
+        faults.behind = 0.05 + 0.9 * beside.random() ** 2
     return faults
 
 

@@ -19,7 +19,7 @@ from order_engine.engine.execute import (
     Silent,
     next_step,
 )
-from order_engine.engine.ports import TransactionStatus
+from order_engine.engine.ports import Height, Known, TransactionStatus
 from order_engine.engine.retry import RetryPolicy, lost_workers
 from tests.fakes.orders import FakeOrders
 from tests.unit.lives import orders, times
@@ -148,11 +148,11 @@ class _Says:
     async def broadcast(self, tx: SignedTransaction) -> None:
         raise AssertionError("Nothing is to be sent here.")
 
-    async def status(self, tx: SignedTransaction, *, search_history: bool) -> TransactionStatus | None:
-        return self._status
+    async def status(self, tx: SignedTransaction, *, search_history: bool) -> Known:
+        return Known(0, self._status)
 
-    async def block_height(self) -> int:
-        return 0
+    async def height(self) -> Height:
+        return Height(0, 0)
 
 
 def _run(order: Order, *, now: int = T0 + 30_000, chain: _Says | None = None) -> tuple[Done | Later, Order]:

@@ -11,7 +11,7 @@ import pytest
 from order_engine.domain import lifecycle
 from order_engine.domain.order import Lease, Order, OrderRef, SignedTransaction, Status
 from order_engine.engine.execute import Done, Execute, ExecutionPolicy, Later, Silent, Verdict
-from order_engine.engine.ports import TransactionStatus
+from order_engine.engine.ports import Height, Known, TransactionStatus
 from order_engine.engine.retry import RetryPolicy
 from tests.fakes.orders import FakeOrders
 from tests.simulation.loop import VirtualLoop, run
@@ -41,14 +41,16 @@ class ScriptedChain:
 
     Attributes:
         landed: what a look-up finds; None where it finds nothing.
-        height: the block height.
+        blocks: the block height; a slot is ten more.
+        behind: by how many slots a look-up lags behind the height.
         mute: calls that are never answered.
         sent, asked: when the bytes were sent, and when a look-up began; with what.
     """
 
     clock: LoopClock
     landed: Callable[[int], TransactionStatus | None] = lambda ms: None
-    height: Callable[[int], int] = lambda ms: 0
+    blocks: Callable[[int], int] = lambda ms: 0
+    behind: Callable[[int], int] = lambda ms: 0
     mute: frozenset[str] = frozenset()
     sent: list[tuple[int, SignedTransaction]] = field(default_factory=list)
     asked: list[int] = field(default_factory=list)
@@ -64,14 +66,17 @@ class ScriptedChain:
         self.sent.append((self.now, tx))
         await self._answer("broadcast")
 
-    async def status(self, tx: SignedTransaction, *, search_history: bool) -> TransactionStatus | None:
+    async def status(self, tx: SignedTransaction, *, search_history: bool) -> Known:
         self.asked.append(self.now)
         await self._answer("status")
-        return self.landed(self.now)
+        return Known(self._slot() - self.behind(self.now), self.landed(self.now))
 
-    async def block_height(self) -> int:
-        await self._answer("block_height")
-        return self.height(self.now)
+    async def height(self) -> Height:
+        await self._answer("height")
+        return Height(self.blocks(self.now), self._slot())
+
+    def _slot(self) -> int:
+        return self.blocks(self.now) + 10
 
     async def _answer(self, call: str) -> None:
         if call in self.mute:
@@ -142,14 +147,33 @@ def test_whoever_takes_over_asks_before_it_sends() -> None:
 
 def test_a_transaction_that_expires_while_it_is_followed_is_tried_again_within_a_beat() -> None:
     """The worker that sees it does not leave this to the next one."""
-    done = follow(submitted(), height=lambda ms: 100 if ms < 5_000 else 101)
+    done = follow(submitted(), blocks=lambda ms: 100 if ms < 5_000 else 101)
     assert isinstance(done.verdict, Later)
     assert done.order.status is Status.PENDING
     assert done.order.intent is None
     assert 5_000 <= done.ended <= 5_000 + BEAT_MS
 
 
-@pytest.mark.parametrize("mute", [{"broadcast"}, {"status"}, {"block_height"}, {"broadcast", "status"}], ids=sorted)
+def test_a_node_that_is_behind_the_height_proves_no_expiry() -> None:
+    """It may lack the very block in which the transaction landed; one that has come as far would know."""
+    landed_late = follow(
+        submitted(), blocks=lambda ms: 101, behind=lambda ms: 1 if ms < 5_000 else 0, landed=lambda ms: None
+    )
+    assert landed_late.order.status is Status.PENDING
+    assert landed_late.ended >= 5_000
+    found = follow(
+        submitted(),
+        blocks=lambda ms: 101,
+        behind=lambda ms: 1 if ms < 5_000 else 0,
+        landed=lambda ms: LANDED if ms >= 5_000 else None,
+    )
+    assert found.verdict == Done("confirmed")
+    never = follow(submitted(), blocks=lambda ms: 101, behind=lambda ms: 1)
+    assert never.order.status is Status.SUBMITTED
+    assert never.verdict == Later(LEASE_MS - never.ended, "the chain has not answered yet")
+
+
+@pytest.mark.parametrize("mute", [{"broadcast"}, {"status"}, {"height"}, {"broadcast", "status"}], ids=sorted)
 def test_a_chain_that_does_not_answer_keeps_no_worker_beyond_its_deadline(mute: set[str]) -> None:
     done = follow(submitted(), mute=frozenset(mute))
     assert done.ended <= DEADLINE_MS

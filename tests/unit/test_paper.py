@@ -61,9 +61,9 @@ def new_chain(clock: HandClock, *, rate: float = 0.0, low: int = 2_000, high: in
 async def land(chain: Chain, clock: HandClock, tx: SignedTransaction) -> tuple[int, TransactionStatus]:
     """Wait until a transaction landed: when, and how."""
     for _ in range(1_000):
-        status = await chain.status(tx, search_history=False)
-        if status is not None:
-            return clock.now, status
+        landed = (await chain.status(tx, search_history=False)).landed
+        if landed is not None:
+            return clock.now, landed
         clock.now += 10
     raise AssertionError("It never landed.")
 
@@ -106,11 +106,11 @@ async def test_every_process_sees_the_same_chain() -> None:
     clock = HandClock()
     tx = await new_chain(clock, rate=0.5).build(routed_order(BONK, SOL, 10**12), min_out=0)
     clock.now += 60_000
-    seen = [await new_chain(clock, rate=0.5).status(tx, search_history=history) for history in (True, False)]
+    seen = [(await new_chain(clock, rate=0.5).status(tx, search_history=each)).landed for each in (True, False)]
     assert seen[0] is not None
     assert seen[0] == seen[1]
     clock.now += 10**9
-    assert await new_chain(clock, rate=0.5).status(tx, search_history=True) == seen[0]
+    assert (await new_chain(clock, rate=0.5).status(tx, search_history=True)).landed == seen[0]
 
 
 async def test_two_builds_of_one_order_are_two_transactions() -> None:
@@ -167,7 +167,7 @@ async def test_the_dice_fall_at_the_rate_that_is_set(rate: float) -> None:
     order = routed_order(SOL, USDC, SOL.unit)
     built = [await chain.build(order, min_out=0) for _ in range(400)]
     clock.now += 10_000
-    statuses = [await chain.status(tx, search_history=False) for tx in built]
+    statuses = [(await chain.status(tx, search_history=False)).landed for tx in built]
     failed = [s for s in statuses if s is not None and s.error is not None]
     assert all(s.error and s.error.startswith("TransactionFailed: ") for s in failed)
     assert all(s.amount_out is None for s in failed)
@@ -180,18 +180,20 @@ async def test_a_transaction_never_lands_after_its_expiry() -> None:
         clock = HandClock()
         chain = new_chain(clock, low=high, high=high)
         tx = await chain.build(routed_order(SOL, USDC, SOL.unit), min_out=0)
-        assert tx.last_valid_block_height >= await chain.block_height() + VALID_BLOCKS
+        assert tx.last_valid_block_height >= (await chain.height()).blocks + VALID_BLOCKS
         clock.now += high
-        assert await chain.status(tx, search_history=False) is not None
-        assert await chain.block_height() <= tx.last_valid_block_height
+        assert (await chain.status(tx, search_history=False)).landed is not None
+        assert (await chain.height()).blocks <= tx.last_valid_block_height
 
 
 async def test_blocks_follow_the_clock() -> None:
     clock = HandClock()
     chain = new_chain(clock)
-    before = await chain.block_height()
+    tx = await chain.build(routed_order(SOL, USDC, SOL.unit), min_out=0)
+    assert (await chain.status(tx, search_history=True)).slot == (await chain.height()).slot
+    before = (await chain.height()).blocks
     clock.now += 10 * BLOCK_MS
-    assert await chain.block_height() == before + 10
+    assert (await chain.height()).blocks == before + 10
 
 
 async def test_later_legs_of_a_path_use_what_really_arrived() -> None:
@@ -207,7 +209,7 @@ async def test_later_legs_of_a_path_use_what_really_arrived() -> None:
     chain = new_chain(clock, low=30_000, high=30_000)
     tx = await chain.build(order, min_out=0)
     clock.now += 30_000
-    status = await chain.status(tx, search_history=False)
+    status = (await chain.status(tx, search_history=False)).landed
     then = [MARKET.pool(leg.pool_id, AT + 30_000) for leg in legs]
     assert then[0] is not None
     assert then[1] is not None
@@ -227,7 +229,7 @@ async def test_a_divided_order_lands_with_all_its_legs_and_nothing_is_left_behin
     chain = new_chain(clock, low=0, high=0)
     # At the very moment of the quote the chain must give exactly what was quoted.
     tx = await chain.build(order, min_out=chosen.amount_out)
-    status = await chain.status(tx, search_history=False)
+    status = (await chain.status(tx, search_history=False)).landed
     assert status is not None
     assert status.amount_out == chosen.amount_out
 

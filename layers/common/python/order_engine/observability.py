@@ -16,7 +16,7 @@ DuplicateDeliveries       messages received more than once; deliberate returns (
 ClaimsLost                writes that lost to another worker
 OrdersResent              orders that made no progress and were sent again
 SendsFailed, PushesFailed messages not sent (the sweeper sends them), stream batches that come again
-SlowSockets, ChainSilent  sockets closed for being slow; questions that the chain did not answer
+SlowSockets, ChainSilent  sockets closed for being slow; questions whose answer was none, or too old
 MeterFailures             reads that were let pass because the rate limiter did not answer
 SweepFailures             orders or pairs that a beat of the sweeper could not handle
 Quarantined               messages that cannot be read or name no order
@@ -52,6 +52,7 @@ _COUNTED = {
     "push_failed": "PushesFailed",
     "socket_slow": "SlowSockets",
     "chain_silent": "ChainSilent",
+    "chain_behind": "ChainSilent",
     "meter_failed": "MeterFailures",
     **dict.fromkeys(
         (

@@ -298,20 +298,24 @@ class Execute:
     async def _look(self, order: Order, tx: SignedTransaction, deadline: int, *, check_expiry: bool) -> Verdict | None:
         """Ask the chain, and write what it proves. None while nothing is proved."""
         try:
-            status = await self._ask(self.chain.status(tx, search_history=False), deadline)
-            if status is None:
-                if (
-                    not check_expiry
-                    or await self._ask(self.chain.block_height(), deadline) <= tx.last_valid_block_height
-                ):
+            known = await self._ask(self.chain.status(tx, search_history=False), deadline)
+            if known.landed is None:
+                if not check_expiry:
+                    return None
+                height = await self._ask(self.chain.height(), deadline)
+                if height.blocks <= tx.last_valid_block_height:
                     return None
                 # The look-up must come after the height: a transaction may have landed in the last valid block.
-                status = await self._ask(self.chain.status(tx, search_history=True), deadline)
+                known = await self._ask(self.chain.status(tx, search_history=True), deadline)
+                if known.landed is None and known.slot < height.slot:
+                    # A node that has not come so far does not know that block yet: its silence proves nothing.
+                    self.observer.noted(order.ref.order_id, "chain_behind", f"{height.slot - known.slot} slots")
+                    return None
         except _ChainSilent:
             return None
-        if status is None:
+        if known.landed is None:
             return await self._retry(order, Failure("expired", "The transaction expired without landing."))
-        return await self._landed(order, tx, status)
+        return await self._landed(order, tx, known.landed)
 
     async def _landed(self, order: Order, tx: SignedTransaction, status: TransactionStatus) -> Verdict:
         if status.error is not None or status.amount_out is None:

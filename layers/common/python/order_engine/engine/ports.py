@@ -132,7 +132,40 @@ class TransactionStatus:
     error: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What one node knows of a signature.
+
+    Attributes:
+        slot: how far that node was when it answered. What it does not know may yet be on the chain after this slot.
+        landed: None where it does not know the signature.
+    """
+
+    slot: int
+    landed: TransactionStatus | None
+
+
+@dataclass(frozen=True, slots=True)
+class Height:
+    """How far the chain is, at ``confirmed`` commitment.
+
+    Attributes:
+        blocks: the block height, which transactions expire by.
+        slot: of the same view of the same node, which the answers of other nodes are held against.
+    """
+
+    blocks: int
+    slot: int
+
+
 class Chain(Protocol):
+    """A chain behind any number of nodes, of which one may be behind another.
+
+    Everything is answered at ``confirmed`` commitment: what is only ``processed`` may vanish again and counts as
+    unknown. Each answer says how far the node was that gave it, since two answers of different nodes prove nothing
+    together unless the later one is at least as far as the earlier.
+    """
+
     async def build(self, order: Order, *, min_out: int) -> SignedTransaction:
         """Build and sign the swap of the order's chosen route. Nothing is broadcast.
 
@@ -143,10 +176,15 @@ class Chain(Protocol):
     async def broadcast(self, tx: SignedTransaction) -> None:
         """Send the bytes. Idempotent by signature. Any error means that the outcome is unknown."""
 
-    async def status(self, tx: SignedTransaction, *, search_history: bool) -> TransactionStatus | None:
-        """What became of it; None where the chain does not know it."""
+    async def status(self, tx: SignedTransaction, *, search_history: bool) -> Known:
+        """What became of it, as far as one node knows.
 
-    async def block_height(self) -> int: ...
+        Args:
+            search_history: look through the whole history, and not only through what the node has in memory, where a
+                transaction may be missing that has landed.
+        """
+
+    async def height(self) -> Height: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from order_engine.domain import base58
 from order_engine.domain.errors import BuildFailed, QuoteRefused, VenueError
 from order_engine.domain.order import Order, SignedTransaction
 from order_engine.domain.quote import Leg, Pool
-from order_engine.engine.ports import Clock, TransactionStatus
+from order_engine.engine.ports import Clock, Height, Known, TransactionStatus
 from order_engine.engine.routing.network import INTERMEDIATES
 from order_engine.venues.market import PaperMarket
 
@@ -174,14 +174,17 @@ class PaperChain:
         """
         _open(tx)
 
-    async def status(self, tx: SignedTransaction, *, search_history: bool) -> TransactionStatus | None:
-        """What became of a transaction: None before it lands. ``search_history`` makes no difference here.
+    async def status(self, tx: SignedTransaction, *, search_history: bool) -> Known:
+        """What became of a transaction: unknown before it lands. ``search_history`` makes no difference here.
 
         Raises:
             ValueError: the bytes or the signature were tampered with.
         """
         swap = _open(tx)
-        dice = hashlib.sha256(f"{self._market.seed}/{tx.signature}".encode()).digest()
+        return Known(_height(self._clock.now_ms()), self._landed(swap, tx.signature))
+
+    def _landed(self, swap: _Swap, signature: str) -> TransactionStatus | None:
+        dice = hashlib.sha256(f"{self._market.seed}/{signature}".encode()).digest()
         delay = self._min_ms + int.from_bytes(dice[:8]) % (self._max_ms - self._min_ms + 1)
         lands_at = swap.built_at + delay
         if self._clock.now_ms() < lands_at:
@@ -203,8 +206,10 @@ class PaperChain:
             )
         return TransactionStatus(slot, amount_out)
 
-    async def block_height(self) -> int:
-        return _height(self._clock.now_ms())
+    async def height(self) -> Height:
+        """Implements ``Chain.height``: here every slot has its block."""
+        now = _height(self._clock.now_ms())
+        return Height(now, now)
 
 
 def fill(market: PaperMarket, legs: Sequence[Leg], mint_in: str, mint_out: str, at_ms: int) -> int:
