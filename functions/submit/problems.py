@@ -19,6 +19,8 @@ from order_engine.observability import count, logger
 from submit import limits
 
 MEDIA_TYPE = "application/problem+json"
+# A breaker leaves a venue alone for longer after each failure; the first time for about this long.
+_VENUES_RETRY_S = "2"
 WRONG_METHOD = "This address does not take this method."
 
 TITLES: dict[int, str] = {
@@ -43,6 +45,7 @@ _STATUS: dict[type[errors.EngineError], int] = {
     errors.IdempotencyConflict: 422,
     RateLimited: 429,
     errors.InvalidInput: 422,
+    errors.VenuesUnavailable: 503,
     errors.NoRoute: 422,
     errors.PriceImpactTooHigh: 422,
 }
@@ -60,6 +63,7 @@ class Problem(Exception):
         field: str | None = None,
         headers: Mapping[str, str] | None = None,
         problems: Sequence[Mapping[str, str | None]] = (),
+        more: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
@@ -68,6 +72,8 @@ class Problem(Exception):
         self.field = field
         self.headers = dict(headers or {})
         self.problems = list(problems)
+        # Members of this kind of problem, beside those that every problem has (RFC 9457, section 3.2).
+        self.more = dict(more or {})
 
     def response(self) -> JSONResponse:
         content: dict[str, Any] = {
@@ -81,6 +87,7 @@ class Problem(Exception):
             content["field"] = self.field
         if self.problems:
             content["errors"] = self.problems
+        content |= self.more
         return JSONResponse(content, self.status, headers=self.headers, media_type=MEDIA_TYPE)
 
 
@@ -90,6 +97,8 @@ def of_engine(error: errors.EngineError) -> Problem:
     if isinstance(error, RateLimited):
         headers["Retry-After"] = str(max(1, -(-error.retry_after_ms // 1000)))
         headers |= limits.state(error.rate, error)
+    if isinstance(error, errors.VenuesUnavailable):
+        headers["Retry-After"] = _VENUES_RETRY_S
     if isinstance(error, NotAuthorized):
         headers["WWW-Authenticate"] = "Bearer"
     return Problem(status, error.code, error.message, field=error.field, headers=headers)

@@ -20,18 +20,6 @@ class ProblemItem(View):
     message: str
 
 
-class ProblemView(View):
-    """RFC 9457 problem details."""
-
-    type: str
-    title: str
-    status: int
-    code: str = Field(description="Stable and machine-readable.")
-    detail: str = Field(description="A sentence a person understands.")
-    field: str | None = Field(None, description="The field at fault.")
-    errors: list[ProblemItem] | None = None
-
-
 class FailureView(View):
     code: str
     message: str
@@ -133,6 +121,19 @@ class QuoteView(View):
         description="No route gives more net output than this one by more than so many basis points. Proved, not "
         "estimated: see docs/routing.md for the routes that are meant."
     )
+
+
+class ProblemView(View):
+    """RFC 9457 problem details."""
+
+    type: str
+    title: str
+    status: int
+    code: str = Field(description="Stable and machine-readable.")
+    detail: str = Field(description="A sentence a person understands.")
+    field: str | None = Field(None, description="The field at fault.")
+    errors: list[ProblemItem] | None = None
+    quote: QuoteView | None = Field(None, description="Of a refused quote: the route that an order would fail with.")
 
 
 class QueueView(View):

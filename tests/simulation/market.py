@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from order_engine.domain.amounts import SOL, USDC
-from order_engine.domain.errors import NoRoute
+from order_engine.domain.errors import VenuesUnavailable
 from order_engine.domain.quote import METEORA, RAYDIUM, Candidate, Decision, LeftOut, Leg, Pool
 from tests.simulation.world import World
 
@@ -83,10 +83,10 @@ def decide(
     """The pool with the largest output.
 
     Raises:
-        NoRoute: there is no pool.
+        VenuesUnavailable: there is no pool.
     """
     if not pools:
-        raise NoRoute("No venue has answered.")
+        raise VenuesUnavailable("No venue has answered.")
     quotes = [_candidate(pool, mint_in, mint_out, amount_in) for pool in pools]
     quotes.sort(key=lambda candidate: (-candidate.amount_out, (RAYDIUM, METEORA).index(candidate.venue)))
     return Decision(quotes[0], tuple(quotes), tuple(left_out), "the larger output", Decimal(0), None, 5000)

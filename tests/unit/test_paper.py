@@ -156,7 +156,7 @@ async def test_a_fill_below_the_minimum_lands_as_an_error_with_both_numbers() ->
     _, status = await land(chain, clock, await chain.build(order, min_out=10**15))
     assert status.amount_out is None
     assert status.error is not None
-    assert status.error.startswith("SlippageToleranceExceeded: ")
+    assert status.error.startswith("slippage_tolerance_exceeded: ")
     assert str(10**15) in status.error
 
 
@@ -169,7 +169,7 @@ async def test_the_dice_fall_at_the_rate_that_is_set(rate: float) -> None:
     clock.now += 10_000
     statuses = [(await chain.status(tx, search_history=False)).landed for tx in built]
     failed = [s for s in statuses if s is not None and s.error is not None]
-    assert all(s.error and s.error.startswith("TransactionFailed: ") for s in failed)
+    assert all(s.error and s.error.startswith("transaction_failed: ") for s in failed)
     assert all(s.amount_out is None for s in failed)
     # Five standard deviations of 400 throws at 0.3 are 0.115; none at 0 and 1.
     assert abs(len(failed) / 400 - rate) <= (0.115 if 0 < rate < 1 else 0)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Query
 from fastapi.responses import JSONResponse
 
 from order_engine import bootstrap
 from order_engine.domain.amounts import parse_amount, token
-from order_engine.domain.errors import SameToken
+from order_engine.domain.errors import PriceImpactTooHigh, SameToken
 from order_engine.domain.order import OrderRequest
+from order_engine.domain.quote import Decision
 from order_engine.engine.quoting import gather_pools
 from order_engine.engine.routing.decide import decide
 from order_engine.wire.requests import NUMBER_PATTERN, TOKEN_NAMES
 from order_engine.wire.times import to_text
 from order_engine.wire.views import decision_view
-from submit import limits
+from submit import limits, problems
 from submit.callers import Reader
 from submit.requests import api_router
 from submit.schemas import QuoteView, problem_answers
@@ -67,13 +68,23 @@ async def get_quote(
     pools, left_out = await gather_pools(
         bootstrap.venues(), source.mint, target.mint, deadline_ms=settings.quote_deadline_ms, clock=bootstrap.CLOCK
     )
-    decision = decide(
-        pools,
-        mint_in=source.mint,
-        mint_out=target.mint,
-        amount_in=amount,
-        left_out=left_out,
-        max_price_impact_bps=settings.max_price_impact_bps,
-    )
     request = OrderRequest("market", source.mint, target.mint, amount, 0)
-    return JSONResponse({"at": to_text(bootstrap.CLOCK.now_ms()), **decision_view(request, decision)})
+
+    def view(decision: Decision) -> dict[str, Any]:
+        return {"at": to_text(bootstrap.CLOCK.now_ms()), **decision_view(request, decision)}
+
+    try:
+        decision = decide(
+            pools,
+            mint_in=source.mint,
+            mint_out=target.mint,
+            amount_in=amount,
+            left_out=left_out,
+            max_price_impact_bps=settings.max_price_impact_bps,
+        )
+    except PriceImpactTooHigh as error:
+        refused = problems.of_engine(error)
+        # What is refused is shown, so that a person sees why.
+        refused.more["quote"] = view(error.decision)
+        raise refused from error
+    return JSONResponse(view(decision))

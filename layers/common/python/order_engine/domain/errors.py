@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from order_engine.domain.quote import Decision
+
 
 class EngineError(Exception):
     """Base of all errors that the engine raises on purpose.
@@ -65,11 +70,25 @@ class AttemptFailed(EngineError):
 
 
 class NoRoute(AttemptFailed):
+    """Every venue has answered, and nothing can fill the order."""
+
     code = "no_route"
 
 
+class VenuesUnavailable(NoRoute):
+    """Nothing good among the venues that answered; one that did not may have it."""
+
+    code = "venues_unavailable"
+
+
 class PriceImpactTooHigh(AttemptFailed):
+    """The best route moves the price too far. ``decision`` is what would have been chosen."""
+
     code = "price_impact_too_high"
+
+    def __init__(self, message: str, decision: Decision) -> None:
+        super().__init__(message)
+        self.decision = decision
 
 
 class BuildFailed(AttemptFailed):

@@ -125,12 +125,21 @@ class Candidate:
     price_impact_bps: Decimal
 
 
+# The reason of a venue that has answered: it has nothing for this pair.
+NO_POOL = "No pool for this pair."
+
+
 @dataclass(frozen=True, slots=True)
 class LeftOut:
     """A venue that gave no quote, or gave pools that do not work, and why."""
 
     venue: str
     reason: str
+
+    @property
+    def answered(self) -> bool:
+        """Whether asking again would bring the same."""
+        return self.reason == NO_POOL
 
 
 @dataclass(frozen=True, slots=True)

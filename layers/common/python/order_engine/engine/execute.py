@@ -16,6 +16,7 @@ from typing import Protocol
 from order_engine.domain import lifecycle
 from order_engine.domain.amounts import limit_min_out, slippage_min_out
 from order_engine.domain.errors import AttemptFailed, OrderNotFound
+from order_engine.domain.failures import is_final, of_chain
 from order_engine.domain.order import (
     Failure,
     Fill,
@@ -34,9 +35,9 @@ from order_engine.engine.routing.decide import decide
 MAX_LOST_WORKERS = 3
 MAX_EVENTS = 150
 _CLAIM_TRIES = 3
-_CODE_CHARS, _MESSAGE_CHARS = 60, 300
 # A wait shorter than the queue's resolution of one second is waited out by the worker itself.
 _SHORT_WAIT_MS = 1000
+_LIMIT_NOT_MET = Failure("limit_not_met", "At its full size the order would miss its limit; it rests again.")
 # Back to pending, from where the order expires.
 _TIME_LIMIT = Failure("time_limit", "The order's time limit passed while it was being prepared.")
 
@@ -214,14 +215,13 @@ class Execute:
     async def _attempt(self, order: Order, deadline: int) -> Verdict:
         """From routing to submitted. Until the intent is stored nothing can have reached the chain."""
         routed = await self._guard(self._route(order), "routing_failed")
-        if isinstance(routed, Failure):
-            return await self._retry(order, routed)
         request = order.request
+        if isinstance(routed, Failure):
+            if request.limit_price is not None and is_final(routed):
+                return await self._rest(order, routed)
+            return await self._retry(order, routed)
         if request.limit_price is not None and routed.decision.chosen.amount_out < routed.min_out:
-            now = self.clock.now_ms()
-            failure = Failure("limit_not_met", "At its full size the order would miss its limit; it rests again.")
-            await self._write(order, lifecycle.rest(order, failure, now + self.policy.retry.rest_ms, now))
-            return Done(failure.message)
+            return await self._rest(order, _LIMIT_NOT_MET)
         order = await self._write(order, lifecycle.route(order, routed, self.clock.now_ms()))
         tx = await self._guard(self.chain.build(order, min_out=routed.min_out), "build_failed")
         if isinstance(tx, Failure):
@@ -319,12 +319,16 @@ class Execute:
 
     async def _landed(self, order: Order, tx: SignedTransaction, status: TransactionStatus) -> Verdict:
         if status.error is not None or status.amount_out is None:
-            code, _, message = (status.error or "unknown").partition(": ")
-            # A node's error may be a whole log; the order keeps its beginning.
-            return await self._retry(order, Failure(code[:_CODE_CHARS], (message or code)[:_MESSAGE_CHARS]))
+            return await self._retry(order, of_chain(status.error))
         fill = Fill(tx.signature, status.amount_out, status.slot)
         await self._write(order, lifecycle.confirm(order, fill, self.clock.now_ms()))
         return Done("confirmed")
+
+    async def _rest(self, order: Order, failure: Failure) -> Verdict:
+        """Let a limit order wait for a better market: that is what it is for."""
+        now = self.clock.now_ms()
+        await self._write(order, lifecycle.rest(order, failure, now + self.policy.retry.rest_ms, now))
+        return Done(failure.message)
 
     async def _retry(self, order: Order, failure: Failure) -> Verdict:
         now = self.clock.now_ms()

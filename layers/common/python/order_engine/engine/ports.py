@@ -124,7 +124,7 @@ class TransactionStatus:
 
     Attributes:
         amount_out: base units received; None if it landed with an error.
-        error: the error it landed with, else None.
+        error: the error it landed with, as ``code: message`` with a code in snake case, else None.
     """
 
     slot: int

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from order_engine.domain.errors import VenueError
-from order_engine.domain.quote import LeftOut, Pool
+from order_engine.domain.quote import NO_POOL, LeftOut, Pool
 from order_engine.engine.breaker import DEADLINE
 from order_engine.engine.ports import Clock, Venue
 
@@ -48,7 +48,7 @@ async def gather_pools(
         elif answer:
             pools.extend(answer)
         else:
-            left_out.append(LeftOut(venue.name, "No pool for this pair."))
+            left_out.append(LeftOut(venue.name, NO_POOL))
     return pools, left_out
 
 

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 
 from order_engine.domain import lifecycle
+from order_engine.domain.failures import is_final
 from order_engine.domain.order import Failure, Order, Status
 
 JITTER = 4  # up to a quarter of the wait is added
@@ -46,9 +47,9 @@ def wait_ms(policy: RetryPolicy, order_id: str, attempt: int) -> int:
 def after_failure(order: Order, failure: Failure, policy: RetryPolicy, now: int) -> Order:
     """The order after an attempt that is proved not to have landed: pending again, or failed for good.
 
-    The reason of the last attempt is the reason of the order.
+    What trying again cannot cure is not tried again. The reason of the last attempt is the reason of the order.
     """
-    if order.attempts > policy.max_retries:
+    if is_final(failure) or order.attempts > policy.max_retries:
         return lifecycle.fail(order, failure, now)
     return lifecycle.retry(order, failure, now + wait_ms(policy, order.ref.order_id, order.attempts), now)
 

@@ -32,10 +32,10 @@ VALID_BLOCKS = 150
 
 # What a transaction may land with for no economic reason.
 _MISFORTUNES = (
-    "TransactionFailed: The program exceeded its compute budget.",
-    "TransactionFailed: A pool account was changed by an earlier transaction of the block.",
-    "TransactionFailed: The fee payer cannot pay the rent of a new token account.",
-    "TransactionFailed: The pool's oracle price is stale (custom program error 0x1786).",
+    "transaction_failed: The program exceeded its compute budget.",
+    "transaction_failed: A pool account was changed by an earlier transaction of the block.",
+    "transaction_failed: The fee payer cannot pay the rent of a new token account.",
+    "transaction_failed: The pool's oracle price is stale (custom program error 0x1786).",
 )
 
 
@@ -201,7 +201,7 @@ class PaperChain:
             return TransactionStatus(
                 slot,
                 None,
-                f"SlippageToleranceExceeded: The swap would have given {amount_out} base units, "
+                f"slippage_tolerance_exceeded: The swap would have given {amount_out} base units, "
                 f"at least {swap.min_out} were asked for.",
             )
         return TransactionStatus(slot, amount_out)

@@ -8,7 +8,7 @@ from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
 from fractions import Fraction
 
 from order_engine.domain.amounts import BPS, BY_MINT, format_amount
-from order_engine.domain.errors import NoRoute, PriceImpactTooHigh
+from order_engine.domain.errors import NoRoute, PriceImpactTooHigh, VenuesUnavailable
 from order_engine.domain.quote import VENUES, Candidate, Decision, LeftOut, Leg, Pool, RouteKind
 from order_engine.engine.routing.divide import Plan
 from order_engine.engine.routing.fee import LAMPORTS_PER_LEG, NetworkFee, lamport_price
@@ -51,6 +51,7 @@ def decide(
     Raises:
         NoRoute: no way fills the whole amount.
         PriceImpactTooHigh: the best way loses more than the ceiling.
+        VenuesUnavailable: either of them, while something is left out that may be there when asked again.
         ValueError: the amount is not positive or the mints are the same.
     """
     if amount_in <= 0 or mint_in == mint_out:
@@ -66,15 +67,19 @@ def decide(
             usable = [pool for pool in usable if pool is not one.pool]
     gone = (*left_out, *name_broken(broken))
     if not found.ranked:
-        absent = "".join(f" {one.venue} was left out: {one.reason}" for one in gone)
-        raise NoRoute(f"No pool or path can fill {_amount(amount_in, mint_in)}.{absent}")
+        nothing = f"No pool or path can fill {_amount(amount_in, mint_in)}.{_absent(gone)}"
+        raise NoRoute(nothing) if all(one.answered for one in left_out) else VenuesUnavailable(nothing)
     chosen = found.candidate(found.ranked[0])
+    decision = _decision(found, chosen, gone)
     if chosen.price_impact_bps > max_price_impact_bps:
-        raise PriceImpactTooHigh(
+        too_high = (
             f"The best route ({_describe(chosen)}) loses {chosen.price_impact_bps} bps against the market price; "
-            f"at most {max_price_impact_bps} bps are allowed."
+            f"at most {max_price_impact_bps} bps are allowed.{_absent(gone)}"
         )
-    return _decision(found, chosen, gone)
+        if not all(one.answered for one in left_out):
+            raise VenuesUnavailable(too_high)
+        raise PriceImpactTooHigh(too_high, decision)
+    return decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +244,10 @@ def _bps(part: Fraction | int, whole: Fraction | int) -> Decimal:
 def _gain(over: Candidate, chosen: Candidate) -> Decimal:
     """How much more net output ``chosen`` gives, in basis points of what the other gives (before the fee eats it)."""
     return _bps(chosen.net_out - over.net_out, over.net_out if over.net_out > 0 else over.amount_out)
+
+
+def _absent(gone: Iterable[LeftOut]) -> str:
+    return "".join(f" {one.venue} was left out: {one.reason}" for one in gone)
 
 
 def _amount(units: int, mint: str) -> str:

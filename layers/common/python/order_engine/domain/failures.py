@@ -1,0 +1,63 @@
+"""The catalogue of reasons for which an attempt or an order fails: stable codes, and whether trying again can help."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from order_engine.domain.order import Failure
+
+_CODE = re.compile(r"[a-z][a-z0-9_]{0,59}")
+# A node's error may be a whole log; the order keeps its beginning.
+_MESSAGE_CHARS = 300
+LANDED_WITH_ERROR = "landed_with_error"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """What a code means.
+
+    Attributes:
+        final: nothing that changes within an order's retries can cure it. A market order fails at once, a limit order
+            rests again.
+    """
+
+    meaning: str
+    final: bool = False
+
+
+CATALOGUE: dict[str, Reason] = {
+    "no_route": Reason("Every venue has answered, and no pool or path can fill the order.", final=True),
+    "price_impact_too_high": Reason("The best route moves the price more than the engine allows.", final=True),
+    "venues_unavailable": Reason("No good route among the venues that answered; another was late or broken."),
+    "routing_failed": Reason("Quoting or routing broke."),
+    "build_failed": Reason("The transaction could not be built or signed."),
+    "slippage_tolerance_exceeded": Reason("It would have given less than the minimum; the swap did not happen."),
+    "transaction_failed": Reason("The transaction landed with an error that has nothing to do with its price."),
+    LANDED_WITH_ERROR: Reason("The transaction landed with an error that the engine does not know by name."),
+    "expired": Reason("The transaction expired without landing."),
+    "worker_lost": Reason("Several workers in a row were lost during one attempt."),
+    "time_limit": Reason("The order's own time limit passed while it was being prepared."),
+    "limit_not_met": Reason("At its full size the order would miss its limit; it rests again."),
+    "too_many_steps": Reason("The order came to no end after very many steps.", final=True),
+    "gave_up": Reason("The order was delivered too often without coming to an end.", final=True),
+}
+
+
+def is_final(failure: Failure) -> bool:
+    """Whether trying again cannot help. What is not in the catalogue may pass."""
+    reason = CATALOGUE.get(failure.code)
+    return reason is not None and reason.final
+
+
+def of_chain(error: str | None) -> Failure:
+    """What a transaction landed with, as a failure.
+
+    Args:
+        error: ``code: message`` from a chain that names its errors so, or whatever text it has.
+    """
+    text = error or "The transaction landed with an error."
+    code, mark, message = text.partition(": ")
+    if not mark or not _CODE.fullmatch(code):
+        return Failure(LANDED_WITH_ERROR, text[:_MESSAGE_CHARS])
+    return Failure(code, message[:_MESSAGE_CHARS])
