@@ -12,8 +12,9 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import combinations, permutations
+from itertools import combinations
 
+from bench.exchange import Exchange, Set
 from bench.networks import Case
 from order_engine.domain.amounts import SOL, USDC
 from order_engine.domain.errors import QuoteRefused
@@ -26,7 +27,6 @@ _CLOSE = 2e-6  # a set whose samples promise less than this part under the best 
 
 # Price, input, output.
 type _Step = tuple[float, int, int]
-type _Set = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +85,11 @@ class _Exhaustion:
 
     # --- sets, and what their samples promise ----------------------------------------------------------------------
 
-    def sets(self) -> Iterator[tuple[_Set, tuple[tuple[_Set, _Set], ...]]]:
+    def sets(self) -> Iterator[tuple[Set, tuple[tuple[Set, Set], ...]]]:
         """Every choice of pools that is a route: direct ones, and per intermediate token some on either edge."""
-        per_via: list[list[tuple[_Set, _Set]]] = []
+        per_via: list[list[tuple[Set, Set]]] = []
         for first, second in self.edges:
-            pairs: list[tuple[_Set, _Set]] = [((), ())]
+            pairs: list[tuple[Set, Set]] = [((), ())]
             for a in range(1, LEGS):
                 for b in range(1, LEGS - a + 1):
                     pairs += [(x, y) for x in combinations(first, a) for y in combinations(second, b)]
@@ -170,9 +170,9 @@ class _Exhaustion:
             before, gave = knot, gives
         return found
 
-    def rank(self, steps: dict[int, list[_Step]]) -> list[tuple[float, _Set, tuple[tuple[_Set, _Set], ...]]]:
+    def rank(self, steps: dict[int, list[_Step]]) -> list[tuple[float, Set, tuple[tuple[Set, Set], ...]]]:
         """All sets by what their samples promise, less the network fee."""
-        paths: dict[tuple[_Set, _Set], list[_Step]] = {}
+        paths: dict[tuple[Set, Set], list[_Step]] = {}
         ranked = []
         amount = self.case.amount_in
         for direct, vias in self.sets():
@@ -201,7 +201,7 @@ class _Exhaustion:
         return ranked
 
     def sharpen(
-        self, steps: dict[int, list[_Step]], ranked: Sequence[tuple[float, _Set, tuple[tuple[_Set, _Set], ...]]]
+        self, steps: dict[int, list[_Step]], ranked: Sequence[tuple[float, Set, tuple[tuple[Set, Set], ...]]]
     ) -> dict[int, list[_Step]]:
         """Sample again, densely where one of the best sets would put a pool."""
         ranges: dict[int, tuple[int, int]] = {}
@@ -222,7 +222,7 @@ class _Exhaustion:
             sharper[place] = self.steps(place, knots)
         return sharper
 
-    def fill(self, steps: dict[int, list[_Step]], direct: _Set, vias: Sequence[tuple[_Set, _Set]]) -> dict[int, int]:
+    def fill(self, steps: dict[int, list[_Step]], direct: Set, vias: Sequence[tuple[Set, Set]]) -> dict[int, int]:
         """Inputs per pool when the samples are taken from the best price on."""
         tagged = [(*step, i) for i in direct for step in steps[i]]
         for number, (first, second) in enumerate(vias):
@@ -243,9 +243,7 @@ class _Exhaustion:
 
     # --- whole base units ------------------------------------------------------------------------------------------
 
-    def divide(
-        self, steps: dict[int, list[_Step]], direct: _Set, vias: tuple[tuple[_Set, _Set], ...]
-    ) -> Optimum | None:
+    def divide(self, steps: dict[int, list[_Step]], direct: Set, vias: tuple[tuple[Set, Set], ...]) -> Optimum | None:
         """Divide over one set by exchange."""
         amount = self.case.amount_in
         flows = self.fill(steps, direct, vias)
@@ -255,7 +253,7 @@ class _Exhaustion:
         largest = max(source, key=lambda i: parts[i])
         parts[largest] += amount - sum(parts.values())
         shares = {i: flows.get(i, 0) for _, second in paths for i in second}
-        state = _Exchange(self, direct, paths, parts, shares)
+        state = Exchange(self, direct, paths, parts, shares)
         if not state.run(amount):
             return None
         amounts = {i: x for i, x in {**state.parts, **state.behind}.items() if x}
@@ -263,7 +261,7 @@ class _Exhaustion:
             return None
         return Optimum(state.out - self.fees[len(amounts)], state.out, amounts, self.ideal(amounts, paths))
 
-    def ideal(self, amounts: dict[int, int], paths: Sequence[tuple[_Set, _Set]]) -> float:
+    def ideal(self, amounts: dict[int, int], paths: Sequence[tuple[Set, Set]]) -> float:
         """What the amounts give at the marginal prices before fees."""
 
         def spot(place: int) -> float:
@@ -279,126 +277,7 @@ class _Exhaustion:
         return total
 
 
-class _Exchange:
-    """A division in whole base units, improved by moving some from one leg to another.
-
-    The largest leg behind an intermediate token takes what the others there leave.
-    """
-
-    def __init__(
-        self,
-        over: _Exhaustion,
-        direct: _Set,
-        paths: Sequence[tuple[_Set, _Set]],
-        parts: dict[int, int],
-        behind: dict[int, int],
-    ) -> None:
-        self.over = over
-        self.direct = direct
-        self.paths = paths
-        self.parts = parts
-        self.behind = behind
-        self.out = self.total(parts, behind)
-
-    def total(self, parts: dict[int, int], behind: dict[int, int]) -> int:
-        """Output; -1 where a pool refuses. Sets the legs behind intermediate tokens to what arrives."""
-        out = self.sum(self.direct, parts)
-        for first, second in self.paths:
-            arrives = self.sum(first, parts)
-            if out < 0 or arrives < 0 or not self.settle(second, behind, arrives):
-                return -1
-            gives = self.sum(second, behind)
-            if gives < 0:
-                return -1
-            out += gives
-        return out
-
-    def sum(self, places: Sequence[int], held: dict[int, int]) -> int:
-        """What some pools give; -1 where one refuses."""
-        out = 0
-        for i in places:
-            gives = self.over.quote(i, held[i])
-            if held[i] and not gives:
-                return -1
-            out += gives
-        return out
-
-    def settle(self, second: Sequence[int], behind: dict[int, int], arrives: int) -> bool:
-        """Let the legs behind an intermediate token take what arrives, the largest first. Whether they can."""
-        rest = arrives - sum(behind[i] for i in second)
-        for i in sorted(second, key=lambda i: -behind[i]):
-            step = max(rest, -behind[i])
-            if step > 0 and not self.over.quote(i, behind[i] + step):
-                # It is full: the others take what is above its end.
-                step = self.over.end(i, behind[i] + step) - behind[i]
-            behind[i] += step
-            rest -= step
-        return rest == 0
-
-    def run(self, amount: int) -> bool:
-        """Exchange until nothing helps. Whether the set fills the order."""
-        if self.out < 0 and not self.repair():
-            return False
-        size = max(1, amount // 16)
-        while size:
-            for _ in range(24):
-                if not self.round(size):
-                    break
-            size //= 3
-        return True
-
-    def repair(self) -> bool:
-        """Move what a pool refuses to those that still take more."""
-        quote, end = self.over.quote, self.over.end
-        order = sorted(self.parts, key=lambda i: -self.parts[i])
-        for _ in range(2):
-            for i in order:
-                x = self.parts[i]
-                if x and not quote(i, x):
-                    keeps = end(i, x)
-                    self.parts[i] = keeps
-                    others = [j for j in order if j != i]
-                    for j in others:
-                        room = end(j, self.parts[j] + x - keeps) - self.parts[j]
-                        give = max(0, min(room, x - keeps))
-                        self.parts[j] += give
-                        keeps += give
-                    if keeps < x:
-                        return False
-        self.out = self.total(self.parts, self.behind)
-        return self.out >= 0
-
-    def groups(self) -> Iterator[tuple[bool, int, int]]:
-        for i, j in permutations(self.parts, 2):
-            yield True, i, j
-        for _, second in self.paths:
-            for i, j in permutations(second, 2):
-                yield False, i, j
-
-    def round(self, size: int) -> bool:
-        """Try every exchange of a size. Whether one helped."""
-        helped = False
-        for in_front, giver, taker in self.groups():
-            helped |= self.move(in_front, giver, taker, size)
-        return helped
-
-    def move(self, in_front: bool, giver: int, taker: int, size: int) -> bool:
-        held = self.parts if in_front else self.behind
-        if not held[giver]:
-            return False
-        step = min(size, held[giver])
-        parts, behind = dict(self.parts), dict(self.behind)
-        changed = parts if in_front else behind
-        changed[giver] -= step
-        changed[taker] += step
-        out = self.total(parts, behind)
-        if out <= self.out:
-            return False
-        self.parts, self.behind, self.out = parts, behind, out
-        return True
-
-
-def _product(of: list[list[tuple[_Set, _Set]]]) -> Iterator[tuple[tuple[_Set, _Set], ...]]:
+def _product(of: list[list[tuple[Set, Set]]]) -> Iterator[tuple[tuple[Set, Set], ...]]:
     if not of:
         yield ()
         return

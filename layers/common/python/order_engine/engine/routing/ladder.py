@@ -152,6 +152,8 @@ def sampled(quote: Callable[[int], int], spot: float, most: int) -> Curve:
         if amount > knots[-1][0] and out:
             # What a quote is rounded by is added, or chords of small amounts would be too steep or too flat.
             _join(knots, (float(amount), out + 1.0))
+    if len(knots) == 1:
+        return Curve(())
     slopes = [max(spot, _slope(*knots[:2])), *(_slope(a, b) for a, b in pairwise(knots)), 0.0]
     corners = [(0.0, 0.0)]
     for number, (a, b) in enumerate(pairwise(knots)):
@@ -167,6 +169,12 @@ def sampled(quote: Callable[[int], int], spot: float, most: int) -> Curve:
 
 def _join(corners: list[tuple[float, float]], corner: tuple[float, float]) -> None:
     """Add a corner to a polygon on its right; those that it leaves below are dropped."""
+    if corner[0] <= corners[-1][0]:
+        # Floats that cannot be told apart.
+        corner = (corners[-1][0], max(corner[1], corners.pop()[1]))
+        if not corners:
+            corners.append(corner)
+            return
     while len(corners) > 1 and _slope(corners[-2], corners[-1]) <= _slope(corners[-1], corner):
         corners.pop()
     corners.append(corner)
