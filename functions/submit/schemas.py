@@ -56,6 +56,7 @@ class EventView(View):
     status: Status
     at: str
     attempt: int
+    keyId: str | None = Field(None, description="The API key that asked for this step; absent for the engine's own.")
 
 
 class OrderSummaryView(View):
@@ -73,6 +74,8 @@ class OrderSummaryView(View):
     updatedAt: str
     seq: int
     attempts: int
+    placedBy: str | None = Field(description="The id of the API key that placed it, `token` for a token.")
+    cancelledBy: str | None = Field(description="The id of the API key that cancelled it, once cancelled.")
     venue: str | None
     reason: str | None
     route: CandidateView | None

@@ -92,6 +92,48 @@ def test_a_key_opens_what_its_scopes_say(deploy: Deploy, clock: StandingClock) -
         assert (reply.status, reply.json["code"]) == (403, "insufficient_scope")
 
 
+def test_an_order_and_the_log_tell_which_key_placed_and_cancelled_it(
+    deploy: Deploy, clock: StandingClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    deploy()
+    placer, stored_placer = new_key("alice", clock.now, scopes=["trade", "read"])
+    canceller, stored_canceller = new_key("alice", clock.now, scopes=["trade"])
+    add(stored_placer)
+    add(stored_canceller)
+    named = {"content-type": "application/json", "idempotency-key": "k"}
+
+    placed = call(f"Bearer {placer}", "POST", "/api/orders/execute", body=ORDER, headers=named).json
+    # Another key's replay changes nothing.
+    call(f"Bearer {canceller}", "POST", "/api/orders/execute", body=ORDER, headers=named)
+    path = f"/api/orders/{placed['orderId']}"
+    before = call(f"Bearer {placer}", "GET", path).json
+    cancelled = call(f"Bearer {canceller}", "DELETE", path).json
+    # Cancelling again is no other cancellation.
+    assert call(f"Bearer {placer}", "DELETE", path).json == cancelled
+
+    assert (before["placedBy"], before["cancelledBy"]) == (stored_placer.key_id, None)
+    assert (cancelled["placedBy"], cancelled["cancelledBy"]) == (stored_placer.key_id, stored_canceller.key_id)
+    assert [event["keyId"] for event in cancelled["events"]] == [stored_placer.key_id, stored_canceller.key_id]
+    [listed] = call(f"Bearer {placer}", "GET", "/api/orders").json["orders"]
+    assert (listed["placedBy"], listed["cancelledBy"]) == (stored_placer.key_id, stored_canceller.key_id)
+    said = [vars(record) for record in caplog.records]
+    told = [(record["status"], record["key_id"]) for record in said if "key_id" in record]
+    assert told == [("pending", stored_placer.key_id), ("cancelled", stored_canceller.key_id)]
+
+
+def test_a_step_of_the_engines_own_names_no_key(deploy: Deploy, clock: StandingClock) -> None:
+    deploy()
+    order_id = request("POST", "/api/orders/execute", body=ORDER).json["orderId"]
+    work = bootstrap.execute()(OrderRef("alice", order_id), worker="w", deadline=clock.now + 10_000)
+    event_loop().run_until_complete(work)
+
+    order = request("GET", f"/api/orders/{order_id}").json
+
+    assert order["status"] == "confirmed"
+    assert (order["placedBy"], order["cancelledBy"]) == ("k", None)
+    assert ["keyId" in event for event in order["events"]] == [True, False, False, False, False]
+
+
 @pytest.mark.parametrize(
     "header",
     [None, "", "Bearer", "Bearer ", "Bearer oek_", "Bearer oek_unknown", "Basic YTpi", "oek_x", "Bearer " + "x" * 9000],

@@ -52,6 +52,15 @@ async def test_an_order_reads_back_as_it_was_written_through_its_whole_life(orde
         assert await orders.get(order.ref) == new
 
 
+async def test_who_asked_for_a_step_is_kept(orders: OrderStore) -> None:
+    order = replace(an_order(), events=(replace(an_order().events[0], key_id="0123456789ab"),))
+    cancelled = lifecycle.cancel(order, T0 + 100, "ba9876543210")
+    await _stored(orders, order, cancelled)
+    stored = await orders.get(order.ref)
+    assert stored == cancelled
+    assert (cancelled.placed_by, cancelled.cancelled_by) == ("0123456789ab", "ba9876543210")
+
+
 async def test_an_unknown_order_is_none_also_under_another_users_key(orders: OrderStore) -> None:
     await orders.create(an_order("mine", user_id="owner"))
     assert await orders.get(OrderRef("owner", "other")) is None

@@ -89,7 +89,7 @@ async def _accept(
                 return earlier, None
         raise
     try:
-        placed = await place(caller.user_id, request, key)
+        placed = await place(caller.user_id, request, key, key_id=caller.key_id)
     except IdempotencyConflict:
         await limiter.give_back(caller.user_id, rate, now)
         await limits.spend(caller, limits.reads(caller), limits.REPLAY)
@@ -129,7 +129,7 @@ async def get_order(order_id: OrderId, caller: Reader) -> JSONResponse:
 async def cancel_order(order_id: OrderId, caller: Trader) -> JSONResponse:
     ref = _ref(caller, order_id)
     await limits.spend(caller, limits.cancellations(caller), limits.ORDER)
-    return JSONResponse(order_view(await bootstrap.cancel()(ref)))
+    return JSONResponse(order_view(await bootstrap.cancel()(ref, key_id=caller.key_id)))
 
 
 def _ref(caller: Identity, order_id: str) -> OrderRef:

@@ -124,6 +124,8 @@ class LogObserver:
             "status": event.status.value,
             "seq": event.seq,
             "attempt": event.attempt,
+            "key_id": event.key_id,
+            "signature": order.signature,
         }
         if isinstance(detail, Routed):
             extra["venue"] = detail.decision.chosen.venue
@@ -137,8 +139,6 @@ class LogObserver:
             extra["failure_code"] = detail.code
             count("Failed")
             count(f"Failed_{detail.code}")
-        if order.signature is not None:
-            extra["signature"] = order.signature
         if event.seq == 1:
             count("Accepted")
         else:
@@ -153,7 +153,8 @@ class LogObserver:
             count("LatencyMs", order.updated_at - order.created_at, MetricUnit.Milliseconds)
         if event.status is Status.SUBMITTED:
             count("Executions")
-        logger.info("order %s", event.status.value, extra=extra)
+        said = {name: value for name, value in extra.items() if value is not None}
+        logger.info("order %s", event.status.value, extra=said)
 
     def noted(self, order_id: str, what: str, reason: str) -> None:
         if what in _COUNTED:

@@ -214,13 +214,14 @@ def _decode_detail(status: Status, value: Mapping[str, Any]) -> Detail:
 
 
 def encode_event(event: Event) -> str:
-    return _dump({"s": event.status.value, "t": event.at, "a": event.attempt, **_encode_detail(event.detail)})
+    who = {} if event.key_id is None else {"k": event.key_id}
+    return _dump({"s": event.status.value, "t": event.at, "a": event.attempt, **_encode_detail(event.detail), **who})
 
 
 def decode_event(seq: int, text: str) -> Event:
     value = json.loads(text)
     status = Status(value["s"])
-    return Event(seq, status, value["t"], value["a"], _decode_detail(status, value))
+    return Event(seq, status, value["t"], value["a"], _decode_detail(status, value), value.get("k"))
 
 
 # --- orders ------------------------------------------------------------------------------------------------------

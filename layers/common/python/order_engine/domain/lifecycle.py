@@ -42,18 +42,26 @@ CLAIMED: frozenset[Status] = frozenset({Status.ROUTING, Status.BUILDING, Status.
 FIRST: frozenset[Status] = frozenset({Status.OPEN, Status.PENDING})
 
 
-def place(ref: OrderRef, request: OrderRequest, fingerprint: str, now: int) -> Order:
-    """A new order: a market order is pending, a limit order rests as open."""
+def place(ref: OrderRef, request: OrderRequest, fingerprint: str, now: int, key_id: str | None = None) -> Order:
+    """A new order: a market order is pending, a limit order rests as open. ``key_id`` tells who asked for it."""
     status = Status.OPEN if request.type == "limit" else Status.PENDING
-    return Order(ref, request, now, fingerprint, (Event(1, status, now, 0),))
+    return Order(ref, request, now, fingerprint, (Event(1, status, now, 0, key_id=key_id),))
 
 
-def _step(order: Order, status: Status, now: int, detail: Detail = None, *, attempt: int | None = None) -> Order:
+def _step(
+    order: Order,
+    status: Status,
+    now: int,
+    detail: Detail = None,
+    *,
+    attempt: int | None = None,
+    key_id: str | None = None,
+) -> Order:
     if status not in TRANSITIONS[order.status]:
         raise IllegalTransition(f"An order that is {order.status} cannot become {status}.")
     last = order.events[-1]
     # Clocks of several machines disagree a little; an order's own history never runs backwards.
-    event = Event(last.seq + 1, status, max(now, last.at), last.attempt if attempt is None else attempt, detail)
+    event = Event(last.seq + 1, status, max(now, last.at), last.attempt if attempt is None else attempt, detail, key_id)
     return replace(order, events=(*order.events, event))
 
 
@@ -124,9 +132,9 @@ def fail(order: Order, failure: Failure, now: int) -> Order:
     return replace(_release(_step(order, Status.FAILED, now, failure)), intent=None, retry_at=None)
 
 
-def cancel(order: Order, now: int) -> Order:
+def cancel(order: Order, now: int, key_id: str | None = None) -> Order:
     """The user withdrew the order before a worker had claimed it."""
-    return replace(_step(order, Status.CANCELLED, now), retry_at=None)
+    return replace(_step(order, Status.CANCELLED, now, key_id=key_id), retry_at=None)
 
 
 def expire(order: Order, now: int) -> Order:

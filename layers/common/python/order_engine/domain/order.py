@@ -116,6 +116,7 @@ class Event:
         seq: 1, 2, 3… without a gap.
         at: milliseconds since the epoch.
         attempt: which attempt to execute it belongs to; 0 before the first.
+        key_id: which API key asked for it, ``token`` for a token; None for what the engine did by itself.
     """
 
     seq: int
@@ -123,6 +124,7 @@ class Event:
     at: int
     attempt: int
     detail: Detail = None
+    key_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +187,16 @@ class Order:
     @property
     def updated_at(self) -> int:
         return self.events[-1].at
+
+    @property
+    def placed_by(self) -> str | None:
+        """The key that placed it; None where that was not recorded."""
+        return self.events[0].key_id
+
+    @property
+    def cancelled_by(self) -> str | None:
+        """The key that cancelled it, once cancelled."""
+        return self.events[-1].key_id if self.status is Status.CANCELLED else None
 
     @property
     def started_at(self) -> int:

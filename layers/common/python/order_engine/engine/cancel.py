@@ -21,8 +21,11 @@ class Cancel:
     clock: Clock
     observer: Observer
 
-    async def __call__(self, ref: OrderRef) -> Order:
+    async def __call__(self, ref: OrderRef, *, key_id: str | None = None) -> Order:
         """Cancel an open or pending order; a cancelled one is answered as it is.
+
+        Args:
+            key_id: the API key that asks for it.
 
         Raises:
             OrderNotFound: this user has no such order.
@@ -36,7 +39,7 @@ class Cancel:
                 return order
             if Status.CANCELLED not in lifecycle.TRANSITIONS[order.status]:
                 raise TooLateToCancel(f"The order is {order.status} and can no longer be cancelled.")
-            cancelled = lifecycle.cancel(order, self.clock.now_ms())
+            cancelled = lifecycle.cancel(order, self.clock.now_ms(), key_id)
             try:
                 await self.orders.replace(order, cancelled)
             except Conflict as conflict:

@@ -58,8 +58,13 @@ class Place:
     observer: Observer
     new_id: Callable[[], str] = lambda: str(uuid.uuid4())
 
-    async def __call__(self, user_id: str, request: OrderRequest, idempotency_key: str | None = None) -> Placed:
+    async def __call__(
+        self, user_id: str, request: OrderRequest, idempotency_key: str | None = None, *, key_id: str | None = None
+    ) -> Placed:
         """Store and queue an order.
+
+        Args:
+            key_id: the API key that asks for it. Another key's replay is answered with the order as it is.
 
         Raises:
             SameToken: both sides are the same token.
@@ -69,7 +74,8 @@ class Place:
         if request.mint_in == request.mint_out:
             raise SameToken("tokenIn and tokenOut are the same token.", field="tokenOut")
         order_id = self.new_id() if idempotency_key is None else order_id_for(user_id, idempotency_key)
-        order = lifecycle.place(OrderRef(user_id, order_id), request, fingerprint(request), self.clock.now_ms())
+        ref, now = OrderRef(user_id, order_id), self.clock.now_ms()
+        order = lifecycle.place(ref, request, fingerprint(request), now, key_id)
         try:
             await self.orders.create(order)
         except OrderExists as exists:

@@ -94,6 +94,7 @@ def event_view(request: OrderRequest, event: Event) -> Json:
         "status": event.status.value,
         "at": to_text(event.at),
         "attempt": event.attempt,
+        **({} if event.key_id is None else {"keyId": event.key_id}),
         **detail_view(request, event),
     }
 
@@ -116,6 +117,8 @@ def order_view(order: Order, *, events: bool = True) -> Json:
         "updatedAt": to_text(order.updated_at),
         "seq": order.seq,
         "attempts": order.attempts,
+        "placedBy": order.placed_by,
+        "cancelledBy": order.cancelled_by,
         "venue": None,
         "reason": None,
         "route": None,
