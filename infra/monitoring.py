@@ -73,9 +73,9 @@ class Monitoring(Construct):
         alarms = [
             self._alarm(
                 "MoreThanOneExecution",
-                _order_metric(config, "ExecutionsPerOrder", "Maximum"),
-                2,
-                "an order may have been swapped more than once",
+                _order_metric(config, "SwappedTwice"),
+                1,
+                "the chain's ledger holds more than one swap of an order",
             ),
             self._alarm(
                 "StuckOrders",
@@ -183,8 +183,8 @@ class Monitoring(Construct):
                 ],
             ),
             graph(
-                "Executions of one order (more than 1 must never be)",
-                [_order_metric(config, "ExecutionsPerOrder", "Maximum")],
+                "Orders that were swapped twice (must never be)",
+                [_order_metric(config, "SwappedTwice")],
             ),
         )
         dashboard.add_widgets(

@@ -57,14 +57,14 @@ def test_the_dashboard_shows_metrics_that_are_written(stack: Stack) -> None:
     text = json.dumps(dashboard["DashboardBody"]).replace("\\", "")
     shown = re.findall(rf'\["{observability.NAMESPACE}","([^"]+)"', text)
 
-    assert {"Accepted", "Confirmed", "Failed", "Retries", "DuplicateDeliveries", "ExecutionsPerOrder"} <= set(shown)
+    assert {"Accepted", "Confirmed", "Failed", "Retries", "DuplicateDeliveries", "SwappedTwice"} <= set(shown)
     assert [name for name in shown if not written(name)] == []
 
 
 def test_two_executions_of_an_order_raise_an_alarm(stack: Stack) -> None:
-    _, alarm = stack.one("AWS::CloudWatch::Alarm", MetricName="ExecutionsPerOrder")
+    _, alarm = stack.one("AWS::CloudWatch::Alarm", MetricName="SwappedTwice")
 
-    assert (alarm["Statistic"], alarm["Threshold"], alarm["EvaluationPeriods"]) == ("Maximum", 2, 1)
+    assert (alarm["Statistic"], alarm["Threshold"], alarm["EvaluationPeriods"]) == ("Sum", 1, 1)
     assert alarm["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from order_engine.domain.order import Order, OrderRef, SignedTransaction
-from order_engine.engine.ports import Height, Known, TransactionStatus
+from order_engine.engine.ports import Height, Known, Swapped, TransactionStatus
 from tests.simulation.market import SwingMarket
 from tests.simulation.world import EPOCH_MS, World
 
@@ -152,6 +152,14 @@ class SimChain:
             return Height(seen, seen)
 
         return await self.world.call("chain.height", answer)
+
+    async def swaps(self, *, since: int) -> Sequence[Swapped]:
+        # Without delays or faults: what the audit learns later it learns all the same.
+        return [
+            Swapped(each.ref.order_id, each.signature)
+            for each in self.signed.values()
+            if each.landing is not None and each.landing.amount_out is not None and each.landing.at >= since
+        ]
 
     def _seen_height(self, lag_ms: int = 0) -> int:
         return (self.world.now - self.confirm_ms - lag_ms - EPOCH_MS) // BLOCK_MS

@@ -7,7 +7,7 @@ import json
 import logging
 import random
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
@@ -27,6 +27,7 @@ from order_engine.domain.lifecycle import place
 from order_engine.domain.order import Order, OrderRef, OrderRequest, Status
 from order_engine.domain.quote import VENUES
 from order_engine.engine import execute, sweep
+from order_engine.engine.audit import Audit
 from order_engine.engine.cancel import Cancel
 from order_engine.engine.dead_letters import ResolveDeadLetter
 from order_engine.engine.execute import Execute, ExecutionPolicy
@@ -228,11 +229,14 @@ class _Watcher:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self.swapped_twice: set[str] = set()
 
     def changed(self, order: Order) -> None:
         """The store has said it already."""
 
     def noted(self, order_id: str, what: str, reason: str) -> None:
+        if what == "swapped_twice":
+            self.swapped_twice.add(order_id)
         self._world.note(what, f"{order_id} {reason}")
 
 
@@ -290,7 +294,8 @@ class Simulation:
     # --- the composition root of the simulation ------------------------------------------------------------------
 
     def _compose(self) -> None:
-        world, observer = self.world, _Watcher(self.world)
+        world = self.world
+        self.observer = observer = _Watcher(self.world)
         venues = tuple(market.SwingVenue(name, self.market, world) for name in VENUES)
         settings = Settings()
         policy = ExecutionPolicy(RetryPolicy(), landing_poll_ms=500)
@@ -310,6 +315,7 @@ class Simulation:
             "stream_failures": self.stream_failures,
             "push": self.gateway,
             "execute": executes,
+            "audit": Audit(self.chain, world, observer),
             "resolve_dead_letter": ResolveDeadLetter(executes),
             "sweep": self.sweep,
             "push_events": PushEvents(self.connections, self.gateway, self.statistics, views.event_frame, observer),
@@ -666,6 +672,25 @@ def notify_handler(world: World) -> Callable[[Any, Invocation], Coroutine[Any, A
         return await notify.handler.handle(event, Context(world, world.now + 30_000))
 
     return invoked
+
+
+def audited(seed: int, climate: Mapping[str, float] | None = None) -> tuple[set[str], set[str]]:
+    """Run one seed to its end whatever promise is broken on the way.
+
+    Returns:
+        The orders of which the ledger holds more than one swap, and those of which the engine says so.
+    """
+    plan = plan_of(seed)
+    for name, likely in (climate or {}).items():
+        setattr(plan.faults, name, likely)
+    simulation = Simulation(seed, plan)
+    simulation.world.regardless = True
+    # Broken as it is, it may not come to an end in order; the next minute's sweep looks at the ledger all the same.
+    with suppress(Exception):
+        simulation.run()
+    asyncio.run(simulation.wired["audit"]())
+    twice = {ref.order_id for ref, swaps in simulation.truth.swaps.items() if len(swaps) > 1}
+    return twice, simulation.observer.swapped_twice
 
 
 def simulate(seed: int, *, tracing: bool = False, climate: Mapping[str, float] | None = None) -> Result:

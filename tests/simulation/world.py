@@ -171,6 +171,7 @@ class World:
     trace: list[Line] = field(default_factory=list)
     counted: Counter[str] = field(default_factory=Counter)
     violation: Violation | None = None
+    regardless: bool = False
     broken: dict[str, str] = field(default_factory=dict)
     running: Counter[str] = field(default_factory=Counter)
     writer: asyncio.Task[Any] | None = None
@@ -397,12 +398,13 @@ class World:
         """Record a broken promise; the first one counts.
 
         Raises:
-            Violation: always.
+            Violation: unless the world goes on regardless.
         """
         found = Violation(what)
         self.violation = self.violation or found
         self.note("VIOLATION", what)
-        raise found
+        if not self.regardless:
+            raise found
 
 
 def _no_answer() -> Any:

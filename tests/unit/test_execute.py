@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 
 from hypothesis import given
@@ -19,7 +20,7 @@ from order_engine.engine.execute import (
     Silent,
     next_step,
 )
-from order_engine.engine.ports import Height, Known, TransactionStatus
+from order_engine.engine.ports import Height, Known, Swapped, TransactionStatus
 from order_engine.engine.retry import RetryPolicy, lost_workers
 from tests.fakes.orders import FakeOrders
 from tests.unit.lives import orders, times
@@ -153,6 +154,9 @@ class _Says:
 
     async def height(self) -> Height:
         return Height(0, 0)
+
+    async def swaps(self, *, since: int) -> Sequence[Swapped]:
+        return ()
 
 
 def _run(order: Order, *, now: int = T0 + 30_000, chain: _Says | None = None) -> tuple[Done | Later, Order]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -11,7 +11,7 @@ import pytest
 from order_engine.domain import lifecycle
 from order_engine.domain.order import Lease, Order, OrderRef, SignedTransaction, Status
 from order_engine.engine.execute import Done, Execute, ExecutionPolicy, Later, Silent, Verdict
-from order_engine.engine.ports import Height, Known, TransactionStatus
+from order_engine.engine.ports import Height, Known, Swapped, TransactionStatus
 from order_engine.engine.retry import RetryPolicy
 from tests.fakes.orders import FakeOrders
 from tests.simulation.loop import VirtualLoop, run
@@ -74,6 +74,9 @@ class ScriptedChain:
     async def height(self) -> Height:
         await self._answer("height")
         return Height(self.blocks(self.now), self._slot())
+
+    async def swaps(self, *, since: int) -> Sequence[Swapped]:
+        raise AssertionError("Nobody is to look at the ledger here.")
 
     def _slot(self) -> int:
         return self.blocks(self.now) + 10

@@ -26,7 +26,7 @@ from order_engine.domain.order import (
     SignedTransaction,
 )
 from order_engine.domain.quote import Candidate, Decision, Leg
-from order_engine.observability import LogObserver, executions
+from order_engine.observability import LogObserver
 
 type Json = Any
 
@@ -76,7 +76,6 @@ def test_an_orders_life_is_told_in_metrics() -> None:
     metrics, _ = written(*history(confirmed(submitted(claimed()))))
 
     assert metrics["Accepted"] == metrics["Confirmed"] == metrics["Executions"] == [1.0]
-    assert metrics["ExecutionsPerOrder"] == [1.0]
     assert metrics["Won_raydium"] == [1.0]
     assert metrics["ImprovementBps"] == [1.25]
     assert metrics["LatencyMs"] == [2770.0]
@@ -107,21 +106,6 @@ def test_a_retry_is_counted_and_told_with_its_reason() -> None:
 
     assert metrics["Retries"] == [1.0]
     assert '"failure_code":"expired"' in log
-
-
-def test_a_transaction_that_was_proved_dead_is_no_second_execution() -> None:
-    order = submitted(claimed())
-    waiting = lifecycle.retry(order, Failure("slippage", "It moved."), order.updated_at, order.updated_at)
-    again = lifecycle.claim(waiting, Lease("worker", 90_000), waiting.updated_at)
-
-    assert executions(confirmed(submitted(again))) == 1
-
-
-def test_a_second_transaction_without_proof_about_the_first_is_seen() -> None:
-    once = submitted(claimed())
-    twice = Order(once.ref, once.request, once.created_at, "f", (*once.events, once.events[-1]), intent=TX)
-
-    assert executions(confirmed(twice)) == 2
 
 
 def test_the_log_never_holds_a_signed_transaction() -> None:

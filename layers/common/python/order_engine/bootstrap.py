@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from order_engine.aws.rates import DynamoRateLimiter
     from order_engine.aws.statistics import DynamoStatistics
     from order_engine.aws.tickets import TicketSecrets
+    from order_engine.engine.audit import Audit
     from order_engine.engine.cancel import Cancel
     from order_engine.engine.dead_letters import ResolveDeadLetter
     from order_engine.engine.execute import Execute
@@ -182,6 +183,13 @@ def execute() -> Execute:
         max_price_impact_bps=given.max_price_impact_bps,
     )
     return Execute(orders(), venues(), chain, CLOCK, policy, OBSERVER)
+
+
+@cache
+def audit() -> Audit:
+    from order_engine.engine.audit import Audit
+
+    return Audit(execute().chain, CLOCK, OBSERVER)
 
 
 @cache

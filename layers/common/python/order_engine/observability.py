@@ -7,7 +7,7 @@ Accepted                  orders stored
 Confirmed, Failed         orders that ended so; ``Failed_<code>`` by the reason's stable code
 Retries                   attempts that failed and are tried again
 Executions                transactions stored and broadcast
-ExecutionsPerOrder        of each confirmed order: transactions that may have landed. One, or something is very wrong
+SwappedTwice              orders of which the chain's ledger holds more than one swap. None, or something is very wrong
 LatencyMs                 market orders: from accepted to the end
 StageMs_<status>          how long an order was in a status before the next
 Won_<venue>               routes by venue; several joined by "+" for a split
@@ -46,6 +46,7 @@ logger = Logger(service=SERVICE, use_rfc3339=True, log_uncaught_exceptions=False
 _metrics: ContextVar[EphemeralMetrics | None] = ContextVar("metrics", default=None)
 
 _COUNTED = {
+    "swapped_twice": "SwappedTwice",
     "resent": "OrdersResent",
     "conflict": "ClaimsLost",
     "send_failed": "SendsFailed",
@@ -98,21 +99,6 @@ def count(name: str, value: float = 1, unit: MetricUnit = MetricUnit.Count) -> N
         metrics.add_metric(name, unit, value)
 
 
-def executions(order: Order) -> int:
-    """How many transactions of an order may have landed, as its history proves.
-
-    Each one that was broadcast counts, unless what came next is its proof of not having landed: a return to
-    pending, or the end as failed. More than one for a confirmed order means that it was swapped twice.
-    """
-    open_ones = 0
-    for before, event in zip((None, *order.events), order.events, strict=False):
-        if event.status is Status.SUBMITTED:
-            open_ones += 1
-        elif before is not None and before.status is Status.SUBMITTED and event.status is not Status.CONFIRMED:
-            open_ones -= 1
-    return open_ones
-
-
 class LogObserver:
     """Writes what happens to the log and counts it. Never writes a request's secrets or a transaction's bytes."""
 
@@ -148,7 +134,6 @@ class LogObserver:
                 count(f"StageMs_{left.status.value}", event.at - left.at, MetricUnit.Milliseconds)
         if event.status is Status.CONFIRMED:
             count("Confirmed")
-            count("ExecutionsPerOrder", executions(order))
         if event.status in lifecycle.TERMINAL and order.request.type == "market":
             count("LatencyMs", order.updated_at - order.created_at, MetricUnit.Milliseconds)
         if event.status is Status.SUBMITTED:

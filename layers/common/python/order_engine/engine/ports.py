@@ -158,6 +158,14 @@ class Height:
     slot: int
 
 
+@dataclass(frozen=True, slots=True)
+class Swapped:
+    """A swap that landed with success, by the order that its transaction names."""
+
+    order_id: str
+    signature: str
+
+
 class Chain(Protocol):
     """A chain behind any number of nodes, of which one may be behind another.
 
@@ -185,6 +193,12 @@ class Chain(Protocol):
         """
 
     async def height(self) -> Height: ...
+
+    async def swaps(self, *, since: int) -> Sequence[Swapped]:
+        """Every swap of this engine in the ledger since a time (milliseconds since the epoch), in any order.
+
+        It is what the ledger holds, whatever the engine knows of it. A chain without a ledger has none to tell.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from order_engine.domain import base58
 from order_engine.domain.errors import BuildFailed, QuoteRefused, VenueError
 from order_engine.domain.order import Order, SignedTransaction
 from order_engine.domain.quote import Leg, Pool
-from order_engine.engine.ports import Clock, Height, Known, TransactionStatus
+from order_engine.engine.ports import Clock, Height, Known, Swapped, TransactionStatus
 from order_engine.engine.routing.network import INTERMEDIATES
 from order_engine.venues.market import PaperMarket
 
@@ -210,6 +210,10 @@ class PaperChain:
         """Implements ``Chain.height``: here every slot has its block."""
         now = _height(self._clock.now_ms())
         return Height(now, now)
+
+    async def swaps(self, *, since: int) -> Sequence[Swapped]:
+        """None: nothing is shared between those who look at this chain, so it has no ledger."""
+        return ()
 
 
 def fill(market: PaperMarket, legs: Sequence[Leg], mint_in: str, mint_out: str, at_ms: int) -> int:
