@@ -4,7 +4,9 @@ The orders table is moto's, in this process; the resting orders are written past
 Read units are computed from what the table returned, by DynamoDB's rules: a query is charged the sum of its items'
 sizes in steps of 4 KB, half where it is eventually consistent; a consistent read of one item its size in whole steps.
 
-python -m bench.triggers [--resting 1000 10000 100000] [--triggers 0 10 100] [--json]
+And what becomes of a neighbour's order beside thousands that the price has reached and that nobody could fill.
+
+python -m bench.triggers [--resting 1000 10000 100000] [--triggers 0 10 100] [--unfillable 10000] [--json]
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -32,13 +35,15 @@ from order_engine.domain import lifecycle
 from order_engine.domain.amounts import SOL, USDC
 from order_engine.domain.order import Order, OrderRef, OrderRequest
 from order_engine.domain.quote import VENUES
-from order_engine.engine.sweep import Sweep
+from order_engine.engine.triggers import Triggers
 from order_engine.venues.market import PaperMarket
 from order_engine.venues.paper import PaperVenue
 
 _REGION = "us-east-1"
 _ACCOUNT = "123456789012"
 _TABLE = "orders"
+# A beat's bounds of entries and orders are measured here, not its time: moto is slower than what it stands for.
+_UNHURRIED_MS = 600_000
 _ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": _REGION}
 
 
@@ -65,6 +70,7 @@ class _Meter:
 
     calls: Counter[str] = field(default_factory=Counter)
     entries: int = 0
+    orders: int = 0
     read_units: float = 0
 
     def read(self, parsed: dict[str, Any], model: Any, **_: Any) -> None:
@@ -72,8 +78,10 @@ class _Meter:
         if model.name == "Query":
             self.entries += parsed["Count"]
             self.read_units += _steps(sum(map(_size, parsed["Items"]))) / 2
-        elif model.name == "GetItem":
-            self.read_units += _steps(_size(parsed.get("Item", {})))
+        elif model.name == "BatchGetItem":
+            items = [item for found in parsed["Responses"].values() for item in found]
+            self.orders += len(items)
+            self.read_units += sum(_steps(_size(item)) for item in items)
 
 
 def _steps(size: int) -> int:
@@ -137,38 +145,102 @@ def _fill(table: Any, number: int, price: int, now: int) -> None:
         table.put_item(codec.to_item(lifecycle.place(ref, request, "f", now)), overwrite=True)
 
 
-async def _measure(resting: int, triggers: int) -> Beat:
+@dataclass(slots=True)
+class _Bench:
+    """A table in moto and the triggers over it."""
+
+    table: Any
+    meter: _Meter
+    queue: _Queue
+    watch: Triggers
+
+
+@contextmanager
+def _bench() -> Iterator[_Bench]:
     with mock_aws():
         client: Any = boto3.client("dynamodb")
         _create(client)
-        table = dynamodb_backends[_ACCOUNT][_REGION].tables[_TABLE]
-        clock = SystemClock()
-        # The paper market trades SOL far below 100,000 USDC and far above 1.
-        _fill(table, resting, 100_000, clock.now_ms())
-        _fill(table, triggers, 1, clock.now_ms())
-        meter = _Meter()
+        clock, meter, queue, market = SystemClock(), _Meter(), _Queue(), PaperMarket(1)
         client.meta.events.register("after-call.dynamodb", meter.read)
-        queue, market = _Queue(), PaperMarket(1)
         venues = [PaperVenue(name, market, clock, 0) for name in VENUES]
-        sweep = Sweep(DynamoOrders(client, _TABLE), queue, venues, clock, _Silent())
-        # No beat of the sweeper is due but its first: it finds the pairs that have resting orders, then one watch.
-        await sweep._find_resting_pairs()  # noqa: SLF001 - measured apart from the watch, which has no use for it
+        watch = Triggers(DynamoOrders(client, _TABLE), queue, venues, clock, _Silent())
+        yield _Bench(dynamodb_backends[_ACCOUNT][_REGION].tables[_TABLE], meter, queue, watch)
+
+
+async def _measure(resting: int, reached: int) -> Beat:
+    with _bench() as bench:
+        now, meter = bench.watch.clock.now_ms(), bench.meter
+        # The paper market trades SOL far below 100,000 USDC and far above 1.
+        _fill(bench.table, resting, 100_000, now)
+        _fill(bench.table, reached, 1, now)
+        # Less often than a beat: which pairs have resting orders at all.
+        await bench.watch.find_pairs()
         finding = meter.calls["Query"], meter.read_units
         meter.calls.clear()
         meter.entries, meter.read_units = 0, 0
-        fired = await sweep.watch()
+        fired = await bench.watch.beat(now + _UNHURRIED_MS)
     return Beat(
         resting=resting,
-        triggers=triggers,
+        triggers=reached,
         fired=fired,
         queries=meter.calls["Query"],
         index_entries_read=meter.entries,
-        orders_read=meter.calls["GetItem"],
+        orders_read=meter.orders,
         writes=meter.calls["UpdateItem"],
-        messages=queue.sent,
+        messages=bench.queue.sent,
         read_units=meter.read_units,
         find_pairs_queries=finding[0],
         find_pairs_read_units=finding[1],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Attacked:
+    """A neighbour beside one user's unfillable orders; read and write units of the orders table and its indexes.
+
+    Attributes:
+        neighbour_fired_in_beat: counted from 1.
+        beats_until_all_are_aside: and what these beats cost together; each order's place is written once.
+        quiet: a beat after that.
+    """
+
+    unfillable: int
+    neighbour_fired_in_beat: int
+    beats_until_all_are_aside: int
+    read_units: float
+    write_units: int
+    quiet_read_units: float
+    quiet_writes: int
+
+
+async def _measure_attacked(unfillable: int) -> Attacked:
+    with _bench() as bench:
+        now, meter = bench.watch.clock.now_ms(), bench.meter
+        for number in range(unfillable):
+            limit = Decimal("0.000000001") + Decimal(number) / 10**15
+            amount = 9_000_000_000 * SOL.unit + number
+            request = OrderRequest("limit", SOL.mint, USDC.mint, amount, 50, limit, now + 86_400_000)
+            order = lifecycle.place(OrderRef("attacker", f"junk-{number:07d}"), request, "f", now)
+            bench.table.put_item(codec.to_item(order), overwrite=True)
+        _fill(bench.table, 1, 1, now)
+        await bench.watch.find_pairs()
+        meter.read_units, beats, fired_in = 0, 0, 0
+        meter.calls.clear()
+        while meter.calls["UpdateItem"] <= unfillable:
+            beats += 1
+            if await bench.watch.beat(bench.watch.clock.now_ms() + _UNHURRIED_MS):
+                fired_in = beats
+        reads, writes = meter.read_units, meter.calls["UpdateItem"]
+        await bench.watch.beat(bench.watch.clock.now_ms() + _UNHURRIED_MS)
+    return Attacked(
+        unfillable=unfillable,
+        neighbour_fired_in_beat=fired_in,
+        beats_until_all_are_aside=beats,
+        read_units=reads,
+        # One for the order, and two for its entry that moves within the index.
+        write_units=3 * writes,
+        quiet_read_units=meter.read_units - reads,
+        quiet_writes=meter.calls["UpdateItem"] - writes,
     )
 
 
@@ -177,6 +249,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--resting", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     parser.add_argument("--triggers", type=int, nargs="+", default=[0, 10, 100])
+    parser.add_argument("--unfillable", type=int, default=10_000)
     parser.add_argument("--json", action="store_true", help="record the result in bench/results/triggers.json")
     given = parser.parse_args()
     os.environ.update(_ENVIRONMENT)
@@ -184,15 +257,18 @@ def main() -> int:
     titles = ("resting", "reached", "fired", "queries", "entries", "orders read", "read units")
     print(" ".join(f"{title:>11}" for title in titles))
     for resting in given.resting:
-        for triggers in given.triggers:
+        for reached in given.triggers:
             started = time.monotonic()
-            beat = asyncio.run(_measure(resting, triggers))
+            beat = asyncio.run(_measure(resting, reached))
             beats.append(beat)
-            numbers = (resting, triggers, beat.fired, beat.queries, beat.index_entries_read, beat.orders_read)
+            numbers = (resting, reached, beat.fired, beat.queries, beat.index_entries_read, beat.orders_read)
             line = " ".join(f"{number:>11}" for number in (*numbers, beat.read_units))
             print(f"{line}   ({time.monotonic() - started:.0f} s)", flush=True)
+    attacked = asyncio.run(_measure_attacked(given.unfillable))
+    for name, value in asdict(attacked).items():
+        print(f"{name.replace('_', ' '):<28}{value:>12,}")
     if given.json:
-        print(record("triggers", {"beats": [asdict(beat) for beat in beats]}))
+        print(record("triggers", {"beats": [asdict(beat) for beat in beats], "attacked": asdict(attacked)}))
     return 0 if all(beat.fired == beat.triggers for beat in beats) else 1
 
 

@@ -10,7 +10,7 @@ from constructs import Construct
 from infra.config import Config
 from infra.findings import acknowledge
 
-BY_TIME, WORK, EXPIRY = "by_time", "work", "expiry"
+BY_TIME, WORK, EXPIRY, LIVING = "by_time", "work", "expiry", "living"
 
 
 class Storage(Construct):
@@ -28,6 +28,8 @@ class Storage(Construct):
         self._index(self.orders, WORK, "work_pk", "work_sk")
         # Sparse: orders with a time limit of their own.
         self._index(self.orders, EXPIRY, "expiry_pk", "expiry_sk")
+        # Sparse: a user's limit orders that have not ended, to be counted. Market orders are never in it.
+        self._index(self.orders, LIVING, "user_id", "living")
 
         self.connections = self._table("Connections", "user_id", "connection_id", time_to_live="expires_at")
         # Rates, statistics and when keys were used: what functions may write.

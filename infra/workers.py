@@ -123,7 +123,7 @@ class Workers(Construct):
                 **self._platform.config.paper,
             },
         )
-        function.allow(["dynamodb:GetItem", "dynamodb:UpdateItem"], [orders.table_arn])
+        function.allow(["dynamodb:BatchGetItem", "dynamodb:UpdateItem"], [orders.table_arn])
         function.allow(["dynamodb:Query"], [f"{orders.table_arn}/index/{WORK}", f"{orders.table_arn}/index/{EXPIRY}"])
         # The look whether there is anything to do at all.
         function.allow(["dynamodb:Scan"], [f"{orders.table_arn}/index/{WORK}"])

@@ -24,12 +24,15 @@ _AUDIT_S = 10
 
 
 async def handle(event: Mapping[str, Any], context: Context) -> None:
-    """Send stranded orders again, expire old ones, fire limit orders; look for orders that were swapped twice."""
+    """Send stranded orders again and end expired ones; beside that, and never in its way, fire limit orders.
+
+    Also look for orders that were swapped twice.
+    """
     settings = bootstrap.settings()
     budget = min(_RUN_MS, context.get_remaining_time_in_millis() - MARGIN_MS)
     audit = asyncio.create_task(_audit())
     try:
-        await bootstrap.sweep().run(
+        await bootstrap.rounds().run(
             bootstrap.CLOCK.now_ms() + budget,
             sweep_every_ms=settings.sweep_beat_ms,
             watch_every_ms=settings.watch_beat_ms,

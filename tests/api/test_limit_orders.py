@@ -9,9 +9,13 @@ from typing import Any
 
 import boto3
 import pytest
+from moto.dynamodb.models import dynamodb_backends
 
 from order_engine import bootstrap
-from order_engine.domain.order import OrderRef
+from order_engine.aws import codec
+from order_engine.domain import lifecycle
+from order_engine.domain.amounts import SOL, USDC
+from order_engine.domain.order import OrderRef, OrderRequest
 from order_engine.runtime import event_loop
 from tests.api.clock import StandingClock
 from tests.api.conftest import Deploy
@@ -39,8 +43,8 @@ def run[T](work: Coroutine[Any, Any, T]) -> T:
 
 
 def beat(clock: StandingClock) -> None:
-    """One beat of the sweeper and one of the watcher, as the scheduled function makes them."""
-    run(bootstrap.sweep().run(clock.now + 1, sweep_every_ms=0, watch_every_ms=0))
+    """One beat of each kind, as the scheduled function makes them."""
+    run(bootstrap.rounds().run(clock.now + 2000, sweep_every_ms=0, watch_every_ms=0))
 
 
 def queued(resources: Resources) -> list[dict[str, str]]:
@@ -167,3 +171,30 @@ def test_a_cancelled_order_never_fires(resources: Resources, clock: StandingCloc
 
     assert read(order_id)["status"] == "cancelled"
     assert queued(resources) == []
+
+
+# --- beside what cannot be filled --------------------------------------------------------------------------------
+
+
+def unfillable(resources: Resources, number: int, now: int) -> None:
+    """Orders of another user that the market's price has met and no pool could fill, past the API and its bounds."""
+    table = dynamodb_backends["123456789012"]["us-east-1"].tables[resources.orders_table]
+    for place in range(number):
+        limit = Decimal("0.000000001") + Decimal(place) / 10**15
+        asked = OrderRequest("limit", SOL.mint, USDC.mint, 9_000_000_000 * SOL.unit + place, 50, limit)
+        order = lifecycle.place(OrderRef("attacker", f"{place:08d}-junk"), asked, "f", now)
+        table.put_item(codec.to_item(order), overwrite=True)
+
+
+@pytest.mark.slow
+def test_an_order_fires_within_two_beats_beside_ten_thousand_that_another_user_cannot_have_filled(
+    resources: Resources, clock: StandingClock
+) -> None:
+    unfillable(resources, 10_000, clock.now)
+    order_id = place(BELOW)
+
+    for _ in range(2):
+        beat(clock)
+
+    assert read(order_id)["status"] == "pending"
+    assert queued(resources) == [{"userId": "alice", "orderId": order_id}]

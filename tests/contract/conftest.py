@@ -14,13 +14,14 @@ import boto3
 import pytest
 from moto.core.botocore_stubber import BotocoreStubber
 
-from order_engine.aws import clients
+from order_engine.aws import clients, codec
 from order_engine.aws.connections import DynamoConnections
 from order_engine.aws.keys import DynamoKeys, DynamoKeyUse
 from order_engine.aws.orders import DynamoOrders
 from order_engine.aws.queue import SqsMailbox, SqsOrderQueue
 from order_engine.aws.rates import DynamoRateLimiter
 from order_engine.aws.statistics import DynamoStatistics
+from order_engine.domain.order import OrderRef
 from order_engine.engine.accounts import KeyStore, KeyUse
 from order_engine.engine.ports import ConnectionStore, OrderStore, StatisticsStore
 from order_engine.engine.rates import RateLimiter
@@ -45,6 +46,7 @@ class Services:
         kept: bodies of the quarantine.
         catch_up: lets reads that may be a moment behind see every write.
         refused: ids of orders whose messages the order queue does not take.
+        spoil: makes a stored order's item unreadable.
     """
 
     orders: OrderStore
@@ -59,6 +61,7 @@ class Services:
     kept: Callable[[], Sequence[str]]
     catch_up: Callable[[], None]
     refused: set[str]
+    spoil: Callable[[OrderRef], None]
 
 
 def _now() -> int:
@@ -74,8 +77,9 @@ def in_memory() -> Services:
         statistics.replica.catch_up()
         key_use.replica.catch_up()
 
+    orders = FakeOrders()
     return Services(
-        FakeOrders(),
+        orders,
         FakeConnections(),
         statistics,
         FakeKeys(),
@@ -87,6 +91,7 @@ def in_memory() -> Services:
         lambda: [message.body for message in quarantine.messages.values()],
         catch_up,
         queue.refused,
+        orders.corrupt.add,
     )
 
 
@@ -118,6 +123,13 @@ def services(request: pytest.FixtureRequest) -> Iterator[Services]:
             answer = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)
             return [(message["Body"], message["ReceiptHandle"]) for message in answer.get("Messages", [])]
 
+        def spoil(ref: OrderRef) -> None:
+            boto3.client("dynamodb").update_item(
+                TableName=made.orders_table,
+                Key=codec.key_of(ref),
+                UpdateExpression="REMOVE fingerprint",
+            )
+
         yield Services(
             DynamoOrders(dynamodb, made.orders_table),
             DynamoConnections(dynamodb, made.connections_table),
@@ -131,4 +143,5 @@ def services(request: pytest.FixtureRequest) -> Iterator[Services]:
             lambda: [body for body, _ in receive(made.quarantine_queue_url)],
             dynamodb.catch_up,
             queue.refused,
+            spoil,
         )

@@ -12,12 +12,12 @@ from itertools import pairwise
 
 import pytest
 
-from order_engine.aws import codec
+from order_engine.aws import codec, indexes
 from order_engine.domain import lifecycle
 from order_engine.domain.amounts import SOL, USDC
 from order_engine.domain.order import Event, Fill, Lease, Order, OrderRef, Routed, SignedTransaction, Status
 from order_engine.engine.execute import MAX_EVENTS
-from order_engine.engine.ports import Conflict, OrderExists, OrderStore
+from order_engine.engine.ports import Conflict, Listing, OrderExists, OrderStore, SetAside
 from order_engine.engine.retry import RetryPolicy, after_failure
 from tests.contract.conftest import Services
 from tests.contract.samples import FAILURE, T0, a_decision, an_order, claimed, largest_decision, submitted
@@ -239,17 +239,30 @@ async def _async[T](work: Awaitable[T]) -> T:
     return await work
 
 
+async def _active(orders: OrderStore, created_before: int) -> list[OrderRef]:
+    return list((await orders.active(created_before=created_before, after=None, limit=10)).entries)
+
+
+async def _crossed(orders: OrderStore, price: str) -> list[str]:
+    listing = await orders.crossed(SOL.mint, USDC.mint, Decimal(price), after=None, limit=10)
+    return [ref.order_id for ref in listing.entries]
+
+
+async def _aside(orders: OrderStore) -> list[SetAside]:
+    return list((await orders.set_aside(SOL.mint, USDC.mint, after=None, limit=10)).entries)
+
+
 async def test_active_orders_are_listed_until_they_end(orders: OrderStore) -> None:
     order = an_order()
     await orders.create(order)
     await orders.create(an_order("resting", limit="150"))
-    assert await orders.active(created_before=T0 + 1, limit=10) == [order.ref]
-    assert await orders.active(created_before=T0, limit=10) == []
+    assert await _active(orders, T0 + 1) == [order.ref]
+    assert await _active(orders, T0) == []
     routing = claimed(order)
     await orders.replace(order, routing)
-    assert await orders.active(created_before=T0 + 1, limit=10) == [order.ref]
+    assert await _active(orders, T0 + 1) == [order.ref]
     await orders.replace(routing, lifecycle.fail(routing, FAILURE, T0 + 300))
-    assert await orders.active(created_before=T0 + 1, limit=10) == []
+    assert await _active(orders, T0 + 1) == []
 
 
 async def test_whether_anything_waits_is_told_of_active_and_resting_orders_until_they_end(orders: OrderStore) -> None:
@@ -270,38 +283,168 @@ async def test_whether_anything_waits_is_told_of_active_and_resting_orders_until
 async def test_active_orders_are_listed_oldest_first_within_the_limit_of_each_shard(orders: OrderStore) -> None:
     for number in range(12):
         await orders.create(an_order(f"order{number}", at=T0 + 12 - number))
-    listed = await orders.active(created_before=T0 + 100, limit=2)
-    everything = await orders.active(created_before=T0 + 100, limit=100)
+    listed = (await orders.active(created_before=T0 + 100, after=None, limit=2)).entries
+    everything = (await orders.active(created_before=T0 + 100, after=None, limit=100)).entries
     assert len(everything) == 12
-    for shard in range(codec.ACTIVE_SHARDS):
-        of_shard = [ref for ref in everything if codec.shard(ref.order_id, codec.ACTIVE_SHARDS) == shard]
+    for shard in range(indexes.ACTIVE_SHARDS):
+        of_shard = [ref for ref in everything if indexes.shard(ref.order_id, indexes.ACTIVE_SHARDS) == shard]
         oldest_first = sorted(of_shard, key=lambda ref: int(ref.order_id.removeprefix("order")), reverse=True)
         assert of_shard == oldest_first
         assert [ref for ref in listed if ref in of_shard] == oldest_first[:2]
 
 
+@pytest.mark.parametrize("limit", [1, 3, 7])
+async def test_whoever_reads_on_sees_every_entry_once_and_then_from_the_beginning(
+    orders: OrderStore, limit: int
+) -> None:
+    """Though all of them stay where they are: what is in front never hides what is behind it."""
+    for number in range(11):
+        await orders.create(an_order(f"active{number}", at=T0 + number))
+        await orders.create(an_order(f"resting{number}", limit=f"1{number:02}", until=T0 + number))
+
+    async def rounds(read: Callable[[str | None], Awaitable[Listing[OrderRef]]]) -> list[str]:
+        seen: list[str] = []
+        after: str | None = None
+        for _ in range(40):
+            listing = await read(after)
+            seen += [ref.order_id for ref in listing.entries]
+            after = listing.after
+            if after is None:
+                return seen
+        raise AssertionError("it never came to the end")
+
+    everything = [f"active{number}" for number in range(11)]
+    resting = [f"resting{number}" for number in range(11)]
+    for _ in range(2):
+        active = await rounds(lambda after: orders.active(created_before=T0 + 100, after=after, limit=limit))
+        assert sorted(active) == sorted(everything)
+        expiring = await rounds(lambda after: orders.expiring(now=T0 + 100, after=after, limit=limit))
+        assert sorted(expiring) == sorted(resting)
+        crossed = await rounds(
+            lambda after: orders.crossed(SOL.mint, USDC.mint, Decimal(1000), after=after, limit=limit)
+        )
+        assert crossed == resting
+
+
+async def test_a_bound_that_came_back_behind_the_place_ends_the_listing(orders: OrderStore) -> None:
+    for number in range(3):
+        await orders.create(an_order(f"order{number}", limit=f"15{number}"))
+    first = await orders.crossed(SOL.mint, USDC.mint, Decimal(200), after=None, limit=2)
+    assert [ref.order_id for ref in first.entries] == ["order0", "order1"]
+    assert await orders.crossed(SOL.mint, USDC.mint, Decimal(100), after=first.after, limit=2) == Listing((), None)
+
+
 async def test_resting_orders_are_found_when_the_price_reaches_them(orders: OrderStore) -> None:
     for order_id, price in (("low", "149.5"), ("at", "150"), ("high", "150.000001")):
         await orders.create(an_order(order_id, limit=price))
-    found = await orders.crossed(SOL.mint, USDC.mint, Decimal(150), limit=10)
-    assert [ref.order_id for ref in found] == ["low", "at"]
-    assert await orders.crossed(USDC.mint, SOL.mint, Decimal(1000), limit=10) == []
+    assert await _crossed(orders, "150") == ["low", "at"]
+    assert (await orders.crossed(USDC.mint, SOL.mint, Decimal(1000), after=None, limit=10)).entries == ()
     low = await orders.get(OrderRef("user", "low"))
     assert low is not None
     await orders.replace(low, lifecycle.fire(low, T0 + 10))
-    found = await orders.crossed(SOL.mint, USDC.mint, Decimal(150), limit=10)
-    assert [ref.order_id for ref in found] == ["at"]
-    assert await orders.active(created_before=T0 + 1, limit=10) == [low.ref]
+    assert await _crossed(orders, "150") == ["at"]
+    assert await _active(orders, T0 + 1) == [low.ref]
+
+
+async def test_an_order_that_is_set_aside_makes_room_and_is_found_by_its_price(orders: OrderStore) -> None:
+    for order_id, price in (("small", "149"), ("large", "140"), ("huge", "141")):
+        await orders.create(an_order(order_id, limit=price))
+    assert not await _aside(orders)
+    for order_id, price in (("large", "160.00000000000000000001"), ("huge", "99999999999999999999")):
+        order = await orders.get(OrderRef("user", order_id))
+        assert order is not None
+        await orders.replace(order, lifecycle.set_aside(order, Decimal(price)))
+    assert await _crossed(orders, "150") == ["small"]
+    assert await _crossed(orders, "99999999999999999999") == ["small"]
+    assert [(found.ref.order_id, found.price) for found in await _aside(orders)] == [
+        ("large", Decimal("160.00000000000000000001")),
+        ("huge", Decimal(99999999999999999999)),
+    ]
+    large = await orders.get(OrderRef("user", "large"))
+    assert large is not None
+    assert (large.aside, large.seq, large.status) == (Decimal("160.00000000000000000001"), 1, Status.OPEN)
+    await orders.replace(large, lifecycle.set_aside(large, Decimal(155)))
+    assert [found.price for found in await _aside(orders)] == [Decimal(155), Decimal(99999999999999999999)]
+
+
+async def test_what_was_set_aside_fires_and_rests_like_any_other(orders: OrderStore) -> None:
+    order = an_order(limit="140")
+    aside = lifecycle.set_aside(order, Decimal(160))
+    fired = lifecycle.fire(aside, T0 + 10)
+    routing = claimed(fired)
+    await _stored(orders, order, aside, fired)
+    assert await _aside(orders) == []
+    assert await _active(orders, T0 + 1) == [order.ref]
+    await orders.replace(fired, routing)
+    await orders.replace(routing, lifecycle.rest(routing, FAILURE, T0 + 300, T0 + 200))
+    assert await _crossed(orders, "150") == ["order"]
+    stored = await orders.get(order.ref)
+    assert stored is not None
+    assert stored.aside is None
+
+
+async def test_an_order_that_fired_meanwhile_is_not_set_aside(orders: OrderStore) -> None:
+    order = an_order(limit="140")
+    await _stored(orders, order, lifecycle.fire(order, T0 + 10))
+    with pytest.raises(Conflict):
+        await orders.replace(order, lifecycle.set_aside(order, Decimal(160)))
+    assert await _aside(orders) == []
+
+
+async def test_whether_a_pair_has_resting_orders(orders: OrderStore) -> None:
+    assert not await orders.rests(SOL.mint, USDC.mint)
+    order = an_order(limit="140")
+    await orders.create(order)
+    assert await orders.rests(SOL.mint, USDC.mint)
+    assert not await orders.rests(USDC.mint, SOL.mint)
+    aside = lifecycle.set_aside(order, Decimal(160))
+    await orders.replace(order, aside)
+    assert await orders.rests(SOL.mint, USDC.mint)
+    await orders.replace(aside, lifecycle.cancel(aside, T0 + 10))
+    assert not await orders.rests(SOL.mint, USDC.mint)
+
+
+async def test_a_users_limit_orders_are_counted_until_they_end(orders: OrderStore) -> None:
+    placed = [an_order(f"limit{number}", limit="150", at=T0 + number) for number in range(4)]
+    for order in (*placed, an_order("market"), an_order("foreign", user_id="another", limit="150")):
+        await orders.create(order)
+    assert await orders.count_living("user", limit=10) == 4
+    assert await orders.count_living("user", limit=3) == 3
+    assert await orders.count_living("another", limit=10) == 1
+    assert await orders.count_living("nobody", limit=10) == 0
+    fired = lifecycle.fire(placed[0], T0 + 100)
+    await orders.replace(placed[0], fired)
+    assert await orders.count_living("user", limit=10) == 4
+    await orders.replace(fired, lifecycle.cancel(fired, T0 + 200))
+    await orders.replace(placed[1], lifecycle.expire(placed[1], T0 + 200))
+    assert await orders.count_living("user", limit=10) == 2
+
+
+async def test_many_orders_are_read_at_once_and_one_that_cannot_be_read_spoils_no_other(services: Services) -> None:
+    orders = services.orders
+    refs = [OrderRef("user", f"order{number}") for number in range(120)]
+    for ref in refs:
+        await orders.create(an_order(ref.order_id))
+    services.spoil(refs[7])
+    found = await orders.get_many([*refs, OrderRef("user", "gone")])
+    assert set(found) == set(refs)
+    unreadable = [ref for ref, order in found.items() if isinstance(order, Exception)]
+    assert unreadable == [refs[7]]
+    readable = {ref: order for ref, order in found.items() if not isinstance(order, Exception)}
+    assert all(order.ref == ref for ref, order in readable.items())
 
 
 async def test_orders_are_found_when_their_time_limit_has_passed_until_they_end(orders: OrderStore) -> None:
+    async def expiring(now: int) -> list[OrderRef]:
+        return list((await orders.expiring(now=now, after=None, limit=10)).entries)
+
     soon, late = an_order("soon", limit="1", until=T0 + 1000), an_order("late", limit="1", until=T0 + 9000)
     await orders.create(soon)
     await orders.create(late)
-    assert await orders.expiring(now=T0 + 999, limit=10) == []
-    assert await orders.expiring(now=T0 + 1000, limit=10) == [soon.ref]
+    assert await expiring(T0 + 999) == []
+    assert await expiring(T0 + 1000) == [soon.ref]
     await orders.replace(soon, lifecycle.expire(soon, T0 + 1000))
-    assert await orders.expiring(now=T0 + 1000, limit=10) == []
+    assert await expiring(T0 + 1000) == []
 
 
 async def test_pages_are_newest_first_complete_and_of_one_user(orders: OrderStore) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
-from order_engine.aws.codec import ACTIVE_SHARDS, EXPIRY_SHARDS, Corrupt, shard
+from order_engine.aws import indexes
+from order_engine.aws.codec import Corrupt
 from order_engine.domain.order import Order, OrderRef, Status
-from order_engine.engine.ports import Conflict, OrderExists, Page
+from order_engine.engine.ports import Conflict, Listing, OrderExists, Page, SetAside
 from tests.fakes.wire import Direct, Wire
 
-_ENDED = frozenset({Status.CONFIRMED, Status.FAILED, Status.CANCELLED, Status.EXPIRED})
 _FIELDS = tuple(field.name for field in dataclasses.fields(Order) if field.name != "events")
 
 type Written = Callable[[Order | None, Order], None]
@@ -47,7 +47,8 @@ class FakeOrders:
         self._wire = wire or Direct()
         self._written = written
         self._refused = refused
-        self._index: dict[OrderRef, Order] = {}
+        # The order as the indexes know it, and its place in each.
+        self._index: dict[OrderRef, tuple[Order, dict[str, str]]] = {}
         self.stored: dict[OrderRef, Order] = {}
         self.corrupt: set[OrderRef] = set()
 
@@ -71,7 +72,7 @@ class FakeOrders:
 
     def spoil(self, order: Order) -> None:
         """An order whose item nobody can read, though the indexes list it."""
-        self._index[order.ref] = order
+        self._index[order.ref] = (order, indexes.index_keys(order))
         self.corrupt.add(order.ref)
 
     async def replace(self, old: Order, new: Order) -> None:
@@ -120,9 +121,9 @@ class FakeOrders:
         self._written(old, new)
 
         def update_index() -> None:
-            known = self._index.get(new.ref)
+            known, _ = self._index.get(new.ref, (None, {}))
             if known is None or (known.seq, known.version) <= (new.seq, new.version):
-                self._index[new.ref] = new
+                self._index[new.ref] = (new, indexes.index_keys(new))
 
         self._wire.later("orders.index", update_index)
 
@@ -130,7 +131,7 @@ class FakeOrders:
         return await self._wire.call("orders.page", lambda: self._page(user_id, limit, after, status))
 
     def _page(self, user_id: str, limit: int, after: str | None, status: Status | None) -> Page:
-        mine = sorted(((_time_key(o), o) for o in self._index.values() if o.ref.user_id == user_id), reverse=True)
+        mine = sorted(((_time_key(o), o) for o, _ in self._index.values() if o.ref.user_id == user_id), reverse=True)
         current = [(key, self.stored[listed.ref]) for key, listed in mine if after is None or key < after]
         found = [(key, order) for key, order in current if status in (None, order.status)]
         more = len(found) > limit
@@ -138,55 +139,98 @@ class FakeOrders:
 
     async def any_waiting(self) -> bool:
         return await self._wire.call(
-            "orders.any_waiting", lambda: any(order.status not in _ENDED for order in self._index.values())
+            "orders.any_waiting", lambda: any("work_pk" in keys for _, keys in self._index.values())
         )
 
-    async def active(self, *, created_before: int, limit: int) -> Sequence[OrderRef]:
-        def listed() -> list[OrderRef]:
-            # The index's key ends with the order's id, and an order of the very millisecond sorts behind the bound.
-            found = [
-                (o.created_at, o.ref.order_id, o.ref)
-                for o in self._index.values()
-                if o.status not in _ENDED and o.status is not Status.OPEN and o.created_at < created_before
-            ]
-            return _first_of_each_shard(found, limit, ACTIVE_SHARDS)
+    async def get_many(self, refs: Sequence[OrderRef]) -> Mapping[OrderRef, Order | Exception]:
+        def read() -> dict[OrderRef, Order | Exception]:
+            found: dict[OrderRef, Order | Exception] = {}
+            for ref in refs:
+                if ref in self.corrupt:
+                    found[ref] = Corrupt("not an order")
+                elif ref in self.stored:
+                    found[ref] = self.stored[ref]
+            return found
+
+        return await self._wire.call("orders.get_many", read)
+
+    async def count_living(self, user_id: str, *, limit: int) -> int:
+        def counted() -> int:
+            return min(limit, sum(ref.user_id == user_id for _, ref in self._entries("living", None)))
+
+        return await self._wire.call("orders.count_living", counted)
+
+    async def active(self, *, created_before: int, after: str | None, limit: int) -> Listing[OrderRef]:
+        partitions = [f"active#{number}" for number in range(indexes.ACTIVE_SHARDS)]
+
+        def listed() -> Listing[OrderRef]:
+            return self._sharded("work", partitions, indexes.time_key(created_before), after, limit)
 
         return await self._wire.call("orders.active", listed)
 
-    async def crossed(self, mint_in: str, mint_out: str, price: Decimal, *, limit: int) -> Sequence[OrderRef]:
-        def listed() -> list[OrderRef]:
-            found = [
-                (o.request.limit_price, o.ref.order_id, o.ref)
-                for o in self._index.values()
-                if o.status is Status.OPEN
-                and (o.request.mint_in, o.request.mint_out) == (mint_in, mint_out)
-                and o.request.limit_price is not None
-                and o.request.limit_price <= price
-            ]
-            return [ref for _, _, ref in sorted(found, key=lambda entry: entry[:2])[:limit]]
+    async def expiring(self, *, now: int, after: str | None, limit: int) -> Listing[OrderRef]:
+        partitions = [f"expiry#{number}" for number in range(indexes.EXPIRY_SHARDS)]
 
-        return await self._wire.call("orders.crossed", listed)
-
-    async def expiring(self, *, now: int, limit: int) -> Sequence[OrderRef]:
-        def listed() -> list[OrderRef]:
-            found = [
-                (o.request.expires_at, o.ref.order_id, o.ref)
-                for o in self._index.values()
-                if o.status not in _ENDED and o.request.expires_at is not None and o.request.expires_at <= now
-            ]
-            return _first_of_each_shard(found, limit, EXPIRY_SHARDS)
+        def listed() -> Listing[OrderRef]:
+            return self._sharded("expiry", partitions, indexes.time_key(now) + "~", after, limit)
 
         return await self._wire.call("orders.expiring", listed)
 
+    async def rests(self, mint_in: str, mint_out: str) -> bool:
+        partition = indexes.trigger_partition(mint_in, mint_out)
+        return await self._wire.call("orders.rests", lambda: bool(self._entries("work", partition)))
+
+    async def crossed(
+        self, mint_in: str, mint_out: str, price: Decimal, *, after: str | None, limit: int
+    ) -> Listing[OrderRef]:
+        partition, upto = indexes.trigger_partition(mint_in, mint_out), indexes.price_key(price) + "~"
+
+        def listed() -> Listing[OrderRef]:
+            page, last = self._part("work", partition, after or "", upto, limit)
+            return Listing(tuple(ref for _, ref in page), last)
+
+        return await self._wire.call("orders.crossed", listed)
+
+    async def set_aside(self, mint_in: str, mint_out: str, *, after: str | None, limit: int) -> Listing[SetAside]:
+        partition = indexes.trigger_partition(mint_in, mint_out)
+        first, end = indexes.ASIDE_BOUNDS
+
+        def listed() -> Listing[SetAside]:
+            page, last = self._part("work", partition, after or first, end, limit)
+            prices = ((ref, indexes.aside_price(key)) for key, ref in page)
+            return Listing(tuple(SetAside(ref, price) for ref, price in prices if price is not None), last)
+
+        return await self._wire.call("orders.set_aside", listed)
+
+    # --- indexes -----------------------------------------------------------------------------------------------
+
+    def _entries(self, index: str, partition: str | None) -> list[tuple[str, OrderRef]]:
+        """What an index holds, in its order: sort key and the order's own."""
+        sort_key = f"{index}_sk" if partition is not None else index
+        found: list[tuple[str, OrderRef]] = []
+        for ref, (_, keys) in self._index.items():
+            if sort_key in keys and (partition is None or keys[f"{index}_pk"] == partition):
+                found.append((keys[sort_key], ref))
+        return sorted(found, key=lambda entry: (entry[0], entry[1].user_id))
+
+    def _part(
+        self, index: str, partition: str, after: str, upto: str, limit: int
+    ) -> tuple[list[tuple[str, OrderRef]], str | None]:
+        entries = [entry for entry in self._entries(index, partition) if after < entry[0] <= upto]
+        page = entries[:limit]
+        return page, page[-1][0] if len(entries) > limit else None
+
+    def _sharded(
+        self, index: str, partitions: Sequence[str], upto: str, after: str | None, limit: int
+    ) -> Listing[OrderRef]:
+        refs: list[OrderRef] = []
+        places: list[str | None] = []
+        for partition, place in zip(partitions, indexes.split_places(after, len(partitions)), strict=True):
+            page, last = ([], None) if place is None else self._part(index, partition, place, upto, limit)
+            refs += [ref for _, ref in page]
+            places.append(last)
+        return Listing(tuple(refs), indexes.join_places(places))
+
 
 def _time_key(order: Order) -> str:
-    return f"{order.created_at:013d}#{order.ref.order_id}"
-
-
-def _first_of_each_shard(found: list[tuple[int, str, OrderRef]], limit: int, shards: int) -> list[OrderRef]:
-    ordered = sorted(found, key=lambda entry: entry[:2])
-    return [
-        ref
-        for number in range(shards)
-        for ref in [ref for _, order_id, ref in ordered if shard(order_id, shards) == number][:limit]
-    ]
+    return indexes.time_key(order.created_at, order.ref.order_id)

@@ -20,7 +20,7 @@ from unittest.mock import patch
 import process.handler
 from order_engine.domain import lifecycle
 from order_engine.domain.order import Order, SignedTransaction, Status
-from order_engine.engine import dead_letters, execute, place, push, sweep
+from order_engine.engine import dead_letters, execute, place, push, sweep, triggers
 from order_engine.engine.cancel import Cancel
 from tests.fakes.orders import FakeOrders
 from tests.fakes.queue import FakeQueue
@@ -354,8 +354,14 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "fires-too-early",
         "an order that missed its limit rests before it fires again",
-        edit(sweep.Sweep, "_fire", ("order.retry_at is not None and now < order.retry_at", "False")),
+        edit(triggers.Triggers, "_decide", ("order.retry_at is not None and now < order.retry_at", "False")),
         85,
+    ),
+    Mutant(
+        "aside-forgotten",
+        "an order that missed its limit at its full size fires once it can be filled",
+        edit(triggers.Triggers, "_aside", ("if pair in self._none_aside:", "if True:")),
+        0,
     ),
     # --- what a swap may bring -----------------------------------------------------------------------------------
     Mutant(
@@ -413,13 +419,13 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "expiry-not-swept",
         "the sweeper ends resting orders at their time limit",
-        edit(sweep.Sweep, "_expire_one", ("order.request.expires_at <= now", "False")),
+        edit(sweep, "_has_expired", ("expires_at <= now", "False")),
         12,
     ),
     Mutant(
         "one-item-stops-the-sweep",
         "one unreadable item does not keep the sweeper from the others",
-        edit(sweep.Sweep, "_survive", ("except Exception", "except TimeoutError")),
+        edit(sweep, "readable", ("observer.noted(", "raise order\n            observer.noted(")),
         283,
     ),
     Mutant(

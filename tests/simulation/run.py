@@ -26,7 +26,7 @@ from order_engine.domain.errors import IdempotencyConflict, TooLateToCancel
 from order_engine.domain.lifecycle import place
 from order_engine.domain.order import Order, OrderRef, OrderRequest, Status
 from order_engine.domain.quote import VENUES
-from order_engine.engine import execute, sweep
+from order_engine.engine import execute, triggers
 from order_engine.engine.audit import Audit
 from order_engine.engine.cancel import Cancel
 from order_engine.engine.dead_letters import ResolveDeadLetter
@@ -34,7 +34,9 @@ from order_engine.engine.execute import Execute, ExecutionPolicy
 from order_engine.engine.place import Place, order_id_for
 from order_engine.engine.push import PushEvents, Subscribe
 from order_engine.engine.retry import RetryPolicy
+from order_engine.engine.rounds import Rounds
 from order_engine.engine.sweep import Sweep
+from order_engine.engine.triggers import Triggers, least_output
 from order_engine.settings import Settings
 from order_engine.wire import views
 from tests.fakes.connections import FakeConnections
@@ -51,6 +53,10 @@ from tests.simulation.world import EPOCH_MS, Faults, Invocation, Line, Violation
 
 # After the faults have stopped, everything must be over within this time.
 SETTLE_MS = 15 * 60_000
+# So long after the last fault no sweeper of before is left, and a new one is at work.
+CALM_MS = 70_000
+# An order whose limit is met at its full size all the time fires within this time.
+FIRES_MS = 30_000
 LIST_LAG_MS = 2_000
 _PROCESS_MS, _DEAD_LETTERS_MS, _SUBMIT_MS = 15_000, 30_000, 10_000
 
@@ -86,7 +92,7 @@ class Plan:
         garbage: times at which something unreadable reaches the order queue.
         duplicates, letters: when a spare message for an order appears in the order queue, or among the dead letters.
         poison: times at which an unreadable record reaches the stream.
-        corrupt: an item of the orders table can no longer be read.
+        corrupt: two items of the orders table can no longer be read: an active order's and a resting one's.
         outages: calls that fail for a while: name, how (see ``World.broken``), from and until.
         probes: functions that look at the simulation at a time.
     """
@@ -154,7 +160,7 @@ def plan_of(seed: int) -> Plan:
         duplicates=[(at, rng.randrange(len(orders))) for at in sometimes(0.3)],
         letters=[(at, rng.randrange(len(orders))) for at in sometimes(0.2)],
         poison=sometimes(0.15),
-        corrupt=rng.random() < 0.1,
+        corrupt=rng.random() < 0.2,
     )
 
 
@@ -166,7 +172,7 @@ def _planned(rng: random.Random, bad_ms: int) -> Planned:
     if rng.random() < 0.35:
         # Around the market's mean: some are met at once, some later, some never.
         price = Decimal(150) * (Decimal(1_000_000 + rng.randint(-25_000, 25_000)) / 1_000_000)
-        lasts = rng.choice((rng.randint(500, 8_000), rng.randint(2_000, 90_000)))
+        lasts = rng.choice((rng.randint(500, 8_000), rng.randint(2_000, 90_000), rng.randint(60_000, 300_000)))
         request = limit_order(amount, price.quantize(Decimal("0.0001")), EPOCH_MS + at_ms + lasts)
         request = replace(request, slippage_bps=slippage)
     else:
@@ -272,11 +278,15 @@ class Simulation:
         world.on_death = self.truth.died
         self.truth.orders, self.truth.chain = self.orders, self.chain
         self.clients: list[Client] = []
+        self._calm_at = 0
+        self._fillable: dict[OrderRef, int] = {}
         self.poisoned: list[str] = []
         self.thrown: list[str] = []
         self._compose()
         if plan.corrupt:
+            resting = limit_order(SOL.unit, Decimal(1), EPOCH_MS - 30_000)
             self.orders.spoil(place(OrderRef("user3", "corrupt"), market_order(SOL.unit), "", EPOCH_MS - 60_000))
+            self.orders.spoil(place(OrderRef("user3", "resting"), resting, "", EPOCH_MS - 60_000))
 
     def _queue(self, name: str, gives_up_to: FakeQueue | None, visibility_ms: int = 30_000) -> FakeQueue:
         world = self.world
@@ -304,7 +314,10 @@ class Simulation:
         self.settings = settings
         self.place = Place(self.orders, self.queue, world, observer, lambda: f"order{next(identifiers)}")
         self.cancel = Cancel(self.orders, world, observer)
-        self.sweep = Sweep(self.orders, self.queue, venues, world, observer)
+        beats = (
+            Sweep(self.orders, self.queue, world, observer),
+            Triggers(self.orders, self.queue, venues, world, observer),
+        )
         self.wired: dict[str, Any] = {
             "settings": settings,
             "orders": self.orders,
@@ -317,7 +330,7 @@ class Simulation:
             "execute": executes,
             "audit": Audit(self.chain, world, observer),
             "resolve_dead_letter": ResolveDeadLetter(executes),
-            "sweep": self.sweep,
+            "rounds": Rounds(self.orders, *beats, world, observer),
             "push_events": PushEvents(self.connections, self.gateway, self.statistics, views.event_frame, observer),
             "subscribe": Subscribe(self.orders, self.connections, self.gateway, views.snapshot_frames),
         }
@@ -331,8 +344,8 @@ class Simulation:
             stack.enter_context(patch.object(bootstrap, "CLOCK", self.world))
             stack.enter_context(patch.object(process.batch, "secrets", _Names()))
             stack.enter_context(patch.object(execute, "decide", market.decide))
-            stack.enter_context(patch.object(sweep, "decide", market.decide))
-            stack.enter_context(patch.object(sweep, "TOKENS", (SOL, USDC)))
+            stack.enter_context(patch.object(triggers, "decide", market.decide))
+            stack.enter_context(patch.object(triggers, "TOKENS", (SOL, USDC)))
             yield
 
     # --- the run -------------------------------------------------------------------------------------------------
@@ -387,6 +400,7 @@ class Simulation:
         acting = [self.loop.create_task(work) for work in self._acts()]
         await asyncio.sleep(plan.bad_ms / 1000)
         world.faults = Faults(skew_ms=plan.faults.skew_ms)
+        self._calm_at = world.now
         world.note("world", "calms down")
         await asyncio.gather(*acting)
         await self._until(self._finished, "an order is unfinished")
@@ -412,11 +426,31 @@ class Simulation:
         end = self.world.now + SETTLE_MS
         while not reached():
             self._stop_if_broken()
+            self._check_resting()
             if self.world.now > end:
                 self.world.violate(f"{otherwise} {SETTLE_MS // 60_000} minutes after the last fault")
             await asyncio.sleep(1)
         await asyncio.sleep(2)
         self._stop_if_broken()
+
+    def _check_resting(self) -> None:
+        """Nobody rests for long who could be filled."""
+        now = self.world.now
+        if now < self._calm_at + CALM_MS:
+            return
+        for ref, order in self.orders.stored.items():
+            living = order.request.expires_at is None or now < order.request.expires_at
+            if order.status is Status.OPEN and living and self._could_be_filled(order, now):
+                since = self._fillable.setdefault(ref, max(now, order.retry_at or 0))
+                if now > since + FIRES_MS:
+                    self.world.violate(f"{ref.order_id} rests although its limit has been met for {now - since} ms")
+            else:
+                self._fillable.pop(ref, None)
+
+    def _could_be_filled(self, order: Order, now: int) -> bool:
+        request = order.request
+        pools = [self.market.pool(name, now) for name in VENUES]
+        return max(pool.quote(request.mint_in, request.amount_in) for pool in pools) >= least_output(request)
 
     def _stop_if_broken(self) -> None:
         if self.world.violation is not None:

@@ -20,7 +20,7 @@ import local.__main__ as runner
 from cli import numerals as cli_numerals
 from cli.client import Client
 from infra.config import Config, ConfigError
-from order_engine.aws import codec
+from order_engine.aws import codec, indexes
 from order_engine.domain import lifecycle, numerals
 from order_engine.domain.amounts import SOL, U64_MAX, parse_amount
 from order_engine.domain.errors import InvalidAmount, InvalidInput
@@ -246,7 +246,7 @@ def test_a_stored_number_that_cannot_be_meant_makes_the_item_corrupt(text: str) 
     with little_work():
         try:
             order = codec.from_item(item)
-            codec.index_keys(order)
+            indexes.index_keys(order)
         except codec.Corrupt:
             return
     assert order.request.limit_price is not None

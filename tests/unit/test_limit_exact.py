@@ -14,7 +14,7 @@ from order_engine.domain.order import Order, OrderRef, OrderRequest, SignedTrans
 from order_engine.domain.quote import RAYDIUM, Pool
 from order_engine.engine.execute import Execute, ExecutionPolicy, Silent
 from order_engine.engine.retry import RetryPolicy
-from order_engine.engine.sweep import meets_limit
+from order_engine.engine.triggers import best_output, meets_limit
 from order_engine.venues.cpmm import CpmmPool
 from tests.fakes.orders import FakeOrders
 from tests.simulation.loop import VirtualLoop, run
@@ -34,8 +34,9 @@ def at_its_limit(amount_in: int, *, units_above: int = 0) -> OrderRequest:
 # Amounts by which every price is a finite decimal.
 @pytest.mark.parametrize("amount_in", [tokens * SOL.unit for tokens in (1, 2, 4, 5, 8, 10, 16, 20, 25, 32, 40)])
 def test_a_limit_met_exactly_is_met_and_one_a_base_unit_above_is_not(amount_in: int) -> None:
-    assert meets_limit(at_its_limit(amount_in), [POOL], 1_000)
-    assert not meets_limit(at_its_limit(amount_in, units_above=1), [POOL], 1_000)
+    for units_above, met in ((0, True), (1, False)):
+        request = at_its_limit(amount_in, units_above=units_above)
+        assert meets_limit(request, best_output(request, [POOL], 1_000)) == met
 
 
 class OnePool:

@@ -1,23 +1,22 @@
-"""What the sweeper sends again, and which resting orders fire."""
+"""What the sweeper sends again and ends, and that nothing hides from it behind what cannot move."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from decimal import Decimal
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from order_engine.domain import lifecycle
-from order_engine.domain.amounts import SOL, USDC
-from order_engine.domain.order import Order, OrderRef, Status
-from order_engine.engine.sweep import LEASE_GRACE_MS, STRANDED_MS, best_price, meets_limit, stranded
-from order_engine.venues.cpmm import CpmmPool
+from order_engine.domain.order import Lease, Order, OrderRef, Status
+from order_engine.engine.execute import Silent
+from order_engine.engine.sweep import LEASE_GRACE_MS, STRANDED_MS, Sweep, stranded
+from tests.api.clock import StandingClock
+from tests.fakes.orders import FakeOrders
+from tests.fakes.queue import FakeQueue
 from tests.unit.lives import orders, times
 from tests.unit.test_lifecycle import LIMIT, MARKET, T0
-
-# 1000 SOL against 150,000 USDC, with a fee of 25 basis points.
-POOL = CpmmPool("pool", (SOL.mint, USDC.mint), (1_000 * SOL.unit, 150_000 * USDC.unit), 2_500, 0, 0)
 
 
 @given(orders(), times)
@@ -51,24 +50,115 @@ def test_a_message_on_its_way_is_given_time() -> None:
     assert stranded(order, T0 + STRANDED_MS).resend
 
 
-def test_the_best_marginal_price_of_the_pair_counts() -> None:
-    dearer = replace(POOL, pool_id="dearer", reserves=(1_000 * SOL.unit, 151_000 * USDC.unit))
-    other = replace(POOL, pool_id="other", mints=(SOL.mint, "another"), reserves=(1, 10**18))
-    assert best_price([POOL, dearer, other], SOL.mint, USDC.mint) == 151
-    assert best_price([other], SOL.mint, USDC.mint) is None
+# --- whole beats --------------------------------------------------------------------------------------------------
 
 
-@given(st.integers(1, 5_000), st.decimals(140, 155, places=3))
-def test_an_order_fires_exactly_when_its_whole_amount_would_get_its_limit(tokens: int, price: Decimal) -> None:
-    request = replace(LIMIT, amount_in=tokens * SOL.unit, limit_price=price)
-    whole = POOL.quote(SOL.mint, request.amount_in)
-    expected = whole >= tokens * price * USDC.unit
-    assert meets_limit(request, [POOL], 10_000) == expected
+class _Counting(FakeOrders):
+    """Counts what the sweeper reads; ``step`` is told of each call, so that calls can take time."""
+
+    def __init__(self, step: Callable[[], None] = lambda: None) -> None:
+        super().__init__()
+        self.reads = 0
+        self._step = step
+
+    async def get_many(self, refs: Sequence[OrderRef]) -> Mapping[OrderRef, Order | Exception]:
+        self.reads += len(refs)
+        self._step()
+        return await super().get_many(refs)
+
+    async def replace(self, old: Order, new: Order) -> None:
+        self._step()
+        await super().replace(old, new)
 
 
-def test_an_order_rests_while_no_venue_answers_or_the_impact_is_too_high() -> None:
-    cheap = replace(LIMIT, limit_price=Decimal(1))
-    assert meets_limit(cheap, [POOL], 1_000)
-    assert not meets_limit(cheap, [], 1_000)
-    assert not meets_limit(replace(cheap, amount_in=2_000 * SOL.unit), [POOL], 1_000)
-    assert not meets_limit(MARKET, [POOL], 1_000)
+def _sweep(orders: FakeOrders, clock: StandingClock) -> tuple[Sweep, FakeQueue]:
+    queue = FakeQueue(clock.now_ms)
+    return Sweep(orders, queue, clock, Silent()), queue
+
+
+def _held(order_id: str, until: int) -> Order:
+    """An active order that a worker holds."""
+    order = lifecycle.place(OrderRef("user", order_id), MARKET, "print", T0)
+    return lifecycle.claim(order, Lease("worker", until), T0)
+
+
+async def _store(orders: FakeOrders, *found: Order) -> None:
+    for order in found:
+        first = replace(order, events=order.events[:1], version=0, lease=None)
+        await orders.create(first)
+        if order != first:
+            await orders.replace(first, order)
+
+
+async def test_ten_thousand_orders_that_cannot_move_do_not_hide_the_one_behind_them() -> None:
+    clock, orders = StandingClock(T0 + 60_000), _Counting()
+    await _store(orders, *(_held(f"stuck{number:05}", T0 + 10**9) for number in range(10_000)))
+    lost = lifecycle.place(OrderRef("another", "lost"), MARKET, "print", T0 + 1)
+    await _store(orders, lost)
+    sweep, queue = _sweep(orders, clock)
+    for _ in range(3):
+        orders.reads = 0
+        await sweep.beat(clock.now + 10_000)
+        assert orders.reads <= 4_000
+    assert len(queue.messages) == 1
+    assert orders.stored[lost.ref].resends == 1
+
+
+async def test_what_could_not_be_sent_within_a_beat_is_sent_by_the_next_ones() -> None:
+    clock = StandingClock(T0 + 60_000)
+    orders = FakeOrders()
+    await _store(
+        orders,
+        *(lifecycle.place(OrderRef("user", f"order{n:04}"), MARKET, "print", T0) for n in range(1_000)),
+    )
+    sweep, queue = _sweep(orders, clock)
+    send = queue.send
+
+    async def slow(refs: Sequence[OrderRef]) -> None:
+        clock.now += 3_000
+        await send(refs)
+
+    queue.send = slow  # type: ignore[method-assign]
+    sent = [await sweep.beat(clock.now + 10_000) for _ in range(4)]
+    assert sent == [400, 400, 200, 0]
+    assert {order.resends for order in orders.stored.values()} == {1}
+
+
+async def test_orders_that_expire_all_at_once_are_ended_in_bounded_beats_and_delay_no_resending() -> None:
+    clock = StandingClock(T0 + 100_000)
+
+    def step() -> None:
+        clock.now += 5
+
+    orders = _Counting(step)
+    limits = [lifecycle.place(OrderRef(f"user{n % 20}", f"limit{n:04}"), LIMIT, "print", T0) for n in range(4_000)]
+    lost = lifecycle.place(OrderRef("user", "lost"), MARKET, "print", T0)
+    await _store(orders, *limits, lost)
+    clock.now = T0 + 100_000
+    sweep, queue = _sweep(orders, clock)
+    beats = 0
+    while any(orders.stored[order.ref].status is Status.OPEN for order in limits):
+        began = clock.now
+        await sweep.beat(began + 10_000)
+        assert clock.now - began < 11_000
+        assert len(queue.messages) == 1
+        beats += 1
+        assert beats <= 4
+    assert {orders.stored[order.ref].status for order in limits} == {Status.EXPIRED}
+
+
+async def test_expired_orders_that_a_worker_holds_do_not_hide_those_that_can_end() -> None:
+    """They end at the worker; on a chain that is silent that may take hours."""
+    clock, orders = StandingClock(T0 + 100_000), FakeOrders()
+    for number in range(6_000):
+        order = lifecycle.place(OrderRef("user", f"held{number:04}"), LIMIT, "print", T0)
+        fired = lifecycle.fire(order, T0 + 1)
+        await orders.create(order)
+        await orders.replace(order, fired)
+        await orders.replace(fired, lifecycle.claim(fired, Lease("worker", T0 + 10**9), T0 + 2))
+    late = lifecycle.place(OrderRef("another", "late"), replace(LIMIT, expires_at=T0 + 70_000), "print", T0)
+    await orders.create(late)
+    sweep, _ = _sweep(orders, clock)
+    for _ in range(2):
+        await sweep.beat(clock.now + 10_000)
+    assert orders.stored[late.ref].status is Status.EXPIRED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,10 +12,13 @@ import pytest
 
 from order_engine.domain import lifecycle
 from order_engine.domain.order import Order, OrderRef
+from order_engine.engine.rounds import Rounds
 from order_engine.engine.sweep import Sweep
+from order_engine.engine.triggers import Triggers
 from process.sweep import _written_until
 from tests.fakes.orders import FakeOrders
 from tests.fakes.queue import FakeQueue
+from tests.simulation.loop import VirtualLoop, run
 from tests.unit.test_lifecycle import LIMIT, MARKET, T0
 
 RUN_MS = 57_000
@@ -39,21 +42,29 @@ class Wire:
 
 
 class Clock:
-    """Time that passes by sleeping, with things that happen meanwhile."""
+    """The time of the virtual loop that runs the case, with things that happen meanwhile."""
 
-    def __init__(self) -> None:
-        self.now = T0
+    def __init__(self, began_at: int = T0) -> None:
+        self.began_at = began_at
+        self.loop = VirtualLoop()
         self.plans: list[tuple[int, Callable[[], object]]] = []
+
+    @property
+    def now(self) -> int:
+        return self.began_at + round(self.loop.time() * 1000)
 
     def now_ms(self) -> int:
         return self.now
 
     async def sleep(self, ms: int) -> None:
-        self.now += ms
-        due = [plan for plan in self.plans if plan[0] <= self.now]
-        self.plans = [plan for plan in self.plans if plan[0] > self.now]
-        for _, happen in due:
-            happen()
+        await asyncio.sleep(ms / 1000)
+
+    def run(self, work: Coroutine[Any, Any, None]) -> int:
+        """Run to the end; milliseconds that it took."""
+        for at, happen in self.plans:
+            self.loop.call_at((at - self.began_at) / 1000, happen)
+        run(self.loop, work)
+        return self.now - self.began_at
 
 
 class Watched:
@@ -73,7 +84,11 @@ class Case:
         self.wire, self.clock, self.observer = Wire(failing=frozenset(failing)), Clock(), Watched()
         self.orders = FakeOrders(self.wire)
         self.queue = FakeQueue(self.clock.now_ms)
-        self.sweep = Sweep(self.orders, self.queue, (), self.clock, self.observer)
+        self.triggers = Triggers(self.orders, self.queue, (), self.clock, self.observer)
+
+    def rounds(self) -> Rounds:
+        sweep = Sweep(self.orders, self.queue, self.clock, self.observer)
+        return Rounds(self.orders, sweep, self.triggers, self.clock, self.observer)
 
     def put(self, order: Order) -> Order:
         self.orders._put(self.orders.stored.get(order.ref), order)
@@ -81,9 +96,10 @@ class Case:
 
     def run(self, stay_ms: int = -T0) -> int:
         """Run as the schedule does; milliseconds until it returned."""
-        work = self.sweep.run(T0 + RUN_MS, sweep_every_ms=10_000, watch_every_ms=2_000, stay_until=T0 + stay_ms)
-        asyncio.run(work)
-        return self.clock.now - T0
+        began = self.clock.began_at
+        return self.clock.run(
+            self.rounds().run(began + RUN_MS, sweep_every_ms=10_000, watch_every_ms=2_000, stay_until=began + stay_ms)
+        )
 
 
 def an_order(at: int = T0) -> Order:
@@ -122,9 +138,8 @@ def test_an_order_that_lost_its_message_while_the_stage_was_idle_is_sent_by_the_
     case = Case()
     assert case.run() == 0
     case.put(an_order(at=T0 + 1))
-    case.clock.now = T0 + 60_000
-    work = case.sweep.run(case.clock.now + RUN_MS, sweep_every_ms=10_000, watch_every_ms=2_000)
-    asyncio.run(work)
+    case.clock = case.triggers.clock = Clock(T0 + 60_000)
+    case.run()
     assert len(case.queue.messages) == 1
 
 

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from order_engine.engine.ports import Venue
     from order_engine.engine.push import PushEvents, Subscribe
     from order_engine.engine.rates import Meter
+    from order_engine.engine.rounds import Rounds
     from order_engine.engine.sweep import Sweep
+    from order_engine.engine.triggers import Triggers
     from order_engine.venues.market import PaperMarket
 
 CLOCK = SystemClock()
@@ -203,8 +205,22 @@ def resolve_dead_letter() -> ResolveDeadLetter:
 def sweep() -> Sweep:
     from order_engine.engine.sweep import Sweep
 
+    return Sweep(orders(), queue(), CLOCK, OBSERVER)
+
+
+@cache
+def triggers() -> Triggers:
+    from order_engine.engine.triggers import Triggers
+
     given = settings()
-    return Sweep(orders(), queue(), venues(), CLOCK, OBSERVER, given.quote_deadline_ms, given.max_price_impact_bps)
+    return Triggers(orders(), queue(), venues(), CLOCK, OBSERVER, given.quote_deadline_ms, given.max_price_impact_bps)
+
+
+@cache
+def rounds() -> Rounds:
+    from order_engine.engine.rounds import Rounds
+
+    return Rounds(orders(), sweep(), triggers(), CLOCK, OBSERVER)
 
 
 @cache

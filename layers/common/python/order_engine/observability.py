@@ -58,6 +58,7 @@ _COUNTED = {
     **dict.fromkeys(
         (
             "look_failed",
+            "resend_failed",
             "sweep_failed",
             "expire_failed",
             "read_failed",

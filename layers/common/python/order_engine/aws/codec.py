@@ -6,13 +6,12 @@ names are short and tokens are written as symbols. An event's sequence number is
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from order_engine.domain import lifecycle
+from order_engine.aws.indexes import aside_price, index_keys, time_key
 from order_engine.domain.amounts import BY_MINT, token
 from order_engine.domain.numerals import read_decimal
 from order_engine.domain.order import (
@@ -34,11 +33,6 @@ from order_engine.domain.quote import Candidate, Decision, LeftOut, Leg
 
 type Item = dict[str, Any]
 
-# Active orders are spread over this many index partitions; each takes 1000 writes a second.
-ACTIVE_SHARDS = 4
-EXPIRY_SHARDS = 4
-_PRICE_WHOLE, _PRICE_FRACTION = 20, 20
-
 
 class Corrupt(ValueError):
     """An item that is not an order."""
@@ -46,46 +40,6 @@ class Corrupt(ValueError):
 
 def _dump(value: object) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-
-
-# --- indexes -----------------------------------------------------------------------------------------------------
-
-
-def shard(order_id: str, shards: int) -> int:
-    return int.from_bytes(hashlib.sha256(order_id.encode()).digest()[:2]) % shards
-
-
-def time_key(ms: int, order_id: str = "") -> str:
-    """Text that sorts by time, then by order."""
-    return f"{ms:013d}#{order_id}"
-
-
-def price_key(price: Decimal) -> str:
-    """Text that sorts as the price does: 20 digits before the point and 20 after, rounded down."""
-    scaled = int(price.scaleb(_PRICE_FRACTION))
-    return f"{scaled:0{_PRICE_WHOLE + _PRICE_FRACTION}d}"
-
-
-def trigger_partition(mint_in: str, mint_out: str) -> str:
-    return f"trigger#{BY_MINT[mint_in].symbol}/{BY_MINT[mint_out].symbol}"
-
-
-def index_keys(order: Order) -> dict[str, str]:
-    """The sparse indexes' keys that the order has now; a terminal order has none."""
-    if order.status in lifecycle.TERMINAL:
-        return {}
-    order_id, request = order.ref.order_id, order.request
-    keys: dict[str, str] = {}
-    if order.status is Status.OPEN and request.limit_price is not None:
-        keys["work_pk"] = trigger_partition(request.mint_in, request.mint_out)
-        keys["work_sk"] = f"{price_key(request.limit_price)}#{order_id}"
-    else:
-        keys["work_pk"] = f"active#{shard(order_id, ACTIVE_SHARDS)}"
-        keys["work_sk"] = time_key(order.created_at, order_id)
-    if request.expires_at is not None:
-        keys["expiry_pk"] = f"expiry#{shard(order_id, EXPIRY_SHARDS)}"
-        keys["expiry_sk"] = time_key(request.expires_at, order_id)
-    return keys
 
 
 # --- events ------------------------------------------------------------------------------------------------------
@@ -262,6 +216,11 @@ def key_of(ref: OrderRef) -> Item:
     return {"user_id": {"S": ref.user_id}, "order_id": {"S": ref.order_id}}
 
 
+def ref_of(item: Mapping[str, Any]) -> OrderRef:
+    """The key of an item, or of an index's entry."""
+    return OrderRef(item["user_id"]["S"], item["order_id"]["S"])
+
+
 def _state(order: Order) -> dict[str, str | int | None]:
     """The attributes that change with the order, besides its events. None means absent."""
     intent = order.intent
@@ -278,6 +237,7 @@ def _state(order: Order) -> dict[str, str | int | None]:
         "resends": order.resends or None,
         "work_pk": keys.get("work_pk"),
         "work_sk": keys.get("work_sk"),
+        "living": keys.get("living"),
         "expiry_pk": keys.get("expiry_pk"),
         "expiry_sk": keys.get("expiry_sk"),
     }
@@ -307,7 +267,7 @@ def from_item(item: Mapping[str, Any]) -> Order:
     try:
         events = tuple(decode_event(seq, text["S"]) for seq, text in enumerate(item["events"]["L"], start=1))
         return Order(
-            ref=OrderRef(item["user_id"]["S"], item["order_id"]["S"]),
+            ref=ref_of(item),
             request=_decode_request(item["request"]["S"]),
             created_at=int(item["by_time"]["S"].partition("#")[0]),
             fingerprint=item["fingerprint"]["S"],
@@ -318,6 +278,7 @@ def from_item(item: Mapping[str, Any]) -> Order:
             intent=_decode_intent(item["intent"]["S"], events) if "intent" in item else None,
             resent_at=_number(item, "resent_at"),
             resends=_number(item, "resends") or 0,
+            aside=aside_price(item["work_sk"]["S"]) if "work_sk" in item else None,
         )
     except (KeyError, ValueError, TypeError, IndexError, AttributeError, ArithmeticError) as error:
         raise Corrupt(f"not an order: {type(error).__name__} {error}") from error

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from itertools import batched
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from order_engine.aws import codec
+from order_engine.aws import codec, indexes
 from order_engine.aws.clients import CONDITION_FAILED, call, error_code, old_item
 from order_engine.domain.order import Order, OrderRef, Status
-from order_engine.engine.ports import Conflict, OrderExists, Page
+from order_engine.engine.ports import Conflict, Listing, OrderExists, Page, SetAside
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+type Item = dict[str, Any]
+
 _BATCH_GET = 100
+_BATCH_TRIES = 5
 _MAX_PAGES = 20
 
 
@@ -111,7 +115,7 @@ class DynamoOrders:
                     found.append(order)
                 if len(found) > limit:
                     last = found[limit - 1]
-                    return Page(tuple(found[:limit]), codec.time_key(last.created_at, last.ref.order_id))
+                    return Page(tuple(found[:limit]), indexes.time_key(last.created_at, last.ref.order_id))
             if not keys or "LastEvaluatedKey" not in answer:
                 return Page(tuple(found), None)
             after = keys[-1]["by_time"]["S"]
@@ -119,26 +123,29 @@ class DynamoOrders:
 
     async def _read_all(self, refs: Sequence[OrderRef]) -> list[Order]:
         """Orders by key, in the order asked for; those that are gone are left out."""
-        found: dict[OrderRef, Order] = {}
-        for start in range(0, len(refs), _BATCH_GET):
-            pending: Any = {
-                self._table: {
-                    "Keys": [codec.key_of(ref) for ref in refs[start : start + _BATCH_GET]],
-                    "ConsistentRead": True,
-                }
-            }
-            for attempt in range(5):
-                answer = await call(self._client.batch_get_item, RequestItems=pending)
-                for item in answer["Responses"].get(self._table, []):
-                    order = codec.from_item(item)
-                    found[order.ref] = order
-                pending = answer.get("UnprocessedKeys")
-                if not pending:
-                    break
-                await asyncio.sleep(0.05 * 2**attempt)
-            else:
-                raise TimeoutError("The orders table did not answer for all keys.")
+        found = {order.ref: order for order in map(codec.from_item, await self._items(refs))}
         return [found[ref] for ref in refs if ref in found]
+
+    async def _items(self, refs: Sequence[OrderRef]) -> list[Item]:
+        """The items of these keys, in any order."""
+        pages = await asyncio.gather(*(self._batch(batch) for batch in batched(refs, _BATCH_GET, strict=False)))
+        return [item for page in pages for item in page]
+
+    async def _batch(self, refs: Sequence[OrderRef]) -> list[Item]:
+        """One batch, asked for again as long as the service answers for some of what is left."""
+        found: list[Item] = []
+        pending: Any = {self._table: {"Keys": [codec.key_of(ref) for ref in refs], "ConsistentRead": True}}
+        in_vain = 0
+        while in_vain < _BATCH_TRIES:
+            before = len(pending[self._table]["Keys"])
+            answer = await call(self._client.batch_get_item, RequestItems=pending)
+            found += answer["Responses"].get(self._table, [])
+            pending = answer.get("UnprocessedKeys")
+            if not pending:
+                return found
+            in_vain = in_vain + 1 if len(pending[self._table]["Keys"]) == before else 0
+            await asyncio.sleep(0.05 * 2**in_vain)
+        raise TimeoutError("The orders table did not answer for all keys.")
 
     async def any_waiting(self) -> bool:
         # The index is sparse: whatever is in it is active or rests. A page may be empty without being the last.
@@ -152,35 +159,88 @@ class DynamoOrders:
             start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
         return True
 
-    async def active(self, *, created_before: int, limit: int) -> Sequence[OrderRef]:
-        shards = await asyncio.gather(
-            *(
-                self._refs("work", f"active#{number}", codec.time_key(created_before), limit)
-                for number in range(codec.ACTIVE_SHARDS)
-            )
+    async def get_many(self, refs: Sequence[OrderRef]) -> Mapping[OrderRef, Order | Exception]:
+        found: dict[OrderRef, Order | Exception] = {}
+        for item in await self._items(refs):
+            try:
+                order = codec.from_item(item)
+            except codec.Corrupt as error:
+                found[codec.ref_of(item)] = error
+            else:
+                found[order.ref] = order
+        return found
+
+    async def count_living(self, user_id: str, *, limit: int) -> int:
+        answer = await call(
+            self._client.query,
+            TableName=self._table,
+            IndexName="living",
+            KeyConditionExpression="user_id = :user",
+            ExpressionAttributeValues={":user": {"S": user_id}},
+            Select="COUNT",
+            Limit=limit,
         )
-        return [ref for refs in shards for ref in refs]
+        return answer["Count"]
 
-    async def crossed(self, mint_in: str, mint_out: str, price: Decimal, *, limit: int) -> Sequence[OrderRef]:
-        # "~" sorts after "#", so that orders at exactly this price are included.
-        return await self._refs("work", codec.trigger_partition(mint_in, mint_out), codec.price_key(price) + "~", limit)
+    async def active(self, *, created_before: int, after: str | None, limit: int) -> Listing[OrderRef]:
+        partitions = [f"active#{number}" for number in range(indexes.ACTIVE_SHARDS)]
+        return await self._sharded("work", partitions, indexes.time_key(created_before), after, limit)
 
-    async def expiring(self, *, now: int, limit: int) -> Sequence[OrderRef]:
-        shards = await asyncio.gather(
-            *(
-                self._refs("expiry", f"expiry#{number}", codec.time_key(now) + "~", limit)
-                for number in range(codec.EXPIRY_SHARDS)
-            )
-        )
-        return [ref for refs in shards for ref in refs]
+    async def expiring(self, *, now: int, after: str | None, limit: int) -> Listing[OrderRef]:
+        partitions = [f"expiry#{number}" for number in range(indexes.EXPIRY_SHARDS)]
+        # "~" sorts after "#", so that orders at exactly this time are included.
+        return await self._sharded("expiry", partitions, indexes.time_key(now) + "~", after, limit)
 
-    async def _refs(self, index: str, partition: str, upto: str, limit: int) -> list[OrderRef]:
+    async def rests(self, mint_in: str, mint_out: str) -> bool:
+        items, _ = await self._query("work", indexes.trigger_partition(mint_in, mint_out), "", "~", 1)
+        return bool(items)
+
+    async def crossed(
+        self, mint_in: str, mint_out: str, price: Decimal, *, after: str | None, limit: int
+    ) -> Listing[OrderRef]:
+        partition, upto = indexes.trigger_partition(mint_in, mint_out), indexes.price_key(price) + "~"
+        items, last = await self._query("work", partition, after or "", upto, limit)
+        return Listing(tuple(map(codec.ref_of, items)), last)
+
+    async def set_aside(self, mint_in: str, mint_out: str, *, after: str | None, limit: int) -> Listing[SetAside]:
+        partition = indexes.trigger_partition(mint_in, mint_out)
+        first, last = indexes.ASIDE_BOUNDS
+        items, place = await self._query("work", partition, after or first, last, limit)
+        prices = ((codec.ref_of(item), indexes.aside_price(item["work_sk"]["S"])) for item in items)
+        return Listing(tuple(SetAside(ref, price) for ref, price in prices if price is not None), place)
+
+    async def _sharded(
+        self, index: str, partitions: Sequence[str], upto: str, after: str | None, limit: int
+    ) -> Listing[OrderRef]:
+        """A page of each partition that has not been read to its end yet."""
+        places = indexes.split_places(after, len(partitions))
+
+        async def one(partition: str, place: str | None) -> tuple[list[Item], str | None]:
+            return ([], None) if place is None else await self._query(index, partition, place, upto, limit)
+
+        pages = await asyncio.gather(*map(one, partitions, places))
+        refs = tuple(codec.ref_of(item) for items, _ in pages for item in items)
+        return Listing(refs, indexes.join_places([place for _, place in pages]))
+
+    async def _query(
+        self, index: str, partition: str, after: str, upto: str, limit: int
+    ) -> tuple[list[Item], str | None]:
+        """Entries of a partition behind a key, and the last one's key if there may be more."""
+        behind = indexes.after_key(after)
+        if behind > upto:
+            # The bound has come back since that key was seen. The service takes no range that ends before it begins.
+            return [], None
         answer = await call(
             self._client.query,
             TableName=self._table,
             IndexName=index,
-            KeyConditionExpression=f"{index}_pk = :pk AND {index}_sk <= :upto",
-            ExpressionAttributeValues={":pk": {"S": partition}, ":upto": {"S": upto}},
+            KeyConditionExpression=f"{index}_pk = :pk AND {index}_sk BETWEEN :after AND :upto",
+            ExpressionAttributeValues={
+                ":pk": {"S": partition},
+                ":after": {"S": behind},
+                ":upto": {"S": upto},
+            },
             Limit=limit,
         )
-        return [OrderRef(item["user_id"]["S"], item["order_id"]["S"]) for item in answer["Items"]]
+        items = answer["Items"]
+        return items, items[-1][f"{index}_sk"]["S"] if items and "LastEvaluatedKey" in answer else None

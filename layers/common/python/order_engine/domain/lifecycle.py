@@ -7,6 +7,7 @@ the next order, or raises IllegalTransition.
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 
 from order_engine.domain.errors import IllegalTransition
 from order_engine.domain.order import (
@@ -118,13 +119,19 @@ def rest(order: Order, failure: Failure, retry_at: int, now: int) -> Order:
     """The limit is no longer met: the order rests again and does not fire before ``retry_at``."""
     back = _step(order, Status.OPEN, now, Retry(failure, retry_at))
     # The attempt did not count: resting is what a limit order is for.
-    return replace(_release(back), retry_at=retry_at)
+    return replace(_release(back), retry_at=retry_at, aside=None)
+
+
+def set_aside(order: Order, price: Decimal) -> Order:
+    """Note, without an event, that a resting order misses its limit at its full size until ``price`` is reached."""
+    _only_from(order, frozenset({Status.OPEN}), "be set aside")
+    return replace(order, aside=price)
 
 
 def fire(order: Order, now: int) -> Order:
     """The price crossed the limit."""
     _only_from(order, frozenset({Status.OPEN}), "fire")
-    return replace(_step(order, Status.PENDING, now, attempt=0), retry_at=None)
+    return replace(_step(order, Status.PENDING, now, attempt=0), retry_at=None, aside=None)
 
 
 def fail(order: Order, failure: Failure, now: int) -> Order:
@@ -134,9 +141,9 @@ def fail(order: Order, failure: Failure, now: int) -> Order:
 
 def cancel(order: Order, now: int, key_id: str | None = None) -> Order:
     """The user withdrew the order before a worker had claimed it."""
-    return replace(_step(order, Status.CANCELLED, now, key_id=key_id), retry_at=None)
+    return replace(_step(order, Status.CANCELLED, now, key_id=key_id), retry_at=None, aside=None)
 
 
 def expire(order: Order, now: int) -> Order:
     """The order's own time limit passed before it was executed."""
-    return replace(_step(order, Status.EXPIRED, now), retry_at=None)
+    return replace(_step(order, Status.EXPIRED, now), retry_at=None, aside=None)

@@ -162,6 +162,8 @@ class Order:
         retry_at: no attempt may start before (milliseconds since the epoch).
         intent: the transaction that may be on the chain, from submitted until its fate is known.
         resent_at: when the sweeper last sent a message for this order, and how often in a row.
+        aside: set while the order rests although the market's price has met its limit, since its full size would
+            miss it: the marginal price (as ``limit_price``) at which it would be filled if the pools kept their shape.
     """
 
     ref: OrderRef
@@ -175,6 +177,7 @@ class Order:
     intent: SignedTransaction | None = None
     resent_at: int | None = None
     resends: int = 0
+    aside: Decimal | None = None
 
     @property
     def status(self) -> Status:

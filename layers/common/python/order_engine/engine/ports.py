@@ -53,8 +53,30 @@ class Page:
     next_key: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Listing[T]:
+    """A part of an index, in its order. An index lags behind its table by moments.
+
+    Attributes:
+        after: give this to the next call, which continues where this one ended; None where the end was reached, so
+            that the next call begins again. Whoever goes on like this sees every entry once in each round, also
+            where those that were seen stay.
+    """
+
+    entries: tuple[T, ...]
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """A resting order that missed its limit at its full size; ``price`` as in ``Order.aside``."""
+
+    ref: OrderRef
+    price: Decimal
+
+
 class OrderStore(Protocol):
-    """Orders by key. Every read is consistent; every write is conditional."""
+    """Orders by key. Every read is consistent but those of indexes; every write is conditional."""
 
     async def create(self, order: Order) -> None:
         """Store a new order.
@@ -87,14 +109,31 @@ class OrderStore(Protocol):
     async def any_waiting(self) -> bool:
         """Whether any order at all is active or resting. One cheap look; it may not see the last moment's writes."""
 
-    async def active(self, *, created_before: int, limit: int) -> Sequence[OrderRef]:
-        """Orders that are neither resting nor terminal, oldest first per shard."""
+    async def get_many(self, refs: Sequence[OrderRef]) -> Mapping[OrderRef, Order | Exception]:
+        """Orders by key. One that is gone is left out; for one that cannot be read, the answer is why."""
 
-    async def crossed(self, mint_in: str, mint_out: str, price: Decimal, *, limit: int) -> Sequence[OrderRef]:
-        """Resting limit orders of the pair whose limit price is at or below ``price``."""
+    async def count_living(self, user_id: str, *, limit: int) -> int:
+        """How many limit orders of a user have not ended; counting stops at ``limit``. Read from an index."""
 
-    async def expiring(self, *, now: int, limit: int) -> Sequence[OrderRef]:
-        """Orders with an own time limit that has passed and that are not terminal."""
+    async def active(self, *, created_before: int, after: str | None, limit: int) -> Listing[OrderRef]:
+        """Orders that are neither resting nor terminal: of each partition the ``limit`` oldest behind ``after``."""
+
+    async def expiring(self, *, now: int, after: str | None, limit: int) -> Listing[OrderRef]:
+        """Orders with an own time limit that has passed and that are not terminal; ``limit`` of each partition."""
+
+    async def rests(self, mint_in: str, mint_out: str) -> bool:
+        """Whether any order of the pair rests, set aside or not."""
+
+    async def crossed(
+        self, mint_in: str, mint_out: str, price: Decimal, *, after: str | None, limit: int
+    ) -> Listing[OrderRef]:
+        """Resting orders of the pair whose limit price is at or below ``price``, lowest first.
+
+        Those that were set aside are not among them.
+        """
+
+    async def set_aside(self, mint_in: str, mint_out: str, *, after: str | None, limit: int) -> Listing[SetAside]:
+        """Resting orders of the pair that were set aside, lowest ``price`` first."""
 
 
 class OrderQueue(Protocol):

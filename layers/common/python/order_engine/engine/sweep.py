@@ -1,24 +1,23 @@
-"""What time does to orders: stranded ones are sent again, old ones expire, limit orders fire."""
+"""What time does to orders: stranded ones are sent again, old ones expire. ``triggers`` fires the resting ones.
+
+Each beat has a bound of time and of reads, and goes on in the next one where it stopped: what cannot be moved, however
+much of it there is, is passed by and does not stand in the way of what is behind it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from functools import partial
-from itertools import permutations
+from itertools import batched
 
 from order_engine.domain import lifecycle
-from order_engine.domain.amounts import BY_MINT, TOKENS, limit_min_out
-from order_engine.domain.errors import AttemptFailed
-from order_engine.domain.order import Order, OrderRef, OrderRequest, Status
-from order_engine.domain.quote import Pool
+from order_engine.domain.order import Order, OrderRef, Status
+from order_engine.engine.beats import readable, survive
 from order_engine.engine.execute import Observer
-from order_engine.engine.ports import Clock, Conflict, OrderQueue, OrderStore, Venue
-from order_engine.engine.quoting import gather_pools
-from order_engine.engine.routing.decide import decide
+from order_engine.engine.ports import Clock, Conflict, OrderQueue, OrderStore
 
 # An order that made no step for this long has probably lost its message.
 STRANDED_MS = 25_000
@@ -27,11 +26,14 @@ LEASE_GRACE_MS = 1_000
 # Messages that were really sent are not lost; sending again and again only feeds a long queue.
 _RESEND_BACKOFF_MS = 60_000
 _RESEND_BACKOFF_MAX_MS = 900_000
-# How many orders of each index partition one beat looks at. Orders that wait for their turn are among them, so
-# that this must exceed what a long disturbance leaves behind.
-_LOOK = 1000
+# One beat reads so many orders at most: 1000 of each of the index's partitions.
+_PAGE, _PAGES = 250, 4
 # How many are sent before they are marked: what fails on the way is sent again by the next beat.
 _SEND = 100
+# So many are written side by side.
+_WRITES = 50
+# Reading may take this share of a beat, so that what was found can be sent within it.
+_LOOKING = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,168 +64,96 @@ def stranded(order: Order, now: int) -> Stranded:
 
 @dataclass(slots=True)
 class Sweep:
-    """The use case. ``beat`` looks for stranded and expired orders; ``watch`` compares resting ones with the market."""
+    """The use case: a beat sends stranded orders again and ends expired ones."""
 
     orders: OrderStore
     queue: OrderQueue
-    venues: Sequence[Venue]
     clock: Clock
     observer: Observer
-    quote_deadline_ms: int = 1500
-    max_price_impact_bps: int = 1000
-    _resting_pairs: list[tuple[str, str]] = field(default_factory=list)
+    # Where the next beat goes on. Only a hint: a new process begins at the beginning.
+    _active: str | None = field(default=None, init=False)
+    _expiring: str | None = field(default=None, init=False)
 
-    async def run(self, deadline: int, *, sweep_every_ms: int, watch_every_ms: int, stay_until: int = 0) -> None:
-        """Work in beats while any order is active or rests, until ``deadline`` (milliseconds since the epoch) at most.
+    async def beat(self, until: int) -> int:
+        """Work until a time (milliseconds since the epoch) at most. Returns how many orders were sent again."""
+        sent, _ = await asyncio.gather(
+            survive(self.observer, "resend_failed", partial(self._resend, until)),
+            survive(self.observer, "expire_failed", partial(self._expire, until)),
+        )
+        return sent or 0
 
-        Args:
-            sweep_every_ms, watch_every_ms: zero switches a beat's repetition off.
-            stay_until: do not take a table in which nothing waits for idle before then: its index may lag behind.
-        """
-        next_sweep = next_watch = self.clock.now_ms()
-        while True:
-            now = self.clock.now_ms()
-            if now >= next_sweep:
-                next_sweep = now + sweep_every_ms if sweep_every_ms else deadline
-                # An idle deployment pays for this look and nothing else. One that fails says nothing.
-                if await self._survive("look_failed", self.orders.any_waiting) is False:
-                    if now >= stay_until:
-                        return
-                    next_sweep = min(next_sweep, stay_until)
-                else:
-                    await self._survive("sweep_failed", self.beat)
-                    await self._survive("watch_failed", self._find_resting_pairs)
-            if now >= next_watch:
-                await self._survive("watch_failed", self.watch)
-                next_watch = now + watch_every_ms if watch_every_ms else deadline
-            wake = min(next_sweep, next_watch)
-            if wake >= deadline:
-                return
-            await self.clock.sleep(max(1, wake - self.clock.now_ms()))
+    # --- stranded orders -----------------------------------------------------------------------------------------
 
-    async def _survive[T](self, what: str, work: Callable[[], Awaitable[T]], order_id: str = "") -> T | None:
-        """The result; None if it failed. One order's trouble must not cost the others, nor one beat's the next."""
-        try:
-            return await work()
-        except Exception as error:  # noqa: BLE001 - a throttle, an item that cannot be read: whatever it was
-            self.observer.noted(order_id, what, f"{type(error).__name__}: {error}")
-            return None
-
-    async def beat(self) -> int:
-        """Send stranded orders again and expire old ones. Returns how many were sent."""
+    async def _resend(self, until: int) -> int:
         now = self.clock.now_ms()
-        await self._survive("expire_failed", partial(self._expire, now))
-        refs = await self.orders.active(created_before=now - LEASE_GRACE_MS, limit=_LOOK)
-        found = await self._each("read_failed", self.orders.get, refs)
-        lost = [order for order in found if order is not None and stranded(order, now).resend]
-        for start in range(0, len(lost), _SEND):
-            batch = lost[start : start + _SEND]
-            await self.queue.send([order.ref for order in batch])
-            await asyncio.gather(*(self._survive("mark_failed", partial(self._mark, order, now)) for order in batch))
-        return len(lost)
+        began_at = self._active
+        lost: list[Order] = []
+        for _ in range(_PAGES):
+            listing = await self.orders.active(created_before=now - LEASE_GRACE_MS, after=self._active, limit=_PAGE)
+            self._active = listing.after
+            lost += [order for order in await self._read(listing.entries) if stranded(order, now).resend]
+            if listing.after is None or self.clock.now_ms() >= now + (until - now) * _LOOKING:
+                break
+        sent = await self._send(lost, until)
+        if sent < len(lost):
+            # The same again: what was sent is marked, and the rest must not wait for a whole round.
+            self._active = began_at
+        return sent
 
-    async def _each[T](
-        self, what: str, work: Callable[[OrderRef], Awaitable[T]], refs: Sequence[OrderRef]
-    ) -> list[T | None]:
-        """The results of all, side by side; None for each that failed."""
-        return await asyncio.gather(*(self._survive(what, partial(work, ref), ref.order_id) for ref in refs))
+    async def _send(self, lost: Sequence[Order], until: int) -> int:
+        sent = 0
+        for batch in batched(lost, _SEND, strict=False):
+            now = self.clock.now_ms()
+            if now >= until:
+                break
+            await self.queue.send([order.ref for order in batch])
+            sent += len(batch)
+            await asyncio.gather(*(self._mark(order, now) for order in batch))
+        return sent
 
     async def _mark(self, order: Order, now: int) -> None:
         self.observer.noted(order.ref.order_id, "resent", stranded(order, now).reason)
-        # If it moved after all, the extra message will find that out and end.
-        with contextlib.suppress(Conflict):
-            await self.orders.mark_resent(order, now)
 
-    async def _expire(self, now: int) -> None:
-        refs = await self.orders.expiring(now=now, limit=_LOOK)
-        await self._each("expire_failed", partial(self._expire_one, now), refs)
+        async def mark() -> None:
+            # If it moved after all, the extra message will find that out and end.
+            with contextlib.suppress(Conflict):
+                await self.orders.mark_resent(order, now)
 
-    async def _expire_one(self, now: int, ref: OrderRef) -> None:
-        order = await self.orders.get(ref)
-        if order is None or Status.EXPIRED not in lifecycle.TRANSITIONS[order.status]:
-            return
-        if order.request.expires_at is not None and order.request.expires_at <= now:
-            await self._change(order, lifecycle.expire(order, now))
+        await survive(self.observer, "mark_failed", mark, order.ref.order_id)
 
-    async def _change(self, old: Order, new: Order) -> bool:
+    # --- time limits ---------------------------------------------------------------------------------------------
+
+    async def _expire(self, until: int) -> None:
+        for _ in range(_PAGES):
+            now = self.clock.now_ms()
+            listing = await self.orders.expiring(now=now, after=self._expiring, limit=_PAGE)
+            expired = [order for order in await self._read(listing.entries) if _has_expired(order, now)]
+            for batch in batched(expired, _WRITES, strict=False):
+                if self.clock.now_ms() >= until:
+                    return
+                await asyncio.gather(*(self._end(order) for order in batch))
+            self._expiring = listing.after
+            if listing.after is None:
+                return
+
+    async def _end(self, order: Order) -> None:
+        expired = lifecycle.expire(order, self.clock.now_ms())
+        await survive(self.observer, "expire_failed", partial(self._change, order, expired), order.ref.order_id)
+
+    async def _change(self, old: Order, new: Order) -> None:
         try:
             await self.orders.replace(old, new)
         except Conflict:
-            return False
+            return
         self.observer.changed(new)
-        return True
 
-    async def _find_resting_pairs(self) -> None:
-        """Which pairs have resting orders at all: the others need no price."""
-        ceiling = Decimal(10) ** 20
-        pairs = [(a.mint, b.mint) for a, b in permutations(TOKENS, 2)]
-        some = await asyncio.gather(*(self.orders.crossed(a, b, ceiling, limit=1) for a, b in pairs))
-        self._resting_pairs = [pair for pair, refs in zip(pairs, some, strict=True) if refs]
-
-    async def watch(self) -> int:
-        """Fire the limit orders whose price the market has reached. Returns how many."""
-        fired = await asyncio.gather(
-            *(self._survive("watch_failed", partial(self._watch_pair, a, b)) for a, b in self._resting_pairs)
-        )
-        return sum(number or 0 for number in fired)
-
-    async def _watch_pair(self, mint_in: str, mint_out: str) -> int:
-        pools, _ = await gather_pools(
-            self.venues, mint_in, mint_out, deadline_ms=self.quote_deadline_ms, clock=self.clock
-        )
-        market = best_price(pools, mint_in, mint_out)
-        if market is None:
-            return 0
-        crossed = await self.orders.crossed(mint_in, mint_out, market, limit=_LOOK)
-        outcomes = await self._each("fire_failed", partial(self._fire, pools), crossed)
-        fired = [ref for ref, done in zip(crossed, outcomes, strict=True) if done]
-        if fired:
-            # A send that fails costs time, not the orders: fired ones are active, and the sweeper sends them.
-            await self.queue.send(fired)
-        return len(fired)
-
-    async def _fire(self, pools: Sequence[Pool], ref: OrderRef) -> bool:
-        order = await self.orders.get(ref)
-        now = self.clock.now_ms()
-        if order is None or order.status is not Status.OPEN:
-            return False
-        if order.retry_at is not None and now < order.retry_at:
-            return False
-        if not meets_limit(order.request, pools, self.max_price_impact_bps):
-            return False
-        return await self._change(order, lifecycle.fire(order, now))
+    async def _read(self, refs: Sequence[OrderRef]) -> list[Order]:
+        """The orders; those that cannot be read are told of and left out."""
+        if not refs:
+            return []
+        return readable(self.observer, await self.orders.get_many(refs))
 
 
-def meets_limit(request: OrderRequest, pools: Sequence[Pool], max_price_impact_bps: int) -> bool:
-    """Whether a resting order would get its limit at its full size, after fees.
-
-    The marginal price alone says too little: an order between the two would fire and rest again for hours, until its
-    history is full.
-    """
-    if request.limit_price is None:
-        return False
-    try:
-        decision = decide(
-            pools,
-            mint_in=request.mint_in,
-            mint_out=request.mint_out,
-            amount_in=request.amount_in,
-            max_price_impact_bps=max_price_impact_bps,
-        )
-    except AttemptFailed:
-        return False
-    limit = limit_min_out(request.amount_in, request.limit_price, request.token_in, request.token_out)
-    return decision.chosen.amount_out >= limit
-
-
-def best_price(pools: Sequence[Pool], mint_in: str, mint_out: str) -> Decimal | None:
-    """The best marginal price of the pools that trade the pair directly, whole output per whole input token."""
-    best: Decimal | None = None
-    scale = BY_MINT[mint_in].decimals - BY_MINT[mint_out].decimals
-    for pool in pools:
-        if set(pool.mints) != {mint_in, mint_out}:
-            continue
-        numerator, denominator = pool.spot(mint_in)
-        value = (Decimal(numerator) / Decimal(denominator)).scaleb(scale)
-        best = value if best is None or value > best else best
-    return best
+def _has_expired(order: Order, now: int) -> bool:
+    expires_at = order.request.expires_at
+    return Status.EXPIRED in lifecycle.TRANSITIONS[order.status] and expires_at is not None and expires_at <= now
