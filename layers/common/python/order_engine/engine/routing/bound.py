@@ -15,6 +15,7 @@ of the family is better. It needs nothing of the pools but curves that are not b
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf, sqrt
 
@@ -140,6 +141,55 @@ def minimum(network: Network, family: Family, fee: float, enough: float) -> Mini
     short = max(0.0, best.slope) / network.amount if search.below is None else 0.0
     wasted = any(_surplus(network, via, flows) > _NEAR_TAKEN for via in network.vias)
     return Minimum(best.value, best.where, best.middles, flows, list(choices), best.value <= enough, short, wasted)
+
+
+def narrow(
+    network: Network, family: Family, fee: float, enough: float, price: float, middles: Mapping[int, float]
+) -> float:
+    """Lower the bound of a family to that at some prices, and take pools out that are in no better route of it.
+
+    A route with a pool that is not among the best of its edge gives less than the bound by what that pool earns less
+    than the last of those.
+
+    Args:
+        enough: routes that give no more than this need not be found.
+        middles: the prices of intermediate tokens, by the edge into each; of all that the family uses.
+
+    Returns:
+        What the routes that were taken out give at most.
+    """
+    if price <= 0:
+        return -inf
+    prices = {0: (price, 1.0)}
+    for via in network.vias:
+        if family.rooms[via.first]:
+            middle = middles.get(via.first)
+            if not middle:
+                return -inf
+            prices |= {via.first: (price / middle, middle), via.second: (middle, 1.0)}
+    bound = price * network.amount
+    ranked: list[tuple[list[tuple[float, Ladder]], int, float]] = []
+    for edge, room in enumerate(family.rooms):
+        if not room:
+            ranked.append(([], 0, 0.0))
+            continue
+        at, scale = prices[edge]
+        root = 1 / sqrt(at)
+        bound += sum(ladder.at(at, root)[0] * scale - fee for ladder in family.fixed[edge])
+        gains = [(ladder.at(at, root)[0] * scale - fee, ladder) for ladder in family.free[edge]]
+        gains.sort(key=lambda gain: (-gain[0], gain[1].number))
+        left = room - len(family.fixed[edge])
+        bound += sum(max(0.0, gain) for gain, _ in gains[:left])
+        ranked.append((gains, left, max(0.0, gains[left - 1][0]) if 0 < left <= len(gains) else 0.0))
+    family.bound = min(family.bound, bound)
+    out = -inf
+    kept: list[tuple[Ladder, ...]] = []
+    for gains, left, last in ranked:
+        stay = [rank < left or bound + gain - last > enough for rank, (gain, _) in enumerate(gains)]
+        out = max([out, *(bound + gain - last for (gain, _), stays in zip(gains, stay, strict=True) if not stays)])
+        kept.append(tuple(ladder for (_, ladder), stays in zip(gains, stay, strict=True) if stays))
+    family.free = tuple(kept)
+    return out
 
 
 def _surplus(network: Network, via: Via, flows: dict[Ladder, float]) -> float:

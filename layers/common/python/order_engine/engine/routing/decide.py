@@ -179,7 +179,7 @@ class _Routes:
     def _ideal(self, amounts: Mapping[int, int]) -> Fraction:
         """What the amounts would give at the marginal prices before fees."""
         channels, total = self.network.channels, Fraction(0)
-        used = [{ladder.channel for ladder in edge if ladder.channel in amounts} for edge in self.network.edges]
+        used = self.network.by_edge(amounts)
         for place in used[0]:
             total += channels[place].spot() * amounts[place]
         for via in self.network.vias:

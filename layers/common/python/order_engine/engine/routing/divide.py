@@ -34,7 +34,7 @@ def exact(network: Network, flows: Mapping[Ladder, float]) -> Plan | None:
     for ladder, takes in flows.items():
         if takes > 0:
             wanted[ladder.channel] = wanted.get(ladder.channel, 0.0) + takes
-    edges = [[c for c in dict.fromkeys(ladder.channel for ladder in edge) if c in wanted] for edge in network.edges]
+    edges = network.by_edge(wanted)
     paths = [(edges[via.first], edges[via.second]) for via in network.vias if edges[via.first] and edges[via.second]]
     source = edges[0] + [c for first, _ in paths for c in first]
     ends: dict[int, int] = {}

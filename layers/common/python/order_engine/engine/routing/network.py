@@ -38,12 +38,14 @@ class Channel:
 
     Attributes:
         place: its place in the network.
+        edge: the edge that it stands on.
     """
 
-    __slots__ = ("_known", "mint_in", "mint_out", "place", "pool")
+    __slots__ = ("_known", "edge", "mint_in", "mint_out", "place", "pool")
 
-    def __init__(self, pool: Pool, mint_in: str, mint_out: str, place: int) -> None:
+    def __init__(self, pool: Pool, mint_in: str, mint_out: str, place: int, edge: int) -> None:
         self.pool = pool
+        self.edge = edge
         self.mint_in = mint_in
         self.mint_out = mint_out
         self.place = place
@@ -133,27 +135,35 @@ class Network:
         by_pair: dict[frozenset[str], list[Pool]] = {}
         for pool in pools:
             by_pair.setdefault(frozenset(pool.mints), []).append(pool)
-        self.edges: list[tuple[Ladder, ...]] = [self._edge(by_pair, mint_in, mint_out, amount)]
+        self.edges: list[tuple[Ladder, ...]] = [self._edge(by_pair, mint_in, mint_out, amount, 0)]
         self.vias: list[Via] = []
         for middle in INTERMEDIATES:
             if middle in (mint_in, mint_out) or frozenset((middle, mint_out)) not in by_pair:
                 continue
-            first = self._edge(by_pair, mint_in, middle, amount)
+            edge = len(self.edges)
+            first = self._edge(by_pair, mint_in, middle, amount, edge)
             # No more can arrive than the whole order at the best price of all.
             arrives = int(min(U64_MAX, amount * max((ladder.top for ladder in first), default=0.0) * 1.01 + 1))
-            second = self._edge(by_pair, middle, mint_out, arrives) if first else ()
+            second = self._edge(by_pair, middle, mint_out, arrives, edge + 1) if first else ()
             if second:
-                self.vias.append(Via(len(self.edges), len(self.edges) + 1))
+                self.vias.append(Via(edge, edge + 1))
                 self.edges += [first, second]
         self.sampled = any(not hasattr(channel.pool, "curves") for channel in self.channels)
         self.exclusive = len(self.ladders) > len({ladder.channel for ladder in self.ladders})
 
+    def by_edge(self, places: Iterable[int]) -> list[list[int]]:
+        """Channels by the edge that they stand on, in their order."""
+        found: list[list[int]] = [[] for _ in self.edges]
+        for place in sorted(places):
+            found[self.channels[place].edge].append(place)
+        return found
+
     def _edge(
-        self, by_pair: dict[frozenset[str], list[Pool]], mint_in: str, mint_out: str, most: int
+        self, by_pair: dict[frozenset[str], list[Pool]], mint_in: str, mint_out: str, most: int, edge: int
     ) -> tuple[Ladder, ...]:
         found: list[Ladder] = []
         for pool in by_pair.get(frozenset((mint_in, mint_out)), ()):
-            channel = Channel(pool, mint_in, mint_out, len(self.channels))
+            channel = Channel(pool, mint_in, mint_out, len(self.channels), edge)
             ladders = [
                 Ladder(curve, len(self.ladders) + number, channel.place, float(most))
                 for number, curve in enumerate(channel.curves(most))
@@ -193,7 +203,7 @@ def sound(pools: Iterable[Pool], mint_in: str, amount: int) -> tuple[list[Pool],
 
 def _promise(pool: Pool, mint_in: str, amount: int) -> tuple[int, Fraction, str]:
     mint = mint_in if mint_in in pool.mints else pool.mints[0]
-    return Channel(pool, mint, "", 0).quote(amount), Fraction(*pool.spot(mint)), repr(pool)
+    return Channel(pool, mint, "", 0, 0).quote(amount), Fraction(*pool.spot(mint)), repr(pool)
 
 
 def pool_order(key: tuple[str, str]) -> tuple[int, str, str]:

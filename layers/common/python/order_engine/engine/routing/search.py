@@ -9,11 +9,11 @@ Otherwise it is divided in two: routes that use one of the pools in doubt, and t
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 
-from order_engine.engine.routing.bound import Family, Minimum, capacity, minimum, overflows
+from order_engine.engine.routing.bound import Family, Minimum, capacity, minimum, narrow, overflows
 from order_engine.engine.routing.divide import Plan, exact
 from order_engine.engine.routing.fee import NetworkFee
 from order_engine.engine.routing.ladder import Ladder
@@ -75,15 +75,24 @@ class _Search:
         self._wide = 0
 
     def run(self) -> Found:
+        middles: dict[int, float] = {}
+        price = 0.0
         for rooms in _shapes(self._network):
             free = tuple(edge if room else () for edge, room in zip(self._network.edges, rooms, strict=True))
-            self._push(Family(rooms, tuple(() for _ in rooms), free))
+            family = Family(rooms, tuple(() for _ in rooms), free)
+            if len(middles) == len(self._network.vias) and price:
+                # All tokens have a price by now: that bounds the others.
+                self._narrow(family, price, middles)
+                self._push(family)
+                continue
+            self._look(family)
+            price, middles = family.price, middles | family.middles
         looked = 0
         while self._queue:
             bound, _, family = heapq.heappop(self._queue)
             bound = -bound
             if bound <= self._enough() or looked >= _FAMILIES:
-                self._closed = max(self._closed, bound)
+                self._close(bound)
                 break
             looked += 1
             self._look(family)
@@ -136,8 +145,16 @@ class _Search:
         if family.bound <= self._enough():
             self._close(family.bound)
             return
-        for child in _divided(family, _doubtful(family, least)):
-            self._push(child)
+        doubtful = _doubtful(family, least)
+        self._narrow(family, least.price, least.middles)
+        if any(doubtful in free for free in family.free):
+            for child in _divided(family, doubtful):
+                self._push(child)
+        else:
+            self._push(family)
+
+    def _narrow(self, family: Family, price: float, middles: Mapping[int, float]) -> None:
+        self._close(narrow(self._network, family, self._leg, self._enough(), price, middles))
 
     def _conclude(self, family: Family, used: frozenset[Ladder]) -> None:
         """Close a family whose best route in real numbers is known, unless whole base units are far from it.

@@ -58,7 +58,7 @@ class _Climb:
         self._quotes = [channel.quote for channel in network.channels]
         self._amounts = dict(plan.amounts)
         self._out = plan.amount_out
-        used = [[c for c in dict.fromkeys(x.channel for x in edge) if c in plan.amounts] for edge in network.edges]
+        used = network.by_edge(plan.amounts)
         self._direct = used[0]
         self._paths = [(used[via.first], used[via.second]) for via in network.vias if used[via.first]]
         source = self._direct + [c for first, _ in self._paths for c in first]
