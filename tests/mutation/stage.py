@@ -1,0 +1,147 @@
+"""A copy of the tree that mutmut can work on.
+
+mutmut names a module by its path, so that the import roots (the layer's and the functions') have to be one. It mutates
+the bodies of undecorated functions only: here a property is written as a method and an assignment, which is the same.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+STAGE = ROOT / "build" / "mutants"
+# Where the parts of the tree lie in the copy.
+_ROOTS = {"layers/common/python/": "", "functions/": ""}
+# What is mutated. The router has proofs of its own; the infrastructure is held by the template's tests.
+PARTS: tuple[str, ...] = (
+    "order_engine/domain",
+    "order_engine/engine",
+    "order_engine/aws",
+    "process",
+    "notify",
+)
+_LEFT_OUT = ("order_engine/engine/routing/", "order_engine/engine/ports.py")
+# What runs against the mutants: everything that is quick and in one process.
+_TESTS = ("tests/unit", "tests/contract")
+_NOT_THESE = (
+    "tests/unit/test_cli*",
+    "tests/unit/test_route*",
+    "tests/unit/test_observability.py",
+    "tests/unit/solana",
+    "tests/unit/venues",
+    "tests/unit/test_docs.py",
+    "tests/unit/test_failures.py",
+    "tests/unit/test_market.py",
+    "tests/unit/test_paper.py",
+    "tests/unit/test_version.py",
+)
+_DECORATORS = {"property", "cache"}
+
+
+def in_stage(path: str) -> str:
+    """Where a file of the tree lies in the copy."""
+    for prefix, place in _ROOTS.items():
+        if path.startswith(prefix):
+            return place + path.removeprefix(prefix)
+    return path
+
+
+def prepare() -> None:
+    """Bring the copy up to date, and tell mutmut what to mutate: everything, since it plants a file only once."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, stdout=-1, text=True, check=True
+    )
+    files = {in_stage(path): ROOT / path for path in listed.stdout.splitlines() if (ROOT / path).is_file()}
+    wanted = sorted(
+        place
+        for place in files
+        if place.endswith(".py") and place.startswith(PARTS) and not place.startswith(_LEFT_OUT)
+    )
+    for place, source in files.items():
+        text = source.read_bytes()
+        if place.startswith(PARTS) and place.endswith(".py"):
+            text = undecorated(text.decode()).encode()
+        target = STAGE / place
+        if not target.exists() or target.read_bytes() != text:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(text)
+    for place in list(_copied()):
+        if place not in files:
+            (STAGE / place).unlink()
+    (STAGE / "pyproject.toml").write_text(_config(wanted, files))
+    (STAGE / "conftest.py").write_text(_CONFTEST)
+
+
+def _copied() -> Iterator[str]:
+    for part in (*PARTS, "order_engine", "tests"):
+        for path in (STAGE / part).rglob("*.py"):
+            yield str(path.relative_to(STAGE))
+
+
+def undecorated(source: str) -> str:
+    """The same module with ``@property def x`` written as ``def x`` and ``x = property(x)``."""
+    lines = source.splitlines(keepends=True)
+    found = [
+        node
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.FunctionDef)
+        and len(node.decorator_list) == 1
+        and isinstance(node.decorator_list[0], ast.Name)
+        and node.decorator_list[0].id in _DECORATORS
+    ]
+    for node in sorted(found, key=lambda node: node.lineno, reverse=True):
+        (decorator,) = node.decorator_list
+        assert isinstance(decorator, ast.Name)
+        assert node.end_lineno is not None
+        indent = " " * node.col_offset
+        lines.insert(node.end_lineno, f"{indent}{node.name} = {decorator.id}({node.name})\n")
+        del lines[decorator.lineno - 1]
+    return "".join(lines)
+
+
+def _config(wanted: Sequence[str], files: dict[str, Path]) -> str:
+    also = sorted(
+        {place.split("/")[0] for place in files} - {part.split("/")[0] for part in PARTS} - {"pyproject.toml"}
+        | {"conftest.py"}
+    )
+    tests = [path for path in _TESTS if (STAGE / path).exists()]
+    left_out = [f"--ignore-glob={path}" for path in _NOT_THESE]
+    arguments = ["-p", "no:cacheprovider", "-p", "no:xdist", *left_out]
+    return f"""[tool.pytest.ini_options]
+addopts = ["--import-mode=importlib"]
+asyncio_mode = "auto"
+asyncio_default_fixture_loop_scope = "function"
+markers = ["slow: installs or builds for real"]
+
+[tool.mutmut]
+source_paths = ["order_engine", "process", "notify"]
+only_mutate = {list(wanted)}
+also_copy = {also}
+pytest_add_cli_args_test_selection = {tests}
+pytest_add_cli_args = {arguments}
+use_git_change_detection = false
+on_dependency_change = "ignore"
+track_dependencies = false
+process_isolation = "forkserver"
+timeout_multiplier = 10.0
+timeout_constant = 5.0
+do_not_mutate_patterns = ['logger\\.', '^from ', '^import ']
+"""
+
+
+# mutmut hands the tests over in no order. The quick ones first, and a mutant is killed in milliseconds.
+_CONFTEST = """
+import json
+from pathlib import Path
+
+
+def pytest_collection_modifyitems(items):
+    try:
+        took = json.loads(Path("mutmut-stats.json").read_text())["duration_by_test"]
+    except (OSError, ValueError):
+        return
+    items.sort(key=lambda item: took.get(item.nodeid, 0))
+"""
