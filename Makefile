@@ -59,6 +59,8 @@ lock: $(VENV)/.ready ## pin the dependencies again: names, versions and hashes
 	cd requirements && for name in layer dev ministack; do \
 		../$(UV) pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --universal --python-version 3.13 \
 			--custom-compile-command "make lock" $$name.in --output-file $$name.txt; done
+	cd requirements && ../$(UV) pip compile --quiet --generate-hashes --no-emit-index-url --universal --python-version 3.13 \
+		--custom-compile-command "make lock" mutants.in --output-file mutants.txt
 	cd requirements && ../$(UV) pip compile --quiet --generate-hashes --no-emit-index-url --universal --python-version 3.8 \
 		--custom-compile-command "make lock" uv.in --output-file uv.txt
 
@@ -109,6 +111,17 @@ simulate: $(VENV)/.ready ## search for broken promises: make simulate SEEDS=1000
 programs: $(VENV)/.ready ## save the venues' programs from a Solana node, for tests: make programs RPC_URL=https://…
 	@test -n "$(RPC_URL)" || { echo "Which node? make programs RPC_URL=https://…"; exit 1; }
 	@$(BIN)/python -m local.solana.programs --rpc-url "$(RPC_URL)"
+
+$(VENV)/.mutants: requirements/mutants.txt $(VENV)/.ready
+	@$(UV) pip install --quiet --python $(VENV) --require-hashes -r requirements/mutants.txt
+	@touch $@
+
+# For example: make mutants MODULES="order_engine/domain process/batch.py" JOBS=2
+MODULES ?=
+JOBS ?= 1
+.PHONY: mutants
+mutants: $(VENV)/.mutants ## plant every small slip in the engine, and name those that no test notices
+	nice $(BIN)/python -m tests.mutation --jobs $(JOBS) $(MODULES)
 
 .PHONY: postman
 postman: $(CDK) ## run the Postman collection against a local stack with newman
