@@ -95,9 +95,15 @@ async def test_two_letters_of_one_order_in_one_batch_are_two_workers() -> None:
 
 
 @pytest.mark.parametrize("body", ["not json", "[]", '"text"', "{}", '{"userId":"user"}', '{"userId":"","orderId":"x"}'])
-async def test_what_cannot_be_read_is_kept_as_it_came_and_spent(body: str) -> None:
+async def test_what_cannot_be_read_is_kept_as_it_came_counted_and_spent(
+    body: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[str] = []
+    monkeypatch.setattr(batch, "count", counted.append)
     run = Run({"one": done})
     assert await run(body, letter("one")) == []
+    # The metric by the name that it is documented under.
+    assert counted == ["Quarantined"]
     ((kept, reason),) = run.kept
     assert kept == body
     assert reason

@@ -60,3 +60,15 @@ def test_workers_that_vanish_within_one_attempt_are_counted_and_forgotten_with_t
     assert order.attempts == 1
     back = after_failure(order, FAILURE, POLICY, T0 + 100)
     assert lost_workers(_claimed(back, T0 + 5000)) == 0
+
+
+def test_the_whole_quarter_is_used_so_that_a_crowd_spreads() -> None:
+    waits = [wait_ms(POLICY, f"order{number}", 1) for number in range(500)]
+    assert min(waits) < 1_010
+    assert max(waits) > 1_240
+
+
+def test_orders_whose_attempts_failed_together_are_tried_again_apart() -> None:
+    orders = [lifecycle.place(OrderRef("user", f"order{number}"), MARKET, "print", T0) for number in range(20)]
+    again = {after_failure(_claimed(order, T0), FAILURE, POLICY, T0).retry_at for order in orders}
+    assert len(again) > 15

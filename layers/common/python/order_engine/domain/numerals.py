@@ -18,7 +18,7 @@ _MAX_EXPONENT = 3
 _OVERLONG = "The number has more digits than any amount can have."
 _DECIMAL = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?([0-9]+))?")
 _WHOLE = re.compile(r"(-?)[0-9]+")
-_MAX_BITS = MAX_DIGITS * 10 // 3
+_LIMIT = 10**MAX_DIGITS
 
 
 class NotANumeral(ValueError):
@@ -60,7 +60,7 @@ def bounded(number: Decimal | int) -> Decimal:
         NotANumeral: it is larger or finer than that, or not finite.
     """
     if isinstance(number, int):
-        if number.bit_length() > _MAX_BITS:
+        if not -_LIMIT < number < _LIMIT:
             raise NotANumeral(_OVERLONG)
         return Decimal(number)
     if not number.is_finite():
