@@ -102,6 +102,8 @@ def _value_size(value: Json) -> int:
             return _number_size(content)
         case "B":
             return len(base64.b64decode(content))
+        case "BS":
+            return sum(len(base64.b64decode(element)) for element in content)
         case "SS":
             return sum(len(text.encode()) for text in content)
         case "NS":
@@ -260,10 +262,20 @@ class Account:
                 items = [(asked["TableName"], asked["Item"])]
             case "GetItem" | "UpdateItem" | "DeleteItem":
                 items = [(asked["TableName"], asked["Key"])]
+            case "Query" if "IndexName" not in asked:
+                items = [(asked["TableName"], self._queried(asked))]
             case _:
                 items = []
         for table, item in items:
             yield item[self._partition_keys[table]]["S"]
+
+    def _queried(self, asked: Json) -> Item:
+        """The partition key that a query of a table names."""
+        partition = self._partition_keys[asked["TableName"]]
+        for name, value in re.findall(r"(#?\w+) = (:\w+)", asked["KeyConditionExpression"]):
+            if asked.get("ExpressionAttributeNames", {}).get(name, name) == partition:
+                return {partition: asked["ExpressionAttributeValues"][value]}
+        raise ValueError(f"no partition key in {asked['KeyConditionExpression']}")
 
     def _with_writes(self, call: Call, table: str, before: Item | None, after: Item | None) -> Call:
         return dataclasses.replace(

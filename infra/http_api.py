@@ -169,7 +169,7 @@ class HttpApi(Construct):
         function.allow(["dynamodb:Query"], [f"{orders}/index/{BY_TIME}"])
         # The rate limit is one conditional write; statistics are one read.
         function.allow(["dynamodb:UpdateItem"], [storage.accounts.table_arn], leading_keys=["rate#*"])
-        function.allow(["dynamodb:GetItem"], [storage.accounts.table_arn], leading_keys=["stats#*"])
+        function.allow(["dynamodb:Query"], [storage.accounts.table_arn], leading_keys=["stats#*"])
         function.allow(["sqs:SendMessage"], [queues.orders.queue_arn])
         function.allow(["sqs:GetQueueAttributes"], [queues.orders.queue_arn, queues.dead_letters.queue_arn])
         function.allow(["secretsmanager:GetSecretValue"], [storage.ticket_key.secret_arn])

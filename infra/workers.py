@@ -204,8 +204,8 @@ def _read_stream(
         # LATEST can miss what is written while the mapping is being made.
         starting_position=lambda_.StartingPosition.TRIM_HORIZON,
         batch_size=100,
-        # One invocation per shard at a time. More would keep the order within an item only, while statistics
-        # count a user's finished orders by the stream's order.
+        # One invocation per shard at a time. More would keep the order of each order's events too, which is all that
+        # pushing and counting need.
         parallelization_factor=1,
         filters=[lambda_.FilterCriteria.filter(dict(pattern))],
         **options,

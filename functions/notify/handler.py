@@ -11,8 +11,6 @@ from order_engine.engine.push import Change
 from order_engine.observability import count, logger
 from order_engine.runtime import Context, entry
 
-_SEQUENCE_DIGITS = 40
-
 
 class StreamView(TypedDict):
     SequenceNumber: str
@@ -49,7 +47,7 @@ def read(record: StreamRecord) -> Change | None:
         return None
     number = view["SequenceNumber"]
     known = len(view.get("OldImage", {}).get("events", {}).get("L", ()))
-    return Change(number, number.rjust(_SEQUENCE_DIGITS, "0"), from_item(view["NewImage"]), known)
+    return Change(number, from_item(view["NewImage"]), known)
 
 
 async def handle(event: StreamEvent, context: Context) -> BatchResponse:

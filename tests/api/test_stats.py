@@ -52,7 +52,16 @@ def test_a_user_sees_open_active_and_finished_orders_counted_once(deploy: Deploy
         (None, Status.PENDING),
     ]
     tallies = [
-        Tally(f"{number:040d}", after, "meteora" if after is Status.CONFIRMED else None, 3000, "limit", before)
+        Tally(
+            f"order{number}",
+            number,
+            60_000,
+            after,
+            "meteora" if after is Status.CONFIRMED else None,
+            3000,
+            "limit",
+            before,
+        )
         for number, (before, after) in enumerate(changes)
     ]
     count = bootstrap.statistics().count

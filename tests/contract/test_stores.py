@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 
 import pytest
 from botocore.exceptions import ClientError
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from order_engine.aws.queue import NotSent
 from order_engine.domain.errors import InvalidInput
@@ -18,6 +21,8 @@ from order_engine.engine.stats import bucket
 from order_engine.wire import messages
 from tests.contract.conftest import Services
 from tests.contract.samples import T0
+
+_USERS = itertools.count()
 
 # --- connections ---------------------------------------------------------------------------------------------------
 
@@ -72,8 +77,10 @@ async def test_a_removed_socket_cannot_subscribe_and_does_not_come_back(services
 # --- statistics ----------------------------------------------------------------------------------------------------
 
 
-def _tally(sequence: int, status: Status = Status.CONFIRMED, venue: str | None = "raydium") -> Tally:
-    return Tally(f"{sequence:040d}", status, venue, 2_500, "market")
+def _tally(
+    number: int, status: Status = Status.CONFIRMED, venue: str | None = "raydium", *, at: int = T0, seq: int = 5
+) -> Tally:
+    return Tally(f"order{number}", seq, at, status, venue, 2_500, "market")
 
 
 async def test_finished_orders_are_counted_by_status_venue_and_latency(services: Services) -> None:
@@ -96,11 +103,98 @@ async def test_a_batch_that_comes_again_is_counted_once_also_when_it_overlaps(se
     assert (await store.of_user("user")).by_status == {"confirmed": 4}
 
 
-async def test_sequences_count_as_numbers_not_as_text(services: Services) -> None:
-    await services.statistics.count("user", [_tally(9)])
-    await services.statistics.count("user", [_tally(10)])
+async def test_the_order_of_batches_does_not_matter(services: Services) -> None:
+    """Two shards have their own pace: what ended first may be counted last."""
+    store = services.statistics
+    await store.count("user", [_tally(3, at=T0 + 2), _tally(4, at=T0 + 90_000)])
+    await store.count("user", [_tally(1), _tally(2, at=T0 + 1)])
+    await store.count("user", [_tally(4, at=T0 + 90_000)])
     services.catch_up()
-    assert (await services.statistics.of_user("user")).by_status == {"confirmed": 2}
+    assert (await store.of_user("user")).by_status == {"confirmed": 4}
+
+
+async def test_two_events_of_one_order_are_two(services: Services) -> None:
+    store = services.statistics
+    fired = Tally("order", 2, T0, Status.PENDING, None, 0, "limit", Status.OPEN)
+    await store.count("user", [Tally("order", 1, T0, Status.OPEN, None, 0, "limit")])
+    await store.count("user", [fired])
+    await store.count("user", [fired])
+    services.catch_up()
+    totals = await store.of_user("user")
+    assert {name: number for name, number in totals.by_stage.items() if number} == {"active": 1}
+    services.catch_up()
+    assert (await store.of_user("us")).by_stage == {}
+
+
+async def test_a_large_batch_is_counted_whole_and_once(services: Services) -> None:
+    tallies = [_tally(number, at=T0 + number * 20) for number in range(250)]
+    for part in (tallies[:120], tallies, tallies[100:]):
+        await services.statistics.count("user", part)
+    services.catch_up()
+    assert (await services.statistics.of_user("user")).by_status == {"confirmed": 250}
+
+
+async def test_counts_of_days_add_up(services: Services) -> None:
+    """Whatever is forgotten of single events, their numbers stay."""
+    hours = [0, 1, 1, 5, 30, 200]
+    for number, hour in enumerate(hours):
+        for _ in range(2):
+            await services.statistics.count("user", [_tally(number, at=T0 + hour * 3_600_000)])
+    services.catch_up()
+    assert (await services.statistics.of_user("user")).by_status == {"confirmed": len(hours)}
+    services.catch_up()
+    assert (await services.statistics.of_user("user")).by_venue == {"raydium": len(hours)}
+
+
+@st.composite
+def _deliveries(draw: st.DrawFn) -> list[list[int]]:
+    """Batches in which the records of several shards arrive: in order per shard, some again, side by side."""
+    shards = [
+        [n for n in range(12) if n % count == shard] for count in [draw(st.integers(1, 3))] for shard in range(count)
+    ]
+    queues: list[list[list[int]]] = []
+    for records in shards:
+        batches, start = [], 0
+        while start < len(records):
+            end = draw(st.integers(start + 1, len(records)))
+            batches += [records[start:end]] * draw(st.integers(1, 3))
+            # What was counted may come again with what follows it.
+            start = end if end == len(records) else draw(st.integers(start + 1, end))
+        queues.append(batches)
+    delivered = []
+    while any(queues):
+        queue = draw(st.sampled_from([queue for queue in queues if queue]))
+        delivered.append(queue.pop(0))
+    return delivered
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(_deliveries(), st.lists(st.integers(0, 50_000), min_size=12, max_size=12))
+async def test_each_order_is_counted_once_however_its_users_records_are_split(
+    services: Services, delivered: list[list[int]], gaps: list[int]
+) -> None:
+    user = f"user{next(_USERS)}"
+    tallies = [_tally(n, at=T0 + sum(gaps[: n + 1])) for n in range(12)]
+    for batch in delivered:
+        await services.statistics.count(user, [tallies[n] for n in batch])
+    services.catch_up()
+    assert (await services.statistics.of_user(user)).by_status == {"confirmed": 12}
+
+
+async def test_two_shards_may_count_at_the_same_moment(services: Services) -> None:
+    tallies = [_tally(number) for number in range(40)]
+    batches = [tallies[start : start + 10] for start in range(0, 40, 5)]
+
+    def count(batch: list[Tally]) -> None:
+        asyncio.run(services.statistics.count("user", batch))
+
+    threads = [threading.Thread(target=count, args=(batch,)) for batch in batches]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    services.catch_up()
+    assert (await services.statistics.of_user("user")).by_status == {"confirmed": 40}
 
 
 # --- the order queue -----------------------------------------------------------------------------------------------

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 
 from order_engine.domain.lifecycle import EXECUTED, TERMINAL
 from order_engine.engine.ports import Statistics, Tally
-from order_engine.engine.stats import bucket, moves
+from order_engine.engine.stats import REMEMBERED_MINUTES, bucket, minute, moves
 from tests.fakes.wire import Direct, Replica, Wire
 
 
 @dataclass(slots=True)
 class Totals:
-    counted: str = ""
+    marks: dict[int, set[tuple[str, int]]] = field(default_factory=dict)
     by_status: Counter[str] = field(default_factory=Counter)
     by_venue: Counter[str] = field(default_factory=Counter)
     latency: Counter[int] = field(default_factory=Counter)
@@ -22,7 +22,7 @@ class Totals:
 
 
 class FakeStatistics:
-    """``StatisticsStore`` in memory: counts what comes after the last sequence that it counted.
+    """``StatisticsStore`` in memory: counts each event of each order once, as long as it remembers it.
 
     Args:
         lags: reads see what is counted only after ``replica.catch_up``.
@@ -44,10 +44,10 @@ class FakeStatistics:
         if user_id in self.failing:
             raise ConnectionError("the table does not answer for this user")
         totals = self.totals.setdefault(user_id, Totals())
-        for tally in sorted(tallies, key=lambda tally: tally.sequence):
+        for tally in tallies:
             if not self.is_new(totals, tally):
                 continue
-            totals.counted = tally.sequence
+            self._remember(totals, tally)
             for name, number in moves(tally.before, tally.status).items():
                 totals.by_stage[name] += number
             if tally.status not in TERMINAL:
@@ -59,7 +59,14 @@ class FakeStatistics:
                 totals.by_venue[tally.venue] += 1
 
     def is_new(self, totals: Totals, tally: Tally) -> bool:
-        return tally.sequence > totals.counted
+        return (tally.order_id, tally.seq) not in totals.marks.get(minute(tally.at), ())
+
+    def _remember(self, totals: Totals, tally: Tally) -> None:
+        """As the adapter does: an event of a minute makes those forgotten that are twenty minutes older, or forty."""
+        now = minute(tally.at)
+        for past in [past for past in totals.marks if past < now and (now - past) % REMEMBERED_MINUTES == 0]:
+            del totals.marks[past]
+        totals.marks.setdefault(now, set()).add((tally.order_id, tally.seq))
 
     async def of_user(self, user_id: str) -> Statistics:
         totals = await self._wire.call("statistics.of_user", lambda: self.replica.read().get(user_id, Totals()))

@@ -191,7 +191,7 @@ def test_credentials_are_read_by_the_authorizer_and_written_by_nobody(recorded: 
     # And none may touch what is another's there.
     assert may(accounts, "rate#alice") == {("submit.handler", "dynamodb:UpdateItem")}
     assert may(accounts, "stats#alice") == {
-        ("submit.handler", "dynamodb:GetItem"),
+        ("submit.handler", "dynamodb:Query"),
         ("notify.handler", "dynamodb:UpdateItem"),
     }
     assert may(accounts, "rate#alice", a_key) == set()

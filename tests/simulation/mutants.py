@@ -22,9 +22,10 @@ from order_engine.domain import lifecycle
 from order_engine.domain.order import Order, SignedTransaction, Status
 from order_engine.engine import dead_letters, execute, place, push, sweep, triggers
 from order_engine.engine.cancel import Cancel
+from order_engine.engine.ports import Tally
 from tests.fakes.orders import FakeOrders
 from tests.fakes.queue import FakeQueue
-from tests.fakes.statistics import FakeStatistics
+from tests.fakes.statistics import FakeStatistics, Totals
 from tests.simulation.chain import SimChain
 from tests.simulation.run import simulate
 
@@ -98,6 +99,15 @@ async def _build_and_send(self: SimChain, order: Order, *, min_out: int) -> Sign
 
 def _always(*arguments: object) -> bool:
     return True
+
+
+def _only_newer(self: FakeStatistics, totals: Totals, tally: Tally) -> bool:
+    """As if one shard brought all of a user's records, in order."""
+    newest = max((at for minute in totals.marks.values() for _, at in minute), default=0)
+    new = tally.at > newest
+    if new:
+        totals.marks.setdefault(-1, set()).add(("newest", tally.at))
+    return new
 
 
 def _never(*arguments: object) -> bool:
@@ -499,6 +509,12 @@ MUTANTS: Sequence[Mutant] = (
         "a record that comes twice is counted once",
         replaced(FakeStatistics, "is_new", _always),
         1,
+    ),
+    Mutant(
+        "counted-by-the-newest",
+        "what one shard brings late is counted, whatever another has brought before",
+        replaced(FakeStatistics, "is_new", _only_newer),
+        5,
     ),
 )
 

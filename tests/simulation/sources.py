@@ -95,6 +95,9 @@ class Shard:
 class StreamSource:
     """The orders table's stream and its event source mapping, as ``infra.workers`` configures it.
 
+    A user's records come from all shards: DynamoDB keeps the order of each item's records, and may split what belongs
+    to one user by size or heat. The shards have their own pace, and their own failures.
+
     Attributes:
         given_up: sequence numbers of the records that went to the failure destination.
         delays: by sequence number, milliseconds from the write until the record was done with.
@@ -117,12 +120,13 @@ class StreamSource:
         images = {"NewImage": codec.to_item(new)}
         if old is not None:
             images["OldImage"] = codec.to_item(old)
-        self.put(new.ref.user_id, "INSERT" if old is None else "MODIFY", images)
+        self.put(new.ref.order_id, "INSERT" if old is None else "MODIFY", images)
 
-    def put(self, user_id: str, kind: str, images: dict[str, Any]) -> str:
+    def put(self, key: str, kind: str, images: dict[str, Any]) -> str:
+        """A record of one item. All records of an item are in one shard."""
         self.sequence += self.world.rng.randint(1, 5)
         number = str(100_000 + self.sequence)
-        shard = self.shards[sum(user_id.encode()) % len(self.shards)]
+        shard = self.shards[sum(key.encode()) % len(self.shards)]
         shard.records.append(
             {
                 "eventID": number,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from decimal import Decimal
+from itertools import groupby
 
 import pytest
 
@@ -13,7 +14,7 @@ from order_engine.domain.order import Order, OrderRef, Status
 from order_engine.wire import messages
 from tests.simulation.chain import DEADLY
 from tests.simulation.run import Follower, Plan, Planned, Simulation, limit_order, market_order
-from tests.simulation.world import EPOCH_MS
+from tests.simulation.world import EPOCH_MS, Faults
 
 MINUTE_MS = 60_000
 
@@ -121,6 +122,7 @@ def test_a_user_whose_records_always_fail_delays_the_shards_others_by_less_than_
     """user1 and user3 share a shard; whatever is counted for user3 fails."""
     plan = Plan([_order(1000, "user3"), _order(1200, "user1")], bad_ms=5_000)
     simulation = Simulation(1, plan)
+    del simulation.stream.shards[1:]
     simulation.statistics.failing.add("user3")
     simulation.run()
     shared = [shard for shard in simulation.stream.shards if shard.records]
@@ -134,6 +136,39 @@ def test_a_user_whose_records_always_fail_delays_the_shards_others_by_less_than_
     assert max(delays.values()) < 5_000
     # The record is not lost: the mapping names it at the failure destination.
     assert len(simulation.stream.given_up) == 1
+
+
+def _interleaved(simulation: Simulation) -> bool:
+    """Whether an order's end came by one shard between two by the other."""
+    ended = []
+    for place, shard in enumerate(simulation.stream.shards):
+        for record in shard.records:
+            if record["dynamodb"]["NewImage"]["status"]["S"] in ("confirmed", "failed"):
+                number = record["dynamodb"]["SequenceNumber"]
+                ended.append((record["at"] + simulation.stream.delays[number], place))
+    order = [place for _, place in sorted(ended)]
+    return len([place for place, _ in groupby(order)]) > 2
+
+
+def test_a_users_statistics_are_right_however_the_records_are_split_over_shards() -> None:
+    """Two shards with their own pace bring one user's orders, with batches that come again and pushers that die."""
+    interleaved = 0
+    for seed in range(40):
+        plan = Plan(
+            [_order(1000 + 400 * n) for n in range(12)],
+            bad_ms=20_000,
+            faults=Faults(
+                redelivered=0.4, killed=0.2, unanswered=0.05, doubled=0.2, frozen=0.1, zombie=0.5, stalled=0.02
+            ),
+        )
+        simulation = Simulation(seed, plan)
+        assert simulation.run().violation is None
+        assert all(shard.records for shard in simulation.stream.shards)
+        interleaved += _interleaved(simulation)
+        if not simulation.stream.given_up:
+            counted = simulation.statistics.totals["user1"].by_status
+            assert sum(counted.values()) == len(simulation.orders.stored) >= 6
+    assert interleaved > 20
 
 
 def test_an_order_that_ends_every_worker_fails_in_bounded_time_and_harms_no_other() -> None:

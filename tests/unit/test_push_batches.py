@@ -35,7 +35,7 @@ class _Slow:
 
 def _change(user: str, number: int) -> Change:
     order = lifecycle.place(OrderRef(user, f"order{number}"), MARKET, "print", T0)
-    return Change(str(number), f"{number:040d}", lifecycle.cancel(order, T0 + 5), 1)
+    return Change(str(number), lifecycle.cancel(order, T0 + 5), 1)
 
 
 async def _push(statistics: FakeStatistics, push: _Slow, changes: Sequence[Change]) -> list[str]:
@@ -67,7 +67,7 @@ async def test_what_was_begun_is_ended_before_a_failure_is_answered() -> None:
 @given(orders())
 def test_each_order_is_counted_once_at_its_end_and_leaves_no_stage_behind(order: Order) -> None:
     changes = [
-        Change(str(event.seq), f"{event.seq:040d}", replace(order, events=order.events[: event.seq]), event.seq - 1)
+        Change(str(event.seq), replace(order, events=order.events[: event.seq]), event.seq - 1)
         for event in order.events
     ]
     tallies: list[Tally] = [tally for change in changes if (tally := tally_of(change)) is not None]

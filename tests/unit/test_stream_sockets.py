@@ -107,9 +107,7 @@ def push_events(sockets: Sockets) -> PushEvents:
 
 
 def changes_of(order: Order) -> list[Change]:
-    return [
-        Change(str(e.seq), str(e.seq), replace(order, events=order.events[: e.seq]), e.seq - 1) for e in order.events
-    ]
+    return [Change(str(e.seq), replace(order, events=order.events[: e.seq]), e.seq - 1) for e in order.events]
 
 
 @pytest.mark.parametrize("trouble", ["stuck", "broken"])
@@ -162,7 +160,7 @@ async def test_a_single_order_socket_is_closed_after_the_last_event_and_not_befo
     assert sockets.closed == []
 
     ended = lifecycle.cancel(order, 3)
-    await push_events(sockets)([Change("2", "2", ended, 1)])
+    await push_events(sockets)([Change("2", ended, 1)])
 
     assert [frame["status"] for frame in sockets.frames("one")] == ["pending", "cancelled"]
     assert sockets.closed == ["one"]
@@ -202,7 +200,7 @@ async def test_nothing_is_pushed_to_a_socket_before_its_handshake_is_over(wired:
     assert set(wired.known) == {"s"}
     wired.gone.clear()
     await serve(message("s", "$default", {"action": "subscribe", "orderId": "order"}, order_id="order"))
-    await push_events(wired)([Change("2", "2", lifecycle.cancel(new_order("order"), 2), 1)])
+    await push_events(wired)([Change("2", lifecycle.cancel(new_order("order"), 2), 1)])
     assert [(frame["type"], frame["seq"]) for frame in wired.frames("s")] == [("snapshot", 1), ("event", 2)]
 
 

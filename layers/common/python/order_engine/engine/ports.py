@@ -301,13 +301,16 @@ class Tally:
     """What one change of an order adds to its user's statistics.
 
     Attributes:
-        sequence: the stream's sequence number, zero-padded so that text order is number order.
+        order_id, seq: the change's last event, which is what makes the tally the same one when it comes again.
+        at: the event's time, milliseconds since the epoch.
         status, before: after the change and before it; None before an order's first, and for market orders.
         venue: where a confirmed order was filled.
         latency_ms: from accepted, or from when a limit order fired, to this change. Counted of executed orders.
     """
 
-    sequence: str
+    order_id: str
+    seq: int
+    at: int
     status: Status
     venue: str | None
     latency_ms: int
@@ -333,7 +336,10 @@ class Statistics:
 
 class StatisticsStore(Protocol):
     async def count(self, user_id: str, tallies: Sequence[Tally]) -> None:
-        """Add tallies in stream order. Those already counted, by sequence, are skipped."""
+        """Add tallies, in any order and from any number of callers at once.
+
+        One that comes again is skipped, if it does so before its event is ``stats.REMEMBERED_MINUTES`` old.
+        """
 
     async def of_user(self, user_id: str) -> Statistics:
         """What was counted, up to a moment ago: the read may lag behind the last count."""

@@ -35,11 +35,9 @@ class Change:
 
     Attributes:
         record: the record's sequence number, as the stream gives it.
-        sequence: the same, zero-padded so that text order is number order.
     """
 
     record: str
-    sequence: str
     order: Order
     known_events: int
 
@@ -168,7 +166,9 @@ def tally_of(change: Change) -> Tally | None:
         return None
     routed = order.routed
     return Tally(
-        sequence=change.sequence,
+        order_id=order.ref.order_id,
+        seq=order.seq,
+        at=order.updated_at,
         status=order.status,
         venue=routed.decision.chosen.venue if routed and order.fill else None,
         latency_ms=order.updated_at - order.started_at,

@@ -1,7 +1,8 @@
-"""What is counted of orders: their stages, latency buckets and quantiles. Pure."""
+"""What is counted of orders, and how a count is known again: stages, latency buckets, quantiles, marks. Pure."""
 
 from __future__ import annotations
 
+import hashlib
 from bisect import bisect_left
 from collections.abc import Mapping
 from itertools import takewhile
@@ -20,6 +21,21 @@ def _bounds() -> tuple[int, ...]:
 
 
 BUCKETS_MS: tuple[int, ...] = _bounds()
+
+
+# A counted event is remembered at least this long. Its record of the stream comes again within 15 minutes or never.
+REMEMBERED_MINUTES = 20
+_MARK_BYTES = 6
+
+
+def minute(at: int) -> int:
+    """The minute that an event's time (milliseconds since the epoch) lies in."""
+    return at // 60_000
+
+
+def mark(order_id: str, seq: int) -> bytes:
+    """Six bytes that stand for one event of one order: enough to tell a minute's events of one user apart."""
+    return hashlib.sha256(f"{order_id}#{seq}".encode()).digest()[:_MARK_BYTES]
 
 
 def stage(status: Status | None) -> Literal["open", "active"] | None:
