@@ -66,6 +66,7 @@ def test_a_ladder_gives_what_its_curve_gives(pieces: list[Piece], part: float) -
     ladder = Ladder(Curve(iter(pieces)), 0, 0, 2 * total)
     assert ladder.gives(total * part) == pytest.approx(along(pieces, total * part), rel=1e-9)
     assert ladder.capacity() == pytest.approx(total)
+    assert along(pieces, ladder.takes_for(along(pieces, total * part))) == pytest.approx(along(pieces, total * part))
 
 
 def test_idle_input_and_a_toll_cost_the_offer_its_profit() -> None:

@@ -15,7 +15,7 @@ of the family is better. It needs nothing of the pools but curves that are not b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import inf, sqrt
 
@@ -214,20 +214,25 @@ def overflows(network: Network, family: Family) -> bool:
     for ladder in (*family.fixed[via.first], *family.free[via.first]):
         most = min(amount, ladder.capacity())
         worst = min(worst, ladder.gives(most) / most if most else inf)
-    ends = [ladder.capacity() for ladder in family.fixed[via.second]]
-    ends += sorted((ladder.capacity() for ladder in family.free[via.second]), reverse=True)
-    return amount * worst * (1 - _WEIGHT) > sum(ends[: family.rooms[via.second]]) * (1 + _WEIGHT) + _UNITS
+    sold = _largest(family, via.second, Ladder.capacity)
+    return amount * worst * (1 - _WEIGHT) > sold * (1 + _WEIGHT) + _UNITS
 
 
 def capacity(network: Network, family: Family) -> float:
     """No route of a family takes more than this of the order's token, base units."""
-    entries = (0, *(via.first for via in network.vias))
-    total = 0.0
-    for edge in entries:
-        most = [ladder.capacity() for ladder in family.fixed[edge]]
-        most += sorted((ladder.capacity() for ladder in family.free[edge]), reverse=True)
-        total += sum(most[: family.rooms[edge]])
+    total = _largest(family, 0, Ladder.capacity)
+    for via in network.vias:
+        sold = _largest(family, via.second, Ladder.capacity) * (1 + _WEIGHT) + _UNITS
+        # Each of the pools into the token by itself gives no more than can be sold of it.
+        total += _largest(family, via.first, lambda ladder, sold=sold: ladder.takes_for(sold))  # type: ignore[misc]
     return total
+
+
+def _largest(family: Family, edge: int, of: Callable[[Ladder], float]) -> float:
+    """The sum over the fixed pools of an edge and the best free ones."""
+    found = [of(ladder) for ladder in family.fixed[edge]]
+    found += sorted(map(of, family.free[edge]), reverse=True)
+    return sum(found[: family.rooms[edge]])
 
 
 class _Relaxation:

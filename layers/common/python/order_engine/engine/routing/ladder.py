@@ -119,6 +119,16 @@ class Ladder:
             self._grow()
         return self._idle + self._inputs[-1] if self._costs else 0.0
 
+    def takes_for(self, output: float) -> float:
+        """The most that it takes while it gives no more than an output."""
+        while self._floor > 0 and self._outputs[-1] - self._toll <= output:
+            self._grow()
+        piece = bisect_right(self._outputs, output + self._toll) - 1
+        if piece >= len(self._costs):
+            return self.capacity()
+        wanted = (output + self._toll - self._outputs[piece]) / -self._costs[piece]
+        return self._idle + self._inputs[piece] + wanted / (1 - self._bends[piece] * wanted)
+
     def gives(self, amount: float) -> float:
         """What it gives for an amount; more than it takes gives no more."""
         while self._floor > 0 and self._inputs[-1] + self._idle < amount:

@@ -22,7 +22,9 @@ from order_engine.engine.routing.units import improve, improve_widely
 
 # A transaction may lock 64 accounts, and a swap of these venues names about 15: four legs fit, five may not.
 MAX_LEGS = 4
-_FAMILIES = 400  # that are looked at before the search ends with what it has
+# Pools in the families that are looked at, before the search ends with what it has: some hundreds of families for as
+# many pools as a pair has.
+_EFFORT = 6_000
 _FINALISTS = 3  # plans that are improved with exact quotes
 _WIDTH = 16  # base units that the improvement of a plan begins with, where curves are exact
 # Where whole base units lose more than this part, and more than so many, amounts further around are tried for so many
@@ -87,14 +89,14 @@ class _Search:
                 continue
             self._look(family)
             price, middles = family.price, middles | family.middles
-        looked = 0
+        effort = 0
         while self._queue:
             bound, _, family = heapq.heappop(self._queue)
             bound = -bound
-            if bound <= self._enough() or looked >= _FAMILIES:
+            if bound <= self._enough() or effort >= _EFFORT:
                 self._close(bound)
                 break
-            looked += 1
+            effort += sum(map(len, (*family.fixed, *family.free)))
             self._look(family)
         self._finish()
         self._found.bound = max(self._closed, self._best) * (1 + _FLOAT) - self._base

@@ -187,9 +187,10 @@ class _Climb:
     def _least(self, place: int, near: int, out: int, stair: int) -> int:
         """The least input that gives so much."""
         quote = self._quotes[place]
-        low, high = max(0, near - 2 * stair), near + 2 * stair
+        low, high, step = max(0, near - 2 * stair), near + 2 * stair, 4 * stair
         while low and quote(low) >= out:
-            low = max(0, low - 4 * stair)
+            # The steps grow: a pool that is nearly drained gives the same for very different amounts.
+            low, step = max(0, low - step), 2 * step
         for _ in range(_NEAR):
             if quote(high) >= out:
                 break
