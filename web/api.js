@@ -47,7 +47,8 @@ async function call(method, path, { query, body, headers = {}, signal } = {}) {
       signal: signal ? AbortSignal.any([signal, limit]) : limit,
       credentials: "omit",
     });
-    content = await response.json().catch(() => ({}));
+    // What came in part has not come: whether an order was accepted is not known then.
+    content = await response.json().catch((error) => (response.ok ? Promise.reject(error) : {}));
   } catch (error) {
     if (signal?.aborted) throw error;
     throw new ApiError(0, { code: "unreachable", detail: UNREACHABLE });

@@ -87,8 +87,9 @@ export function drawThroughput(finished, stats, now, since) {
   const shown = finished.since(now, 5 * MINUTE).length;
   const known = since <= now - 5 * MINUTE;
   setText(byId("throughput-span"), known ? "last 5 min" : since < now ? `since ${timeOfDay(since)}` : "");
-  setText(byId("throughput-value"), String(lastMinute));
-  setText(byId("throughput-note"), `${shown} in ${known ? "the last 5 min" : "the time shown"}`);
+  setText(byId("throughput-value"), since === Infinity ? "–" : String(lastMinute));
+  const span = known ? "the last 5 min" : "the time shown";
+  setText(byId("throughput-note"), since === Infinity ? "" : `${shown} in ${span}`);
   const queue = stats?.queue;
   const dead = queue?.dead ? ` · ${queue.dead} dead letters` : "";
   setText(byId("throughput-all"), queue ? `engine: ${queue.waiting} queued · ${queue.inFlight} in flight${dead}` : "");

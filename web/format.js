@@ -120,8 +120,9 @@ export function price(text) {
   const found = digits(text);
   if (!found) return asItIs(text);
   const { sign, whole, fraction, lead } = found;
+  if (!/[1-9]/.test(whole + fraction)) return "0";
   const places = whole === "0" ? lead + PRICE_DIGITS : Math.max(0, PRICE_DIGITS - whole.length);
-  const kept = fraction.slice(0, places);
+  const kept = fraction.slice(0, places).padEnd(places, "0");
   return sign + grouped(whole) + (kept ? `.${kept}` : "");
 }
 

@@ -76,14 +76,14 @@ export class Counts {
   }
 
   /**
-   * The count to show, as text.
+   * The count to show, as text; empty while nothing is known.
    *
    * @param loaded how many are on the page
    * @param complete whether all there are have been loaded
    */
   text(name, loaded, complete) {
     if (complete) return String(loaded);
-    if (this.#exist === null) return `${loaded}+`;
+    if (this.#exist === null) return loaded ? `${loaded}+` : "";
     return String(Math.max(loaded, this.#exist[name] + (this.#moved.get(name) ?? 0)));
   }
 }

@@ -2,6 +2,7 @@
 
 import { api, ApiError, attemptName } from "./api.js";
 import { hint, isLoss, ticketFigures, TOKENS, unreadable, warnings } from "./checks.js";
+import { engineNow } from "./clock.js";
 import { quotesTable } from "./detail.js";
 import { byId, h, setAttribute, setText } from "./dom.js";
 import { controlOf, Fields } from "./fields.js";
@@ -12,6 +13,7 @@ import { routeDiagram } from "./route.js";
 
 const QUOTES_SHOWN = 4;
 const TRIES = 3;
+const [MEDIUM, LONG] = [7, 11]; // characters of an amount that have room in large type, and in less large type
 const SLOW_MS = 2_000;
 
 const NO_ANSWER = "The engine has not answered, so the order may have been placed. Sent again, it is still one order.";
@@ -61,7 +63,7 @@ export class Ticket {
   }
 
   get #request() {
-    return this.#fields.request(Date.now());
+    return this.#fields.request(engineNow());
   }
 
   get #text() {
@@ -109,11 +111,9 @@ export class Ticket {
     this.#draw();
   }
 
-  /** The engine answers again: what was said about its silence is no longer so. */
+  /** The engine answers again. */
   recovered() {
-    if (this.#error?.error.status === 0) this.#clearError();
     this.#quotes.ask();
-    this.#draw();
   }
 
   // Showing
@@ -127,7 +127,7 @@ export class Ticket {
     byId("ticket").classList.toggle("is-waiting", this.#quotes.wanted && !fresh);
     if (quote !== this.#drawn) this.#drawQuotes(quote);
     byId("market").classList.toggle("is-waiting", Boolean(quote) && !fresh);
-    this.#drawNote(request, fresh);
+    this.#drawNote(request, quote);
     this.tick(now);
   }
 
@@ -135,6 +135,8 @@ export class Ticket {
     const told = ticketFigures(request, quote);
     setText(byId("amount-out-label"), told.outLabel);
     setText(byId("amount-out"), told.out);
+    for (const [id, text] of [["amount-in", request.amountIn], ["amount-out", told.out]])
+      setAttribute(byId(id), "data-size", text.length > LONG ? "small" : text.length > MEDIUM ? "medium" : null);
     setText(byId("price-label"), told.priceLabel);
     setText(byId("price"), told.price);
     setText(byId("minimum-label"), told.minimumLabel);
@@ -178,7 +180,8 @@ export class Ticket {
     }
     const unclear = unreadable(request.amountIn) ?? unreadable(request.limitPrice ?? "");
     let said = "";
-    if (state === "unanswered") said = NO_ANSWER;
+    if (!this.#enabled) said = "Enter a key to see quotes and to trade.";
+    else if (state === "unanswered") said = NO_ANSWER;
     else if (state === "new" && (unclear || refusal)) said = unclear ?? refusal.message;
     else if (state === "new" && !told.length) said = hint(request, quote, this.#quotes.refusal);
     setText(byId("ticket-hint"), this.#error ? "" : said);
@@ -300,6 +303,7 @@ export class Ticket {
       if (!(error instanceof ApiError)) throw error;
       this.#notPlaced(intent, error);
     } finally {
+      if (intent.state === "sending") this.#intents.silent(intent);
       this.#busySince = null;
       this.#draw();
     }

@@ -183,6 +183,25 @@ def test_an_order_whose_answers_are_all_lost_is_sent_again_under_its_name(desk: 
     assert placed(desk) == {"2.1": 1}
 
 
+def test_an_answer_that_is_cut_off_is_no_answer(desk: Desk) -> None:
+    page = desk.page
+    names: list[str] = []
+
+    def cut(route: Route, request: Request) -> None:
+        names.append(request.headers["idempotency-key"])
+        answer = route.fetch()
+        body = answer.text()
+        route.fulfill(status=answer.status, content_type="application/json", body=body[:20] if len(names) < 3 else body)
+
+    page.route(EXECUTE, cut)
+    fill(page, "2.15")
+    click_at(page, [200])
+    said(page, "Placed")
+    assert len(names) == 3
+    assert len(set(names)) == 1
+    assert placed(desk) == {"2.15": 1}
+
+
 def test_what_is_left_unanswered_is_not_forgotten_when_the_ticket_changes(desk: Desk) -> None:
     desk.expected_errors = ("ERR_FAILED",)
     page = desk.page

@@ -18,12 +18,12 @@ from tests.web.conftest import Modules
 type Step = dict[str, Any]
 
 TEXTS = st.sampled_from(["a", "b"])
-STEPS = st.one_of(
-    st.builds(lambda text: {"do": "press", "text": text}, TEXTS),
-    st.builds(lambda how: {"do": "answer", "how": how}, st.sampled_from(["accepted", "silent", "never", "later"])),
-    st.builds(lambda text: {"do": "again", "text": text}, TEXTS),
-    st.just({"do": "reload"}),
-)
+PRESS = st.builds(lambda text: {"do": "press", "text": text}, TEXTS)
+ANSWER = st.builds(lambda how: {"do": "answer", "how": how}, st.sampled_from(["accepted", "silent", "never", "later"]))
+AGAIN = st.builds(lambda text: {"do": "again", "text": text}, TEXTS)
+RELOAD = st.just({"do": "reload"})
+# Mostly what is sent is answered; but anything may happen at any time.
+PLAYS = st.lists(st.one_of(st.tuples(PRESS, ANSWER), st.tuples(st.one_of(PRESS, ANSWER, AGAIN, RELOAD))), max_size=20)
 
 
 @dataclass
@@ -71,8 +71,11 @@ class Model:
 
 
 @settings(max_examples=1000, deadline=None)
-@given(steps=st.lists(STEPS, max_size=40))
-def test_an_intent_keeps_its_name_as_long_as_it_may_have_become_an_order(modules: Modules, steps: list[Step]) -> None:
+@given(plays=PLAYS)
+def test_an_intent_keeps_its_name_as_long_as_it_may_have_become_an_order(
+    modules: Modules, plays: list[tuple[Step, ...]]
+) -> None:
+    steps = [step for play in plays for step in play]
     model = Model()
     for step, sent in zip(steps, modules("play", steps), strict=True):
         if step["do"] == "press" and model.under_way is None:
