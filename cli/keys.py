@@ -67,6 +67,15 @@ def create_key(
             help="Open sockets, instead of the default limit, 1 to 1,000.",
         ),
     ] = None,
+    max_open_orders: Annotated[
+        int | None,
+        typer.Option(
+            "--max-open-orders",
+            parser=numerals.whole(1, 10_000),
+            metavar="NUMBER",
+            help="Limit orders that have not ended, instead of the default limit, 1 to 10,000.",
+        ),
+    ] = None,
     stage: Stage = None,
     endpoint: Endpoint = None,
     region: Region = None,
@@ -88,6 +97,7 @@ def create_key(
             expires_at=expires_at,
             orders_per_minute=per_minute,
             max_sockets=max_sockets,
+            max_open_orders=max_open_orders,
             by=place.operator(),
         )
         asyncio.run(stores.keys.add_key(stored))
@@ -170,6 +180,7 @@ def _document(key: ApiKey, used_at: int | None, now: int) -> dict[str, Any]:
         "lastUsedAt": moment(used_at),
         "ordersPerMinute": key.orders_per_minute,
         "maxSockets": key.max_sockets,
+        "maxOpenOrders": key.max_open_orders,
     }
 
 

@@ -41,6 +41,7 @@ class Config:
         concurrency: how many invocations execute orders at the same time.
         batch_size: messages per invocation of them.
         orders_per_minute, orders_burst: a user's limit of new orders.
+        open_orders_per_user: how many limit orders that have not ended a user may have.
         reads_per_minute, reads_burst: a user's limit of reads, in units of one order's read.
         api_rate_limit, api_burst_limit: the throttle of each route that asks for a key, in requests per second, for all
             users together.
@@ -63,6 +64,7 @@ class Config:
     concurrency: int
     batch_size: int
     orders_per_minute: int
+    open_orders_per_user: int
     orders_burst: int
     reads_per_minute: int
     reads_burst: int
@@ -100,6 +102,7 @@ class Config:
             concurrency=concurrency or _DEFAULT_CONCURRENCY,
             batch_size=reader.whole("batchSize", 1, 10, 10),
             orders_per_minute=reader.whole("ordersPerMinute", 1, 60_000, 100),
+            open_orders_per_user=reader.whole("openOrdersPerUser", 1, 10_000, 200),
             orders_burst=reader.whole("ordersBurst", 1, 60_000, 100),
             reads_per_minute=reader.whole("readsPerMinute", 1, 600_000, 1200),
             reads_burst=reader.whole("readsBurst", 1, 600_000, 600),

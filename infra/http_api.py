@@ -24,7 +24,7 @@ from infra.access_log import HTTP, write_access_log
 from infra.findings import acknowledge
 from infra.python_function import Platform, PythonFunction
 from infra.queues import Queues
-from infra.storage import BY_TIME, Storage
+from infra.storage import BY_TIME, LIVING, Storage
 from infra.throttles import Throttle, throttle_routes
 
 # Behind a key. The last one has whatever the others have not.
@@ -156,6 +156,7 @@ class HttpApi(Construct):
                 "oidc_issuer": config.oidc_issuer or "",
                 "oidc_plain_issuer": config.oidc_plain_issuer or "",
                 "orders_per_minute": config.orders_per_minute,
+                "open_orders_per_user": config.open_orders_per_user,
                 "orders_burst": config.orders_burst,
                 "reads_per_minute": config.reads_per_minute,
                 "reads_burst": config.reads_burst,
@@ -166,7 +167,7 @@ class HttpApi(Construct):
         function.allow(
             ["dynamodb:PutItem", "dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:UpdateItem"], [orders]
         )
-        function.allow(["dynamodb:Query"], [f"{orders}/index/{BY_TIME}"])
+        function.allow(["dynamodb:Query"], [f"{orders}/index/{BY_TIME}", f"{orders}/index/{LIVING}"])
         # The rate limit is one conditional write; statistics are one read.
         function.allow(["dynamodb:UpdateItem"], [storage.accounts.table_arn], leading_keys=["rate#*"])
         function.allow(["dynamodb:Query"], [storage.accounts.table_arn], leading_keys=["stats#*"])

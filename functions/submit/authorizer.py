@@ -68,6 +68,7 @@ def _context(identity: Identity | None) -> dict[str, str]:
         "orderId": identity.order_id or "",
         "ordersPerMinute": str(identity.orders_per_minute or ""),
         "maxSockets": str(identity.max_sockets or ""),
+        "maxOpenOrders": str(identity.max_open_orders or ""),
         "expiresAt": str(identity.expires_at or ""),
     }
 

@@ -28,7 +28,7 @@ def identity(request: Request) -> Identity:
     found = authorizer.get("lambda") or {}
     try:
         expires_at, per_minute = _whole(found, "expiresAt"), _whole(found, "ordersPerMinute")
-        max_sockets = _whole(found, "maxSockets")
+        max_sockets, max_open_orders = _whole(found, "maxSockets"), _whole(found, "maxOpenOrders")
     except NotANumeral as error:
         raise NotAuthorized("The credentials cannot be read.") from error
     if not found.get("userId") or (expires_at is not None and bootstrap.CLOCK.now_ms() >= expires_at):
@@ -40,6 +40,7 @@ def identity(request: Request) -> Identity:
         per_minute,
         expires_at=expires_at,
         max_sockets=max_sockets,
+        max_open_orders=max_open_orders,
     )
 
 

@@ -15,7 +15,7 @@ _NAMES = {
     401: "Unauthorized",
     403: "InsufficientScope",
     404: "OrderNotFound",
-    409: "TooLateToCancel",
+    409: "Conflict",
     413: "BodyTooLarge",
     415: "UnsupportedMediaType",
     422: "InvalidRequest",

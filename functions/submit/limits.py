@@ -10,6 +10,8 @@ from order_engine.engine.rates import MAX_PER_MINUTE, Allowance, Rate, RateLimit
 
 # What reading costs, in units of one order's read. Dear is what asks the venues, the queues, or for many orders.
 ORDER, TICKET, REPLAY, QUOTE, STATS = 1, 1, 1, 5, 5
+# Finding out that a user has as many open orders as a user may have.
+FULL = 3
 _ORDERS_PER_UNIT = 10
 
 
@@ -27,6 +29,11 @@ def orders(caller: Identity) -> Rate:
 def reads(caller: Identity) -> Rate:
     """The caller's limit of reads. Who may place more orders than others may read about more, and never about fewer."""
     return _reads("reads", caller)
+
+
+def open_orders(caller: Identity) -> int:
+    """How many limit orders that have not ended the caller's user may have."""
+    return caller.max_open_orders or max(1, bootstrap.settings().open_orders_per_user)
 
 
 def cancellations(caller: Identity) -> Rate:

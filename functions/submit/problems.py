@@ -42,6 +42,7 @@ _STATUS: dict[type[errors.EngineError], int] = {
     NotAuthorized: 401,
     errors.OrderNotFound: 404,
     errors.TooLateToCancel: 409,
+    errors.TooManyOpenOrders: 409,
     errors.IdempotencyConflict: 422,
     RateLimited: 429,
     errors.InvalidInput: 422,

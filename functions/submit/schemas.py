@@ -172,7 +172,7 @@ DESCRIPTIONS = {
     401: "The key or ticket is missing or not valid.",
     403: "The key lacks the scope.",
     404: "There is no such order.",
-    409: "It is too late to cancel.",
+    409: "What the orders are now stands against it: it is too late to cancel, or too many are open.",
     413: "The body is too large.",
     415: "The body is not JSON.",
     422: "The request is invalid; the answer names the field.",

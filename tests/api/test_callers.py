@@ -248,7 +248,8 @@ def test_a_ticket_says_whose_key_it_came_from_and_ends_with_it(deploy: Deploy, c
 
     context = admitted(ticket_of(reply.json["wsUrl"]))
 
-    assert (context["keyId"], context["expiresAt"], context["maxSockets"]) == (stored.key_id, str(ends), "3")
+    assert (context["keyId"], context["expiresAt"]) == (stored.key_id, str(ends))
+    assert context["maxSockets"] == "3"
     clock.now = ends
     assert connect(ticket=ticket_of(reply.json["wsUrl"])) == "Deny"
 

@@ -255,7 +255,7 @@ async def test_what_cannot_be_read_is_kept_as_it_came(services: Services) -> Non
 
 async def test_a_key_is_found_by_its_hash_listed_and_revoked_once(services: Services) -> None:
     store = services.keys
-    _, key = new_key("user", T0, name="bot", orders_per_minute=7, max_sockets=3, by="the operator")
+    _, key = new_key("user", T0, name="bot", orders_per_minute=7, max_sockets=3, max_open_orders=5, by="the operator")
     _, other = new_key("other", T0)
     await store.add_key(key)
     await store.add_key(other)

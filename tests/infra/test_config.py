@@ -53,6 +53,7 @@ def test_reserving_nothing_still_limits_the_source(value: object) -> None:
         ({"batchSize": "2.5"}, "batchSize must be"),
         ({"ordersPerMinute": "-1"}, "ordersPerMinute must be"),
         ({"ordersBurst": "many"}, "ordersBurst must be"),
+        ({"openOrdersPerUser": "0"}, "openOrdersPerUser must be a whole number from 1 to 10000"),
         ({"apiRateLimit": "0"}, "apiRateLimit must be"),
         ({"apiBurstLimit": "0"}, "apiBurstLimit must be"),
         ({"logRetentionDays": "31"}, "logRetentionDays must be one of 1, 3, 5, 7, 14, 30"),

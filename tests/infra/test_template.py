@@ -317,8 +317,9 @@ ALLOWED = {
     SUBMIT: {
         "orders": {"PutItem", "GetItem", "BatchGetItem", "UpdateItem"},
         "orders/index/by_time": {"Query"},
+        "orders/index/living": {"Query"},
         "accounts rate#*": {"UpdateItem"},
-        "accounts stats#*": {"GetItem"},
+        "accounts stats#*": {"Query"},
         "queue orders": {"SendMessage", "GetQueueAttributes"},
         "queue dead letters": {"GetQueueAttributes"},
         "secret": {"GetSecretValue"},

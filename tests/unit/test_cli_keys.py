@@ -58,7 +58,7 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def test_a_key_is_created_shown_once_listed_and_revoked(stage: str) -> None:
-    asked = ("alice", "--scope", "read", "--expires-in", "1d", "--max-sockets", "3")
+    asked = ("alice", "--scope", "read", "--expires-in", "1d", "--max-sockets", "3", "--max-open-orders", "7")
     code, stdout, stderr = run("keys", "create", *asked, "--stage", stage)
     assert code == terminal.OK
     key = stdout.strip()
@@ -68,7 +68,7 @@ def test_a_key_is_created_shown_once_listed_and_revoked(stage: str) -> None:
     _, stdout, _ = run("keys", "list", "--stage", stage, "--json")
     (listed,) = json.loads(stdout)
     assert (listed["userId"], listed["scopes"], listed["state"]) == ("alice", ["read"], "valid")
-    assert (listed["maxSockets"], listed["lastUsedAt"]) == (3, None)
+    assert (listed["maxSockets"], listed["maxOpenOrders"], listed["lastUsedAt"]) == (3, 7, None)
     assert key not in stdout
     stored = client().scan(TableName="the-keys")
     assert key not in json.dumps(stored)

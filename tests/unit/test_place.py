@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from order_engine.domain.amounts import BONK, SOL, USDC, USDT
-from order_engine.domain.errors import IdempotencyConflict, SameToken
+from order_engine.domain.errors import IdempotencyConflict, SameToken, TooManyOpenOrders
 from order_engine.domain.order import Order, OrderRef, OrderRequest, Status
 from order_engine.engine.execute import Silent
 from order_engine.engine.place import Place, fingerprint, order_id_for
@@ -153,3 +153,19 @@ async def test_two_sides_of_one_token_are_refused_before_anything_is_stored() ->
         await Place(orders, Queue(), Ticking(), Silent())("user", replace(MARKET, mint_out=SOL.mint))
     assert refused.value.field == "tokenOut"
     assert orders.stored == {}
+
+
+async def test_a_limit_order_beyond_the_most_is_not_stored() -> None:
+    orders, queue = FakeOrders(), Queue()
+    place = Place(orders, queue, Ticking(), Silent())
+    for _ in range(2):
+        await place("user", LIMIT, max_open=2)
+    with pytest.raises(TooManyOpenOrders):
+        await place("user", LIMIT, max_open=2)
+    with pytest.raises(TooManyOpenOrders):
+        await place("user", LIMIT, "a new key", max_open=2)
+    assert len(orders.stored) == 2
+    await place("user", MARKET, max_open=2)
+    await place("another", LIMIT, max_open=2)
+    await place("user", LIMIT)
+    assert len(orders.stored) == 5

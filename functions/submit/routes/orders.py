@@ -10,7 +10,7 @@ from fastapi import Header, Query
 from fastapi.responses import JSONResponse
 
 from order_engine import bootstrap
-from order_engine.domain.errors import IdempotencyConflict, InvalidInput, OrderNotFound
+from order_engine.domain.errors import IdempotencyConflict, InvalidInput, OrderNotFound, TooManyOpenOrders
 from order_engine.domain.order import OrderRef, OrderRequest, Status
 from order_engine.engine.accounts import Identity
 from order_engine.engine.place import Placed
@@ -31,7 +31,7 @@ router = api_router()
     "/orders/execute",
     status_code=202,
     response_model=AcceptedView,
-    responses=problem_answers(413, 415, 422, 429, 503),
+    responses=problem_answers(409, 413, 415, 422, 429, 503),
     operation_id="executeOrder",
     summary="Accept an order for execution",
     tags=["orders"],
@@ -89,10 +89,11 @@ async def _accept(
                 return earlier, None
         raise
     try:
-        placed = await place(caller.user_id, request, key, key_id=caller.key_id)
-    except IdempotencyConflict:
+        placed = await place(caller.user_id, request, key, key_id=caller.key_id, max_open=limits.open_orders(caller))
+    except (IdempotencyConflict, TooManyOpenOrders) as error:
         await limiter.give_back(caller.user_id, rate, now)
-        await limits.spend(caller, limits.reads(caller), limits.REPLAY)
+        units = limits.FULL if isinstance(error, TooManyOpenOrders) else limits.REPLAY
+        await limits.spend(caller, limits.reads(caller), units)
         raise
     if placed.replayed:
         await limiter.give_back(caller.user_id, rate, now)

@@ -52,6 +52,7 @@ class Settings:
         landing_poll_ms: how often the chain is asked about a broadcast transaction.
         rebroadcast_ms: how often the same bytes are sent again while nothing is known.
         orders_per_minute, orders_burst: a user's limit of new orders.
+        open_orders_per_user: how many limit orders that have not ended a user may have.
         reads_per_minute, reads_burst: a user's limit of reads, in units of one order's read.
         watch_beat_ms: how often resting orders are compared with the market.
         sweep_beat_ms: how often stranded orders are looked for.
@@ -84,6 +85,7 @@ class Settings:
     landing_poll_ms: int = 100
     rebroadcast_ms: int = 2000
     orders_per_minute: int = 100
+    open_orders_per_user: int = 200
     orders_burst: int = 100
     reads_per_minute: int = 1200
     reads_burst: int = 600

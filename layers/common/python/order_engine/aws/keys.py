@@ -38,6 +38,7 @@ def _to_item(key: ApiKey) -> Item:
         ("revoked_at", key.revoked_at),
         ("orders_per_minute", key.orders_per_minute),
         ("max_sockets", key.max_sockets),
+        ("max_open_orders", key.max_open_orders),
     ):
         if number is not None:
             item[name] = {"N": str(number)}
@@ -65,6 +66,7 @@ def _from_item(item: Item, key_hash: str) -> ApiKey:
         revoked_at=number("revoked_at"),
         orders_per_minute=number("orders_per_minute"),
         max_sockets=number("max_sockets"),
+        max_open_orders=number("max_open_orders"),
         created_by=text("created_by"),
         revoked_by=text("revoked_by"),
     )

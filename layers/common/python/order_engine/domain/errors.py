@@ -57,6 +57,12 @@ class TooLateToCancel(EngineError):
     code = "too_late_to_cancel"
 
 
+class TooManyOpenOrders(EngineError):
+    """The user has as many limit orders that have not ended as a user may have."""
+
+    code = "too_many_open_orders"
+
+
 class IdempotencyConflict(EngineError):
     """The same idempotency key came with another body."""
 

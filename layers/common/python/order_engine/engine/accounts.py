@@ -22,6 +22,7 @@ TOKEN_USERS, PLAIN_TOKEN_USERS = "oidc/", "oidc:"
 _NOT_FOR_KEYS = (TOKEN_USERS, PLAIN_TOKEN_USERS)
 MAX_ORDERS_PER_MINUTE = 60_000
 MAX_SOCKETS = 1_000
+MAX_OPEN_ORDERS = 10_000
 _BAD_TICKET = "The stream ticket is not valid any more. Ask for a new one."
 
 
@@ -44,7 +45,7 @@ class ApiKey:
         scopes: what it may do, of ``SCOPES``.
         created_at, expires_at, revoked_at: milliseconds since the epoch; the last two may be None.
         created_by, revoked_by: who did it, as AWS names them; empty where that was not recorded.
-        orders_per_minute, max_sockets: override the defaults of the deployment.
+        orders_per_minute, max_sockets, max_open_orders: override the defaults of the deployment.
     """
 
     key_hash: str
@@ -56,6 +57,7 @@ class ApiKey:
     revoked_at: int | None = None
     orders_per_minute: int | None = None
     max_sockets: int | None = None
+    max_open_orders: int | None = None
     created_by: str = ""
     revoked_by: str = ""
 
@@ -113,6 +115,7 @@ def new_key(
     expires_at: int | None = None,
     orders_per_minute: int | None = None,
     max_sockets: int | None = None,
+    max_open_orders: int | None = None,
     by: str = "",
     key: str | None = None,
 ) -> tuple[str, ApiKey]:
@@ -136,6 +139,8 @@ def new_key(
         raise InvalidInput(f"A key admits 1 to {MAX_ORDERS_PER_MINUTE} orders a minute.", field="ordersPerMinute")
     if max_sockets is not None and not 1 <= max_sockets <= MAX_SOCKETS:
         raise InvalidInput(f"A key admits 1 to {MAX_SOCKETS} sockets.", field="maxSockets")
+    if max_open_orders is not None and not 1 <= max_open_orders <= MAX_OPEN_ORDERS:
+        raise InvalidInput(f"A key admits 1 to {MAX_OPEN_ORDERS} open limit orders.", field="maxOpenOrders")
     unknown = sorted(set(scopes) - set(SCOPES))
     if unknown or not scopes:
         raise InvalidInput(f"Scopes are {' and '.join(SCOPES)}.", field="scopes")
@@ -149,6 +154,7 @@ def new_key(
         expires_at,
         orders_per_minute=orders_per_minute,
         max_sockets=max_sockets,
+        max_open_orders=max_open_orders,
         created_by=by,
     )
     return text, stored
@@ -226,7 +232,7 @@ class Identity:
 
     Attributes:
         key_id: of the key, also where a ticket of its is shown; ``token`` for a token.
-        orders_per_minute, max_sockets: the key's own limits, or None.
+        orders_per_minute, max_sockets, max_open_orders: the key's own limits, or None.
         order_id: narrows a stream to one order.
         expires_at: when the credential ends, milliseconds since the epoch, or None. API Gateway keeps an
             authorizer's answer for a while; with this, the end is exact nevertheless.
@@ -239,6 +245,7 @@ class Identity:
     order_id: str | None = None
     expires_at: int | None = None
     max_sockets: int | None = None
+    max_open_orders: int | None = None
 
 
 async def identify_key(keys: KeyFinder, header: str | None, now: int) -> Identity:
@@ -262,6 +269,7 @@ async def identify_key(keys: KeyFinder, header: str | None, now: int) -> Identit
         found.orders_per_minute,
         expires_at=found.expires_at,
         max_sockets=found.max_sockets,
+        max_open_orders=found.max_open_orders,
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from order_engine.domain import lifecycle
 from order_engine.domain.amounts import format_price
-from order_engine.domain.errors import IdempotencyConflict, SameToken
+from order_engine.domain.errors import IdempotencyConflict, SameToken, TooManyOpenOrders
 from order_engine.domain.order import Order, OrderRef, OrderRequest, Status
 from order_engine.engine.execute import Observer
 from order_engine.engine.ports import Clock, OrderExists, OrderQueue, OrderStore
@@ -59,16 +59,25 @@ class Place:
     new_id: Callable[[], str] = lambda: str(uuid.uuid4())
 
     async def __call__(
-        self, user_id: str, request: OrderRequest, idempotency_key: str | None = None, *, key_id: str | None = None
+        self,
+        user_id: str,
+        request: OrderRequest,
+        idempotency_key: str | None = None,
+        *,
+        key_id: str | None = None,
+        max_open: int | None = None,
     ) -> Placed:
         """Store and queue an order.
 
         Args:
             key_id: the API key that asks for it. Another key's replay is answered with the order as it is.
+            max_open: how many limit orders that have not ended a user may have; None for any number. Those that are
+                placed at the same moment do not see each other.
 
         Raises:
             SameToken: both sides are the same token.
             IdempotencyConflict: the key was used for another request.
+            TooManyOpenOrders: nothing was stored.
             Exception: the store failed; nothing was accepted, as far as the caller can know.
         """
         if request.mint_in == request.mint_out:
@@ -76,6 +85,14 @@ class Place:
         order_id = self.new_id() if idempotency_key is None else order_id_for(user_id, idempotency_key)
         ref, now = OrderRef(user_id, order_id), self.clock.now_ms()
         order = lifecycle.place(ref, request, fingerprint(request), now, key_id)
+        if order.status is Status.OPEN and max_open is not None and await self._is_full(user_id, max_open):
+            # What was placed before may be asked for again.
+            earlier = None if idempotency_key is None else await self.replay(user_id, request, idempotency_key)
+            if earlier is not None:
+                return earlier
+            raise TooManyOpenOrders(
+                f"You have {max_open} open limit orders, and no more are taken. Cancel some, or wait until they end."
+            )
         try:
             await self.orders.create(order)
         except OrderExists as exists:
@@ -84,6 +101,9 @@ class Place:
         if order.status is Status.PENDING:
             await self._send(order)
         return Placed(order, replayed=False)
+
+    async def _is_full(self, user_id: str, max_open: int) -> bool:
+        return await self.orders.count_living(user_id, limit=max_open) >= max_open
 
     async def replay(self, user_id: str, request: OrderRequest, idempotency_key: str) -> Placed | None:
         """What an earlier request with this key has stored; None if there was none.
