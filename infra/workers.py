@@ -13,6 +13,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from infra.findings import acknowledge
 from infra.python_function import Platform, PythonFunction
 from infra.queues import DEAD_LETTERS_TIMEOUT, PROCESS_TIMEOUT, Queues
 from infra.storage import EXPIRY, WORK, Storage
@@ -213,6 +214,9 @@ def _read_stream(
     function.allow(["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"], [stream])
     # The service has no resource for listing streams; the mapping is refused without it.
     function.allow(["dynamodb:ListStreams"], ["*"])
+    acknowledge(
+        function.role, "AwsSolutions-IAM5[Resource::*]", "dynamodb:ListStreams (and X-Ray) have no resources to name."
+    )
     resource = mapping.node.default_child
     assert isinstance(resource, lambda_.CfnEventSourceMapping)
     return resource

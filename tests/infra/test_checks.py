@@ -50,7 +50,7 @@ def test_every_explanation_answers_a_finding(tmp_path: Path, monkeypatch: pytest
     from constructs import IConstruct
 
     from infra import app as infra_app
-    from infra import http_api, python_function, queues, storage, websocket_api
+    from infra import http_api, python_function, queues, storage, websocket_api, workers
 
     explained: set[tuple[str, str]] = set()
 
@@ -59,7 +59,7 @@ def test_every_explanation_answers_a_finding(tmp_path: Path, monkeypatch: pytest
         if rule.startswith("AwsSolutions-"):
             explained.add((construct.node.path, rule))
 
-    for module in (http_api, python_function, queues, storage, websocket_api):
+    for module in (http_api, python_function, queues, storage, websocket_api, workers):
         monkeypatch.setattr(module, "acknowledge", note)
     app, _ = infra_app.build({**EVERYTHING, "stage": "dev"}, tmp_path)
     Validations.of(app).add_plugins(AwsSolutionsChecks(app))
