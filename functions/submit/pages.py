@@ -1,9 +1,15 @@
-"""The order desk: static files of ``web/``, served with a strict Content-Security-Policy."""
+"""The order desk: static files of ``web/``, served with a strict Content-Security-Policy.
+
+The two pages are asked for every time. What they need is named by a hash of all files, so that a browser asks once for
+each release: /web/<version>/app.js. Without the version, or with another release's, a file is served as it is now.
+"""
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import mimetypes
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,11 +23,19 @@ from starlette.exceptions import HTTPException
 from order_engine import bootstrap
 
 DOCS = "docs.html"
+# What the bundle has compressed already lies beside the file.
+PACKED = ".gz"
+_VERSION = re.compile(r"[0-9a-f]{16}")
+_REFERENCE = re.compile(rb'\b(src|href)="(/?)web/')
+_YEAR_S = 31_536_000
 
 
 @dataclass(frozen=True, slots=True)
 class _File:
+    """A file; ``packed`` is it compressed, or None where that is no gain."""
+
     content: bytes
+    packed: bytes | None
     media_type: str
     etag: str
 
@@ -33,16 +47,39 @@ def folder() -> Path:
     return next(path for path in (here.parents[1] / "web", here.parents[2] / "web") if path.is_dir())
 
 
-def _read(path: Path) -> _File:
-    content = path.read_bytes()
-    media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-    return _File(content, media_type, f'"{hashlib.sha256(content).hexdigest()[:32]}"')
+def compress(content: bytes) -> bytes | None:
+    """The content compressed, the same bytes every time; None where that is no gain."""
+    packed = gzip.compress(content, 9, mtime=0)
+    return packed if len(packed) < 0.9 * len(content) else None
 
 
 @cache
-def _files() -> dict[str, _File]:
-    """What may be served: read once, so that no request ever names a path of the file system."""
-    return {path.relative_to(folder()).as_posix(): _read(path) for path in folder().rglob("*") if path.is_file()}
+def _paths() -> dict[str, Path]:
+    """What may be served: listed once, so that no request ever names a path of the file system."""
+    found = (path for path in folder().rglob("*") if path.is_file() and path.suffix != PACKED)
+    return {path.relative_to(folder()).as_posix(): path for path in found}
+
+
+@cache
+def version() -> str:
+    """A hash of all files: another release is another version."""
+    digest = hashlib.sha256()
+    for name, path in sorted(_paths().items()):
+        digest.update(f"{name}\0{path.stat().st_size}\0".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@cache
+def _file(name: str) -> _File | None:
+    path = _paths().get(name)
+    if path is None:
+        return None
+    content, ready = path.read_bytes(), path.with_name(path.name + PACKED)
+    if path.suffix == ".html":
+        content = _REFERENCE.sub(rb'\1="\2web/' + version().encode() + b"/", content)
+    packed = ready.read_bytes() if ready.is_file() else compress(content)
+    media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    return _File(content, packed, media_type, hashlib.sha256(content).hexdigest()[:32])
 
 
 # The API's description is shown by a library that draws icons from data URLs, sets styles on elements, and writes
@@ -81,35 +118,57 @@ def _headers(page: str = "") -> dict[str, str]:
         "Referrer-Policy": "no-referrer",
         "Cross-Origin-Opener-Policy": "same-origin",
         "Cross-Origin-Resource-Policy": "same-origin",
-        # Files are asked for every time and sent only when they have changed.
-        "Cache-Control": "no-cache",
+        "Vary": "Accept-Encoding",
     }
 
 
 type IfNoneMatch = Annotated[str | None, Header()]
+type AcceptEncoding = Annotated[str, Header()]
 
 
 def install(app: FastAPI) -> None:
     """Serve the page at /, the API's description at /docs, and their files under /web/."""
 
     @app.get("/", include_in_schema=False)
-    async def index(if_none_match: IfNoneMatch = None) -> Response:
-        return _serve("index.html", if_none_match)
+    async def index(if_none_match: IfNoneMatch = None, accept_encoding: AcceptEncoding = "") -> Response:
+        return _serve("index.html", if_none_match, accept_encoding)
 
     @app.get("/docs", include_in_schema=False)
-    async def docs(if_none_match: IfNoneMatch = None) -> Response:
-        return _serve(DOCS, if_none_match)
+    async def docs(if_none_match: IfNoneMatch = None, accept_encoding: AcceptEncoding = "") -> Response:
+        return _serve(DOCS, if_none_match, accept_encoding)
 
     @app.get("/web/{name:path}", include_in_schema=False)
-    async def file(name: str, if_none_match: IfNoneMatch = None) -> Response:
-        return _serve(name, if_none_match)
+    async def file(name: str, if_none_match: IfNoneMatch = None, accept_encoding: AcceptEncoding = "") -> Response:
+        named, _, rest = name.partition("/")
+        if _VERSION.fullmatch(named):
+            return _serve(rest, if_none_match, accept_encoding, lasting=named == version())
+        return _serve(name, if_none_match, accept_encoding)
 
 
-def _serve(name: str, known: str | None) -> Response:
-    found = _files().get(name)
+def _takes_gzip(accepted: str) -> bool:
+    """Whether an Accept-Encoding takes gzip (RFC 9110, section 12.5.3)."""
+    weights = {}
+    for part in accepted.lower().split(","):
+        coding, _, weight = part.replace(" ", "").partition(";q=")
+        weights[coding] = weight
+    return re.fullmatch(r"0(\.0*)?", weights.get("gzip", weights.get("*", "0"))) is None
+
+
+def _serve(name: str, known: str | None, accepted: str, *, lasting: bool = False) -> Response:
+    """A file. ``lasting``: its address is this content's, and never another's."""
+    found = _file(name)
     if found is None:
         raise HTTPException(404)
-    headers = {**_headers(name if name == DOCS else ""), "ETag": found.etag}
-    if known is not None and found.etag in known:
+    packed = found.packed if found.packed is not None and _takes_gzip(accepted) else None
+    etag = f'"{found.etag}-gzip"' if packed is not None else f'"{found.etag}"'
+    headers = {
+        **_headers(name if name == DOCS else ""),
+        # A page is asked for every time, and sent only when it has changed.
+        "Cache-Control": f"public, max-age={_YEAR_S}, immutable" if lasting else "no-cache",
+        "ETag": etag,
+    }
+    if known is not None and etag in known:
         return Response(status_code=304, headers=headers)
-    return Response(found.content, media_type=found.media_type, headers=headers)
+    if packed is not None:
+        headers["Content-Encoding"] = "gzip"
+    return Response(found.content if packed is None else packed, media_type=found.media_type, headers=headers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import platform
 import shutil
@@ -129,6 +130,16 @@ def test_paths_of_this_machine_are_not_deployed(layer: bundle.Built) -> None:
     needle = str(ROOT).encode()
     for directory in (layer.directory / "python" / "order_engine", bundle.function("process").directory):
         assert [path for path in directory.rglob("*.pyc") if needle in path.read_bytes()] == []
+
+
+def test_the_pages_files_are_compressed_beside_themselves() -> None:
+    web = bundle.function("submit").directory / "web"
+    packed = list(web.rglob("*.gz"))
+    assert {path.suffixes[-2] for path in packed} == {".js", ".css", ".svg"}
+    for path in packed:
+        assert gzip.decompress(path.read_bytes()) == path.with_suffix("").read_bytes()
+    # The same bytes on every machine, or the same sources would be another asset.
+    assert all(path.read_bytes()[4:8] == b"\0\0\0\0" for path in packed)
 
 
 def modes(directory: Path) -> set[int]:

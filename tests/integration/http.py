@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 from dataclasses import dataclass, field
 from typing import Any
@@ -80,6 +81,8 @@ def request(
     answer = lambda_handler(event, context or LambdaContext())
     text = answer["body"]
     if answer.get("isBase64Encoded"):
-        text = base64.b64decode(text).decode()
+        content = base64.b64decode(text)
+        packed = answer["headers"].get("content-encoding") == "gzip"
+        text = (gzip.decompress(content) if packed else content).decode()
     kind = answer["headers"].get("content-type", "")
     return Reply(answer["statusCode"], answer["headers"], text, json.loads(text) if text and "json" in kind else None)
