@@ -13,6 +13,9 @@ from order_engine.engine.accounts import Identity, NotAuthorized
 from order_engine.engine.tokens import identify_token
 from submit import problems
 
+# Where an OIDC issuer is configured, the API is served under this prefix too, behind the native JWT authorizer.
+TOKENS_PREFIX = "/oidc"
+
 
 def identity(request: Request) -> Identity:
     """Who is calling, as the API's authorizer found.
@@ -42,6 +45,12 @@ def identity(request: Request) -> Identity:
         max_sockets=max_sockets,
         max_open_orders=max_open_orders,
     )
+
+
+def prefix(request: Request) -> str:
+    """What the caller puts before every path: callers with a token use the routes under /oidc."""
+    raw_path: str = (request.scope.get("aws.event") or {}).get("rawPath", "")
+    return TOKENS_PREFIX if raw_path.startswith(f"{TOKENS_PREFIX}/") else ""
 
 
 def _whole(context: Mapping[str, str], name: str) -> int | None:

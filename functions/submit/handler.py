@@ -9,14 +9,14 @@ from mangum import Mangum
 from order_engine import observability
 from order_engine.runtime import Context, event_loop
 from submit.app import create_app
+from submit.callers import TOKENS_PREFIX
 from submit.careful import Careful
 
 event_loop()
 _http = Mangum(
     Careful(create_app()),
     lifespan="off",
-    # Where an OIDC issuer is configured, the API is served under this prefix too, behind the native JWT authorizer.
-    api_gateway_base_path="/oidc",
+    api_gateway_base_path=TOKENS_PREFIX,
     text_mime_types=["text/", "application/", "image/svg+xml"],
 )
 

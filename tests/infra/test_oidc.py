@@ -9,6 +9,8 @@ from typing import Any, cast
 import pytest
 
 from order_engine.runtime import Context
+from tests.integration.aws import deployed
+from tests.integration.http import request
 
 
 def _get(path: str, authorizer: dict[str, Any] | None) -> dict[str, Any]:
@@ -48,3 +50,17 @@ def test_a_token_without_a_scope_reaches_the_api_and_is_refused_by_it() -> None:
 
 def test_the_prefix_alone_opens_nothing() -> None:
     assert _get("/oidc/api/orders", None)["statusCode"] == 401
+
+
+@pytest.mark.parametrize(("prefix", "claims"), [("/oidc", True), ("", False)])
+def test_the_order_lies_where_its_caller_may_read_it(prefix: str, claims: bool) -> None:
+    """A token opens nothing without the prefix, and a key nothing with it."""
+    jwt = {"jwt": {"claims": {"sub": "u", "iss": "https://id.example", "scope": "read trade"}}}
+    who = jwt if claims else None
+    with deployed():
+        body = {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "1"}
+        placed = request("POST", f"{prefix}/api/orders/execute", body=body, authorizer=who)
+        assert placed.status == 202
+        location = placed.headers["location"]
+        assert location == f"{prefix}/api/orders/{placed.json['orderId']}"
+        assert request("GET", location, authorizer=who).json["orderId"] == placed.json["orderId"]

@@ -6,7 +6,7 @@ import base64
 import binascii
 from typing import Annotated, Any
 
-from fastapi import Header, Query
+from fastapi import Header, Query, Request
 from fastapi.responses import JSONResponse
 
 from order_engine import bootstrap
@@ -19,7 +19,7 @@ from order_engine.wire.requests import PlaceOrderBody, check_expiry
 from order_engine.wire.times import to_text
 from order_engine.wire.views import order_view
 from submit import limits
-from submit.callers import Reader, Trader
+from submit.callers import Reader, Trader, prefix
 from submit.requests import MAX_ORDER_ID, OrderId, PlainDigits, api_router
 from submit.schemas import AcceptedView, OrderListView, OrderView, problem_answers
 from submit.stream import socket_url
@@ -37,6 +37,7 @@ router = api_router()
     tags=["orders"],
 )
 async def execute_order(
+    http: Request,
     body: PlaceOrderBody,
     caller: Trader,
     idempotency_key: Annotated[
@@ -61,7 +62,7 @@ async def execute_order(
         "wsUrl": (await socket_url(caller, order.ref.order_id))[0],
     }
     headers = {
-        "Location": f"/api/orders/{order.ref.order_id}",
+        "Location": f"{prefix(http)}/api/orders/{order.ref.order_id}",
         **limits.policy(rate),
     }
     if placed.replayed:
