@@ -79,20 +79,28 @@ synth: $(CDK) ## synthesise the CloudFormation template into cdk.out and lint it
 	$(CDK) synth --quiet -c stage=$(STAGE) $(CONTEXT)
 	$(BIN)/cfn-lint --config-file infra/cfnlint.yaml -- cdk.out/*.template.json
 
-# What only names or removes a stack does not build the layer first.
 .PHONY: bootstrap
-bootstrap: $(CDK) ## prepare an AWS account and region for the CDK, once
-	$(CDK) bootstrap -c stage=$(STAGE) -c bundle=false $(CONTEXT)
+bootstrap: $(CDK) ## prepare an AWS account and region, once (LOG_ROLE=arn… takes a given role for API Gateway's logs)
+	@$(BIN)/python -m infra.bootstrap $(STAGE) $(if $(LOG_ROLE),--log-role $(LOG_ROLE)) $(CONTEXT)
 
+# Asks before permissions widen, except in CI.
 .PHONY: deploy
 deploy: $(CDK) ## deploy a stage: make deploy STAGE=dev
-	@mkdir -p build
-	$(CDK) deploy --require-approval never --outputs-file build/outputs-$(STAGE).json -c stage=$(STAGE) $(CONTEXT)
+	@$(BIN)/python -m infra.deploy $(STAGE) $(if $(FRESH),--fresh) $(CONTEXT)
+
+.PHONY: preflight
+preflight: $(CDK) ## look whether the account can take a stage, and deploy nothing
+	@$(BIN)/python -m infra.deploy $(STAGE) --check $(CONTEXT)
+
+.PHONY: adopt
+adopt: $(CDK) ## make a removed stage's stack anew out of the tables that it left: make adopt STAGE=prod
+	@$(BIN)/python -m infra.adopt $(STAGE) $(CONTEXT)
 
 .PHONY: diff
 diff: $(CDK) ## show what a deployment would change
 	$(CDK) diff -c stage=$(STAGE) $(CONTEXT)
 
+# What only removes a stack does not build the layer first.
 .PHONY: destroy
 destroy: $(CDK) ## remove a stage
 	$(CDK) destroy --force -c stage=$(STAGE) -c bundle=false $(CONTEXT)

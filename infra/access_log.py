@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from aws_cdk import ArnFormat, Stack
+from aws_cdk import ArnFormat, Aws, Fn, Stack
 from aws_cdk import aws_apigatewayv2 as apigateway
 
 from infra.config import Config
@@ -45,8 +45,15 @@ WEBSOCKET = {
 def write_access_log(
     stage: apigateway.HttpStage | apigateway.WebSocketStage, config: Config, fields: Mapping[str, str]
 ) -> None:
-    """Give a stage a log group of its own, with one JSON object for each request."""
-    group = log_group(stage, "AccessLog", config)
+    """Give a stage a log group of its own, with one JSON object for each request.
+
+    Delivering logs adds each group to one policy of the account, of 5,120 characters, unless its name lies under
+    /aws/vendedlogs/: https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/AWS-logs-and-resource-policy.html
+    The stack's own id makes the name another one after each removal, since the group may have outlived the stack.
+    """
+    incarnation = Fn.select(0, Fn.split("-", Fn.select(2, Fn.split("/", Aws.STACK_ID))))
+    kind = "http" if isinstance(stage, apigateway.HttpStage) else "websocket"
+    group = log_group(stage, "AccessLog", config, name=f"/aws/vendedlogs/{config.stack_name}/{kind}-{incarnation}")
     arn = Stack.of(stage).format_arn(
         service="logs",
         resource="log-group",

@@ -76,7 +76,7 @@ class PythonFunction(Construct):
             timeout=timeout,
             memory_size=memory_mb,
             environment=environment(stage=config.stage, **settings),
-            reserved_concurrent_executions=reserved if config.reserve else None,
+            reserved_concurrent_executions=reserved if config.reserved is not None else None,
             snap_start=lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS if snap_start else None,
             tracing=lambda_.Tracing.ACTIVE if traced else lambda_.Tracing.DISABLED,
             log_group=self.log_group,
@@ -137,10 +137,14 @@ def architecture(config: Config) -> lambda_.Architecture:
     return lambda_.Architecture.ARM_64 if config.architecture == "arm64" else lambda_.Architecture.X86_64
 
 
-def log_group(scope: Construct, construct_id: str, config: Config) -> logs.LogGroup:
+def kept(config: Config) -> RemovalPolicy:
+    """What becomes of data with their stack. What a failed first deployment made has none and goes with it."""
+    return RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE if config.retain else RemovalPolicy.DESTROY
+
+
+def log_group(scope: Construct, construct_id: str, config: Config, *, name: str | None = None) -> logs.LogGroup:
     """A log group that keeps its lines as long as the deployment wants, and is kept itself where data are kept."""
-    kept = RemovalPolicy.RETAIN if config.retain else RemovalPolicy.DESTROY
-    group = logs.LogGroup(scope, construct_id, removal_policy=kept)
+    group = logs.LogGroup(scope, construct_id, log_group_name=name, removal_policy=kept(config))
     # The construct's own property is an enumeration that names days in words.
     resource = group.node.default_child
     assert isinstance(resource, logs.CfnLogGroup)

@@ -25,7 +25,7 @@ class OrderEngineStack(Stack):
             stack_name=config.stack_name,
             env=env,
             description="Order execution engine for Solana swaps",
-            termination_protection=config.retain,
+            termination_protection=config.protect,
         )
         storage = Storage(self, "Storage", config)
         queues = Queues(self, "Queues")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from aws_cdk import CfnOutput, RemovalPolicy
+from aws_cdk import CfnOutput, RemovalPolicy, Tags
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
 from infra.config import Config
 from infra.findings import acknowledge
+from infra.python_function import kept
 
 BY_TIME, WORK, EXPIRY, LIVING = "by_time", "work", "expiry", "living"
 
@@ -66,8 +67,7 @@ class Storage(Construct):
         stream: dynamodb.StreamViewType | None = None,
         time_to_live: str | None = None,
     ) -> dynamodb.Table:
-        retain = self._config.retain
-        return dynamodb.Table(
+        table = dynamodb.Table(
             self,
             construct_id,
             partition_key=_text(partition_key),
@@ -79,9 +79,12 @@ class Storage(Construct):
             ),
             stream=stream,
             time_to_live_attribute=time_to_live,
-            removal_policy=RemovalPolicy.RETAIN if retain else RemovalPolicy.DESTROY,
-            deletion_protection=retain,
+            removal_policy=kept(self._config),
+            deletion_protection=self._config.protect,
         )
+        # What it was, for whoever finds it without its stack (infra.adopt).
+        Tags.of(table).add("part", construct_id)
+        return table
 
     @staticmethod
     def _index(table: dynamodb.Table, name: str, partition_key: str, sort_key: str) -> None:

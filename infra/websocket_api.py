@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from aws_cdk import CfnOutput, Duration, RemovalPolicy, Stack
-from aws_cdk import aws_apigateway as rest
+from aws_cdk import CfnOutput, Duration, Stack
 from aws_cdk import aws_apigatewayv2 as apigateway
 from aws_cdk import aws_apigatewayv2_authorizers as authorizers
 from aws_cdk import aws_apigatewayv2_integrations as integrations
-from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from infra.access_log import WEBSOCKET, write_access_log
@@ -41,8 +39,8 @@ class WebSocketApi(Construct):
             auto_deploy=True,
             throttle=self._throttle.settings,
         )
+        # The account must have a role for that: infra.account makes one, once.
         write_access_log(self.stage, config, WEBSOCKET)
-        self.stage.node.add_dependency(_may_write_logs(self))
 
         self.socket = PythonFunction(
             self,
@@ -121,29 +119,3 @@ def _resource(api: apigateway.WebSocketApi) -> apigateway.CfnApi:
     resource = api.node.default_child
     assert isinstance(resource, apigateway.CfnApi)
     return resource
-
-
-def _may_write_logs(scope: Construct) -> rest.CfnAccount:
-    """Let API Gateway write logs in this account and region.
-
-    A WebSocket stage cannot write access logs without that. The setting belongs to the account, not to a stack: it
-    stays when the stack goes, since other APIs may use it by then.
-    """
-    role = iam.Role(
-        scope,
-        "AccountLogs",
-        assumed_by=iam.ServicePrincipal("apigateway.amazonaws.com"),
-        managed_policies=[
-            iam.ManagedPolicy.from_aws_managed_policy_name("service-role/AmazonAPIGatewayPushToCloudWatchLogs")
-        ],
-    )
-    acknowledge(
-        role,
-        "AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/"
-        "AmazonAPIGatewayPushToCloudWatchLogs]",
-        "API Gateway accepts a role for its account setting only with these permissions.",
-    )
-    account = rest.CfnAccount(scope, "Account", cloud_watch_role_arn=role.role_arn)
-    role.apply_removal_policy(RemovalPolicy.RETAIN)
-    account.apply_removal_policy(RemovalPolicy.RETAIN)
-    return account

@@ -52,7 +52,7 @@ class Workers(Construct):
             handler="process.handler.lambda_handler",
             description="Executes the orders of one batch concurrently",
             timeout=PROCESS_TIMEOUT,
-            reserved=config.concurrency,
+            reserved=config.reserved,
             settings={
                 "orders_table": self._storage.orders.table_name,
                 "orders_queue_url": queues.orders.queue_url,
@@ -136,8 +136,10 @@ class Workers(Construct):
         # Whatever is placed wakes the sweeper, also where nothing happened for days. It comes a little later: by then
         # most market orders have ended, and the run ends with its first look. While a run is under way this source is
         # throttled, and the run sees the order in the table: nothing is lost with a record.
-        # The emulator reads all event sources in one thread, which a run would hold up.
-        if self._platform.config.emulator_url is None:
+        # Without reserved concurrency each of the stream's shards could start a run of its own. The emulator reads all
+        # event sources in one thread, which a run would hold up. There the schedule alone wakes it.
+        config = self._platform.config
+        if config.reserved is not None and config.emulator_url is None:
             _read_stream(
                 function,
                 orders,

@@ -114,12 +114,19 @@ def test_both_stages_are_logged_without_secrets(stack: Stack) -> None:
         assert not any(word in field.lower() for word in ("query", "header", "authorization"))
 
 
-def test_a_websocket_stage_waits_until_it_may_write_logs(stack: Stack) -> None:
-    (account,) = stack.of_type("AWS::ApiGateway::Account")
-    (stage,) = [
-        item for item in stack.of_type("AWS::ApiGatewayV2::Stage").values() if item["Properties"]["StageName"] == "live"
-    ]
-    assert account in stage["DependsOn"]
+def test_access_logs_do_not_fill_the_accounts_policy_and_never_meet_an_older_one(stack: Stack, prod: Stack) -> None:
+    """https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/AWS-logs-and-resource-policy.html"""
+    for deployed, stage in ((stack, "dev"), (prod, "prod")):
+        names = []
+        for item in stages(deployed).values():
+            group = text(item["Properties"]["AccessLogSettings"]["DestinationArn"]).rpartition(":")[2].strip("<>")
+            names.append(deployed.content["Resources"][group]["Properties"]["LogGroupName"])
+        assert len({json.dumps(name) for name in names}) == 2
+        for name in names:
+            _, parts = name["Fn::Join"]
+            assert parts[0].startswith(f"/aws/vendedlogs/order-engine-{stage}/")
+            # Another stack of the stage, after this one was removed, has another name.
+            assert '{"Ref": "AWS::StackId"}' in json.dumps(parts[1])
 
 
 def test_browsers_of_other_origins_are_refused_unless_configured(stack: Stack, prod: Stack) -> None:

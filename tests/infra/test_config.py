@@ -14,7 +14,7 @@ from infra.config import LOG_RETENTION_DAYS, Config, ConfigError
 def test_an_empty_context_gives_the_defaults() -> None:
     config = Config.from_context({})
     assert config.stack_name == "order-engine-dev"
-    assert (config.concurrency, config.reserve, config.batch_size) == (10, True, 10)
+    assert (config.concurrency, config.reserved, config.batch_size) == (10, 10, 10)
     assert (config.orders_per_minute, config.log_retention_days, config.architecture) == (100, 30, "arm64")
     assert config.region is None
     assert config.oidc_issuer is None
@@ -33,10 +33,24 @@ def test_values_from_the_command_line_are_read_like_values_from_the_file() -> No
 
 
 @pytest.mark.parametrize("value", [0, "0", "none"])
-def test_reserving_nothing_still_limits_the_source(value: object) -> None:
+def test_reserving_nothing_still_limits_the_source_to_a_few(value: object) -> None:
+    """What the workers take then, the functions that answer do not have."""
     config = Config.from_context({"reservedConcurrency": value})
-    assert not config.reserve
-    assert config.concurrency == 10
+    assert (config.reserved, config.concurrency, config.reserved_in_all) == (None, 2, 0)
+    chosen = Config.from_context({"reservedConcurrency": value, "queueConcurrency": 30})
+    assert (chosen.reserved, chosen.concurrency) == (None, 30)
+
+
+def test_the_queue_starts_as_many_workers_as_are_reserved_or_fewer() -> None:
+    assert Config.from_context({"reservedConcurrency": 40}).concurrency == 40
+    config = Config.from_context({"reservedConcurrency": 40, "queueConcurrency": 5})
+    assert (config.reserved, config.concurrency, config.reserved_in_all) == (40, 5, 41)
+
+
+def test_deletion_is_refused_where_data_are_kept_unless_it_is_said_otherwise() -> None:
+    assert Config.from_context({"stage": "prod"}).protect
+    assert not Config.from_context({"stage": "prod", "protect": "false"}).protect
+    assert not Config.from_context({"stage": "dev"}).protect
 
 
 @pytest.mark.parametrize(
@@ -48,6 +62,9 @@ def test_reserving_nothing_still_limits_the_source(value: object) -> None:
         ({"region": "Frankfurt"}, "region must be an AWS region such as eu-central-1, not 'Frankfurt'."),
         ({"reservedConcurrency": "1"}, "reservedConcurrency must be a whole number from 2 to 1000, or 0 or none"),
         ({"reservedConcurrency": "1001"}, "reservedConcurrency must be"),
+        ({"queueConcurrency": "1"}, "queueConcurrency must be a whole number from 2 to 1000, not '1'."),
+        ({"queueConcurrency": "11"}, "queueConcurrency must not be above reservedConcurrency, 10."),
+        ({"protect": "yes"}, "protect must be true or false, not 'yes'."),
         ({"batchSize": "0"}, "batchSize must be a whole number from 1 to 10, not '0'."),
         ({"batchSize": 11}, "batchSize must be"),
         ({"batchSize": "2.5"}, "batchSize must be"),

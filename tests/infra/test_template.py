@@ -70,8 +70,22 @@ def test_sockets_are_forgotten_by_themselves(stack: Stack) -> None:
 def test_the_data_of_prod_outlive_the_stack_and_those_of_dev_do_not(stack: Stack, prod: Stack) -> None:
     assert {table["DeletionPolicy"] for table in stack.of_type("AWS::DynamoDB::Table").values()} == {"Delete"}
     for table in prod.of_type("AWS::DynamoDB::Table").values():
-        assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == ("Retain", "Retain")
+        # Those of a first deployment that fails have nothing in them, and go with it.
+        assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
         assert table["Properties"]["DeletionProtectionEnabled"] is True
+
+
+def test_a_first_deployment_can_be_rolled_back(synthesise: Synthesise, prod: Stack) -> None:
+    """https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-attribute-deletionpolicy.html"""
+    first = synthesise(stage="prod", protect="false")
+    for deployed, protected in ((first, False), (prod, True)):
+        tables = deployed.of_type("AWS::DynamoDB::Table").values()
+        assert {table["Properties"]["DeletionProtectionEnabled"] for table in tables} == {protected}
+        manifest = json.loads((deployed.path.parent / "manifest.json").read_text())
+        properties = manifest["artifacts"]["order-engine-prod"]["properties"]
+        assert properties.get("terminationProtection", False) is protected
+    kept = {item.get("DeletionPolicy") for item in first.content["Resources"].values()}
+    assert "Retain" not in kept
 
 
 # --- queues ------------------------------------------------------------------------------------------------------
@@ -138,7 +152,15 @@ def test_an_account_with_a_low_limit_reserves_nothing_and_is_limited_all_the_sam
         if "ReservedConcurrentExecutions" in item["Properties"]
     ]
     assert reserving == []
-    assert prod.source_of(PROCESS)["ScalingConfig"] == {"MaximumConcurrency": 10}
+    # A few: what the workers take there, the functions that answer do not have.
+    assert prod.source_of(PROCESS)["ScalingConfig"] == {"MaximumConcurrency": 2}
+
+
+def test_where_nothing_is_reserved_the_schedule_alone_wakes_the_sweeper(prod: Stack) -> None:
+    """Each of the stream's shards could start a run of its own, and there is room for few."""
+    name, _ = prod.function(SWEEP)
+    mappings = prod.of_type(_MAPPING).values()
+    assert [item for item in mappings if item["Properties"]["FunctionName"] == {"Ref": name}] == []
 
 
 @pytest.mark.parametrize("handler", [PROCESS, DEAD_LETTERS, NOTIFY])

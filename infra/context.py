@@ -1,0 +1,193 @@
+"""Reading the CDK's context: values checked one by one, everything that is wrong said at once."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
+
+from order_engine.settings import Settings, SettingsError
+
+# Whole-number settings of the paper market that a deployment may change, by their context name.
+_PAPER = {
+    "quoteDelayMs": "quote_delay_ms",
+    "landingMinMs": "landing_min_ms",
+    "landingMaxMs": "landing_max_ms",
+    "marketSeed": "market_seed",
+}
+_DEFAULT_CONCURRENCY = 10
+# An event source's MaximumConcurrency has these limits, and the reserved concurrency must be at least as high.
+# https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
+_MIN_CONCURRENCY, _MAX_CONCURRENCY = 2, 1000
+
+
+class ConfigError(ValueError):
+    """Context values that cannot be deployed. The message has one line for each."""
+
+
+class Reader:
+    """Collects what is wrong instead of stopping at the first."""
+
+    def __init__(self, context: Mapping[str, object]) -> None:
+        self._context = context
+        self._known: list[str] = []
+        self._problems: list[str] = []
+
+    def _get(self, name: str) -> str | None:
+        """The value as text; None if it is absent or empty."""
+        self._known.append(name)
+        value = self._context.get(name)
+        if value is None:
+            return None
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        if isinstance(value, str | int | float):
+            return str(value).strip() or None
+        self._problem(name, "text or a number", value)
+        return None
+
+    def _problem(self, name: str, expected: str, value: object) -> None:
+        self._problems.append(f"{name} must be {expected}, not {value!r}.")
+
+    def text(self, name: str, pattern: str, expected: str, default: str | None) -> str | None:
+        value = self._get(name)
+        if value is None:
+            return default
+        if not re.fullmatch(pattern, value):
+            self._problem(name, expected, value)
+        return value
+
+    def choice(self, name: str, allowed: Sequence[str]) -> str:
+        """One of some words; the first is the default."""
+        value = self._get(name)
+        if value is None:
+            return allowed[0]
+        if value not in allowed:
+            self._problem(name, " or ".join(allowed), value)
+        return value
+
+    def whole(self, name: str, low: int, high: int, default: int) -> int:
+        value = self._get(name)
+        if value is None:
+            return default
+        if re.fullmatch(r"[0-9]{1,9}", value) and low <= int(value) <= high:
+            return int(value)
+        self._problem(name, f"a whole number from {low} to {high}", value)
+        return default
+
+    def one_of_numbers(self, name: str, allowed: Sequence[int], default: int) -> int:
+        value = self._get(name)
+        if value is None:
+            return default
+        if value in map(str, allowed):
+            return int(value)
+        self._problem(name, f"one of {', '.join(map(str, allowed))}", value)
+        return default
+
+    def concurrency(self) -> tuple[int | None, int]:
+        """How much the workers reserve (None for nothing), and how many of them the queue may start."""
+        name = "reservedConcurrency"
+        value = self._get(name)
+        reserved: int | None = _DEFAULT_CONCURRENCY
+        if value in ("0", "none"):
+            reserved = None
+        elif value is not None:
+            if re.fullmatch(r"[0-9]{1,4}", value) and _MIN_CONCURRENCY <= int(value) <= _MAX_CONCURRENCY:
+                reserved = int(value)
+            else:
+                expected = (
+                    f"a whole number from {_MIN_CONCURRENCY} to {_MAX_CONCURRENCY}, or 0 or none to reserve nothing"
+                )
+                self._problem(name, expected, value)
+        # What nothing is reserved for is taken from what every other function needs too.
+        default = _MIN_CONCURRENCY if reserved is None else reserved
+        started = self.whole("queueConcurrency", _MIN_CONCURRENCY, _MAX_CONCURRENCY, default)
+        if reserved is not None and started > reserved:
+            self._problems.append(f"queueConcurrency must not be above reservedConcurrency, {reserved}.")
+        return reserved, started
+
+    def retain(self, stage: str) -> bool:
+        value = self._get("removalPolicy")
+        if value is None:
+            return stage == "prod"
+        if value not in ("retain", "destroy"):
+            self._problem("removalPolicy", "retain or destroy", value)
+        elif value == "destroy" and stage == "prod":
+            self._problems.append("removalPolicy must be retain for the stage prod: its data outlives the stack.")
+        return value != "destroy"
+
+    def flag(self, name: str, default: bool) -> bool:
+        value = self._get(name)
+        if value is None:
+            return default
+        if value not in ("true", "false"):
+            self._problem(name, "true or false", value)
+        return value == "true"
+
+    def _listed(self, name: str) -> tuple[str, ...]:
+        value = self._get(name)
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if value else ()
+
+    def urls(self, name: str) -> tuple[str, ...]:
+        values = self._listed(name)
+        for value in values:
+            if not _is_url(value, ("https", "http")) or urlsplit(value).path:
+                self._problem(name, "web origins such as https://desk.example.com, separated by commas", value)
+        return values
+
+    def emulator(self) -> str | None:
+        value = self._get("emulatorUrl")
+        if value is not None and (not _is_url(value, ("http",)) or urlsplit(value).path):
+            self._problem("emulatorUrl", "an address such as http://127.0.0.1:4566", value)
+        return value
+
+    def issuer(self, name: str) -> str | None:
+        value = self._get(name)
+        if value is not None and not _is_url(value, ("https",)):
+            self._problem(name, "an https address", value)
+        return value
+
+    def oidc(self) -> tuple[str | None, tuple[str, ...]]:
+        issuer, audience = self.issuer("oidcIssuer"), self._listed("oidcAudience")
+        if (issuer is None) != (not audience):
+            self._problems.append(
+                "oidcIssuer and oidcAudience must be given together: any issuer's token is not enough."
+            )
+        return issuer, audience
+
+    def paper(self) -> dict[str, int | float]:
+        """Settings of the paper market that differ from their defaults."""
+        values: dict[str, int | float] = {}
+        for name, setting in _PAPER.items():
+            if self._get(name) is not None:
+                values[setting] = self.whole(name, 0, 999_999_999, 0)
+        share = self._get("failureRate")
+        if share is not None:
+            if re.fullmatch(r"0|1|[01]\.[0-9]{1,9}", share) and float(share) <= 1:
+                values["failure_rate"] = float(share)
+            else:
+                self._problem("failureRate", "a number from 0 to 1", share)
+        try:
+            Settings.load({setting.upper(): str(value) for setting, value in values.items()})
+        except SettingsError as error:
+            self._problems.append(str(error))
+        return values
+
+    def finish(self) -> None:
+        # The CDK's own keys contain a colon, a dash or an at sign.
+        unknown = [key for key in self._context if re.fullmatch(r"[A-Za-z]+", key) and key not in self._known]
+        for name in sorted(unknown):
+            close = difflib.get_close_matches(name, self._known, n=1)
+            hint = f" Did you mean {close[0]}?" if close else f" Known are {', '.join(dict.fromkeys(self._known))}."
+            self._problems.append(f"{name} is not a context value of this app.{hint}")
+        if self._problems:
+            raise ConfigError("\n".join(self._problems))
+
+
+def _is_url(value: str, schemes: Sequence[str]) -> bool:
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        return False
+    return parts.scheme in schemes and bool(parts.hostname) and not parts.query and not parts.fragment
