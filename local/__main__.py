@@ -139,6 +139,7 @@ async def _run(given: argparse.Namespace, template: Mapping[str, object], out: I
         print(f"Ready: {stack.http_url} and {stack.ws_url}, AWS services at {stack.aws_url}", file=out)
         if keyed:
             print(f"Keys:  {', '.join(f'{user} {key}' for user, key in keys.items())}", file=out)
+            print(f"Desk:  {stack.http_url}/ in a browser, signed in with either key", file=out)
         print(f"Try:   {_curl(stack.http_url, next(iter(keys.values())) if keyed else None)}", file=out)
         print(f"Ctrl-C stops it.{where}", file=out, flush=True)
         await stop.wait()
