@@ -89,7 +89,7 @@ def running(
     *arguments: str,
     environment: Mapping[str, str] | None = None,
     module: str = "local",
-    timeout_s: float = 60.0,
+    timeout_s: float = 180.0,
 ) -> Iterator[Running]:
     """Start ``python -m local`` (or ``module="local.aws"``) on free ports, wait until it is ready, stop it at the end.
 
