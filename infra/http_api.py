@@ -24,7 +24,7 @@ from infra.access_log import HTTP, write_access_log
 from infra.findings import acknowledge
 from infra.python_function import Platform, PythonFunction
 from infra.queues import Queues
-from infra.storage import BY_TIME, LIVING, Storage
+from infra.storage import BY_STATUS, BY_TIME, WORK, Storage
 from infra.throttles import Throttle, throttle_routes
 
 # Behind a key. The last one has whatever the others have not.
@@ -167,7 +167,8 @@ class HttpApi(Construct):
         function.allow(
             ["dynamodb:PutItem", "dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:UpdateItem"], [orders]
         )
-        function.allow(["dynamodb:Query"], [f"{orders}/index/{BY_TIME}", f"{orders}/index/{LIVING}"])
+        # Lists, also by status, and how many orders are under way or rest.
+        function.allow(["dynamodb:Query"], [f"{orders}/index/{index}" for index in (BY_TIME, BY_STATUS, WORK)])
         # The rate limit is one conditional write; statistics are one read.
         function.allow(["dynamodb:UpdateItem"], [storage.accounts.table_arn], leading_keys=["rate#*"])
         function.allow(["dynamodb:Query"], [storage.accounts.table_arn], leading_keys=["stats#*"])

@@ -11,7 +11,7 @@ from infra.config import Config
 from infra.findings import acknowledge
 from infra.python_function import kept
 
-BY_TIME, WORK, EXPIRY, LIVING = "by_time", "work", "expiry", "living"
+BY_TIME, WORK, EXPIRY, BY_STATUS = "by_time", "work", "expiry", "by_status"
 
 
 class Storage(Construct):
@@ -29,8 +29,9 @@ class Storage(Construct):
         self._index(self.orders, WORK, "work_pk", "work_sk")
         # Sparse: orders with a time limit of their own.
         self._index(self.orders, EXPIRY, "expiry_pk", "expiry_sk")
-        # Sparse: a user's limit orders that have not ended, to be counted. Market orders are never in it.
-        self._index(self.orders, LIVING, "user_id", "living")
+        # Sparse: a user's limit orders that have not ended, and what failed, was cancelled or expired. A market order
+        # that is confirmed is never in it.
+        self._index(self.orders, BY_STATUS, "user_id", "by_status")
 
         self.connections = self._table("Connections", "user_id", "connection_id", time_to_live="expires_at")
         # Rates, statistics and when keys were used: what functions may write.

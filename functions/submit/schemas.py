@@ -155,7 +155,7 @@ class StatsView(View):
     queue: QueueView
     open: int = Field(description="Resting limit orders.")
     active: int = Field(
-        description="Orders that are queued or being executed; market orders among the newest 100 orders."
+        description="Orders that are queued or being executed. Where some thousand wait, there may be more."
     )
     finished: int
     byStatus: dict[str, int]

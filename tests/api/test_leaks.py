@@ -266,7 +266,7 @@ def statuses() -> dict[tuple[str, str], str]:
 
 
 def test_no_request_of_one_user_reads_or_changes_anything_of_another(deploy: Deploy, clock: StandingClock) -> None:
-    deploy(ORDERS_PER_MINUTE="60000", ORDERS_BURST="60000")
+    deploy(ORDERS_PER_MINUTE="60000", ORDERS_BURST="60000", READS_PER_MINUTE="1000000", READS_BURST="1000000")
     choose = random.Random(SEED)
     alice, bob = make_user("alice", clock), make_user("bob", clock)
     token_alice = User(TOKEN_ALICE, "", "", "", [])

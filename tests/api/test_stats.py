@@ -13,6 +13,7 @@ from order_engine.domain.order import Status
 from order_engine.engine.ports import Tally
 from order_engine.engine.stats import moves, stage
 from order_engine.runtime import event_loop
+from tests.api.calls import counted
 from tests.api.conftest import Deploy
 from tests.integration.http import request
 
@@ -70,13 +71,30 @@ def test_a_user_sees_open_active_and_finished_orders_counted_once(deploy: Deploy
 
     placed = {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "1"}
     market = [request("POST", "/api/orders/execute", body=placed).json["orderId"] for _ in range(3)]
+    request("POST", "/api/orders/execute", body={**placed, "type": "limit", "limitPrice": "100000"})
     request("DELETE", f"/api/orders/{market[0]}")
 
     stats = request("GET", "/api/stats").json
 
-    # Three limit orders are on their way by the stream, and two market orders by the list.
-    assert (stats["open"], stats["active"], stats["finished"]) == (1, 5, 1)
+    # One limit order rests by the stream, and two market orders are under way by the index.
+    assert (stats["open"], stats["active"], stats["finished"]) == (1, 2, 1)
     assert (stats["byStatus"], stats["byVenue"]) == ({"confirmed": 1}, {"meteora": 1})
     assert stats["latencyMs"]["p50"] >= 3000
     assert stats["queue"] == {"waiting": 3, "inFlight": 0, "dead": 0}
     assert request("GET", "/api/stats", user="bob").json["active"] == 0
+
+
+def test_statistics_read_no_order_however_many_there_are(deploy: Deploy) -> None:
+    deploy(ORDERS_BURST="1000")
+    placed = {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "1"}
+    for _ in range(30):
+        request("POST", "/api/orders/execute", body=placed)
+    with counted() as calls:
+        assert request("GET", "/api/stats").json["active"] == 30
+
+    assert calls.count == {
+        "Query orders": 1,
+        "Query accounts": 1,
+        "GetQueueAttributes": 2,
+        "UpdateItem accounts": 1,
+    }

@@ -13,10 +13,12 @@ from itertools import pairwise
 import pytest
 
 from order_engine.aws import codec, indexes
+from order_engine.aws.orders import DynamoOrders
 from order_engine.domain import lifecycle
 from order_engine.domain.amounts import SOL, USDC
 from order_engine.domain.order import Event, Fill, Lease, Order, OrderRef, Routed, SignedTransaction, Status
 from order_engine.engine.execute import MAX_EVENTS
+from order_engine.engine.listing import EXAMINED
 from order_engine.engine.ports import Conflict, Listing, OrderExists, OrderStore, SetAside
 from order_engine.engine.retry import RetryPolicy, after_failure
 from tests.contract.conftest import Services
@@ -282,12 +284,12 @@ async def test_whether_anything_waits_is_told_of_active_and_resting_orders_until
 
 async def test_active_orders_are_listed_oldest_first_within_the_limit_of_each_shard(orders: OrderStore) -> None:
     for number in range(12):
-        await orders.create(an_order(f"order{number}", at=T0 + 12 - number))
+        await orders.create(an_order(f"order{number}", user_id=f"user{number % 4}", at=T0 + 12 - number))
     listed = (await orders.active(created_before=T0 + 100, after=None, limit=2)).entries
     everything = (await orders.active(created_before=T0 + 100, after=None, limit=100)).entries
     assert len(everything) == 12
     for shard in range(indexes.ACTIVE_SHARDS):
-        of_shard = [ref for ref in everything if indexes.shard(ref.order_id, indexes.ACTIVE_SHARDS) == shard]
+        of_shard = [ref for ref in everything if indexes.shard(ref.user_id, indexes.ACTIVE_SHARDS) == shard]
         oldest_first = sorted(of_shard, key=lambda ref: int(ref.order_id.removeprefix("order")), reverse=True)
         assert of_shard == oldest_first
         assert [ref for ref in listed if ref in of_shard] == oldest_first[:2]
@@ -462,18 +464,124 @@ async def test_pages_are_newest_first_complete_and_of_one_user(orders: OrderStor
     assert found == [f"order{number}" for number in reversed(range(7))]
 
 
-async def test_a_page_by_status_holds_only_that_status_and_goes_on_behind_it(orders: OrderStore) -> None:
-    for number in range(6):
-        order = an_order(f"order{number}", at=T0 + number)
+async def _listed(orders: OrderStore, status: Status | None, limit: int, user_id: str = "user") -> list[str]:
+    """All orders of a status, page by page; no page is longer than asked for."""
+    found: list[str] = []
+    key: str | None = None
+    for _ in range(100):
+        page = await orders.page(user_id, limit=limit, after=key, status=status)
+        assert len(page.orders) <= limit
+        found += [order.ref.order_id for order in page.orders]
+        key = page.next_key
+        if key is None:
+            return found
+    raise AssertionError("it never came to the end")
+
+
+def _lives() -> list[list[Order]]:
+    """One order in each status that there is, with the steps that led there."""
+    lives: list[list[Order]] = []
+    for number in range(20):
+        market = an_order(f"market{number:02}", at=T0 + number)
+        limit = an_order(f"limit{number:02}", limit="150", until=T0 + 10**6, at=T0 + number)
+        routing = claimed(market)
+        fired = lifecycle.fire(limit, T0 + 90)
+        ends = [
+            [market],
+            [market, routing],
+            [market, routing, lifecycle.route(routing, Routed(a_decision(), 1), T0 + 150)],
+            [market, routing, lifecycle.fail(routing, FAILURE, T0 + 200)],
+            [market, lifecycle.cancel(market, T0 + 200)],
+            [limit],
+            [limit, fired],
+            [limit, lifecycle.expire(limit, T0 + 200)],
+            [limit, lifecycle.cancel(limit, T0 + 200)],
+            [limit, fired, lifecycle.cancel(fired, T0 + 200)],
+        ]
+        lives.append(ends[number % len(ends)])
+    return lives
+
+
+@pytest.mark.parametrize("limit", [1, 3, 50])
+async def test_pages_by_status_hold_all_of_that_status_and_nothing_else(orders: OrderStore, limit: int) -> None:
+    lives = _lives()
+    for steps in lives:
+        await _stored(orders, *steps)
+        foreign = [replace(step, ref=OrderRef("another", step.ref.order_id)) for step in steps]
+        await _stored(orders, *foreign)
+    done = await _stored(orders, *_confirmed(an_order("confirmed", at=T0 + 5)))
+    for status in Status:
+        wanted = [steps[-1] for steps in lives if steps[-1].status is status]
+        wanted += [done] if done.status is status else []
+        newest_first = sorted(wanted, key=lambda order: (order.created_at, order.ref.order_id), reverse=True)
+        assert await _listed(orders, status, limit) == [order.ref.order_id for order in newest_first], status
+    assert len(await _listed(orders, None, limit)) == len(lives) + 1
+
+
+def _confirmed(order: Order) -> list[Order]:
+    sent = submitted(claimed(order))
+    built = lifecycle.route(claimed(order), Routed(a_decision(), 223_000_000), T0 + 200)
+    return [order, claimed(order), built, sent, lifecycle.confirm(sent, Fill("5ig", 7, 12), T0 + 300)]
+
+
+async def test_a_page_reads_a_bounded_number_of_orders_and_says_that_more_follow(orders: OrderStore) -> None:
+    for number in range(EXAMINED + 30):
+        order = an_order(f"order{number:03}", at=T0 + number)
         await orders.create(order)
-        if number % 2:
-            await orders.replace(order, lifecycle.cancel(order, T0 + 50))
-    first = await orders.page("user", limit=2, after=None, status=Status.CANCELLED)
-    assert [order.ref.order_id for order in first.orders] == ["order5", "order3"]
+        if number == 0:
+            steps = _confirmed(order)
+            for old, new in pairwise(steps):
+                await orders.replace(old, new)
+    first = await orders.page("user", limit=5, after=None, status=Status.CONFIRMED)
+    assert first.orders == ()
     assert first.next_key is not None
-    second = await orders.page("user", limit=2, after=first.next_key, status=Status.CANCELLED)
-    assert [order.ref.order_id for order in second.orders] == ["order1"]
+    second = await orders.page("user", limit=5, after=first.next_key, status=Status.CONFIRMED)
+    assert [order.ref.order_id for order in second.orders] == ["order000"]
     assert second.next_key is None
+
+
+async def test_a_market_order_that_is_confirmed_never_touches_the_index_by_status(orders: OrderStore) -> None:
+    for step in _confirmed(an_order()):
+        assert "by_status" not in indexes.index_keys(step)
+
+
+async def test_orders_under_way_are_counted_by_user(orders: OrderStore) -> None:
+    assert await orders.count_active("user") == 0
+    placed = [an_order(f"order{number}", at=T0 + number) for number in range(4)]
+    limit = an_order("limit", limit="150")
+    for order in (*placed, limit, *(an_order(f"foreign{number}", user_id=f"user{number}") for number in range(40))):
+        await orders.create(order)
+    assert await orders.count_active("user") == 4
+    await orders.replace(limit, lifecycle.fire(limit, T0 + 100))
+    await orders.replace(placed[0], lifecycle.cancel(placed[0], T0 + 100))
+    await orders.replace(placed[1], claimed(placed[1]))
+    assert await orders.count_active("user") == 4
+
+
+async def test_other_users_orders_in_the_same_partition_neither_hide_nor_show(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where very many orders wait, a page ends among another user's; its key must not tell of that one's order."""
+    orders = services.orders
+    monkeypatch.setattr(DynamoOrders, "places_read", 7)
+    neighbour = next(
+        name for name in map(str, range(1000)) if indexes.active_partition(name) == indexes.active_partition("user")
+    )
+    for number in range(40):
+        mine = number % 9 == 0
+        # Several within one millisecond.
+        order = an_order(f"{'mine' if mine else 'foreign'}{number:02}", at=T0 + number // 3)
+        await orders.create(order if mine else replace(order, ref=OrderRef(neighbour, order.ref.order_id)))
+    key: str | None = None
+    found: list[str] = []
+    for _ in range(100):
+        page = await orders.page("user", limit=2, after=key, status=Status.PENDING)
+        found += [order.ref.order_id for order in page.orders]
+        key = page.next_key
+        if key is None:
+            break
+        assert "foreign" not in key
+    assert found == [f"mine{number:02}" for number in (36, 27, 18, 9, 0)]
 
 
 async def test_an_order_at_the_bound_of_its_events_still_fits_into_an_item(orders: OrderStore) -> None:

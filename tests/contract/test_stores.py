@@ -116,12 +116,12 @@ async def test_the_order_of_batches_does_not_matter(services: Services) -> None:
 async def test_two_events_of_one_order_are_two(services: Services) -> None:
     store = services.statistics
     fired = Tally("order", 2, T0, Status.PENDING, None, 0, "limit", Status.OPEN)
-    await store.count("user", [Tally("order", 1, T0, Status.OPEN, None, 0, "limit")])
+    for number in range(3):
+        await store.count("user", [Tally(f"order{number or ''}", 1, T0, Status.OPEN, None, 0, "limit")])
     await store.count("user", [fired])
     await store.count("user", [fired])
     services.catch_up()
-    totals = await store.of_user("user")
-    assert {name: number for name, number in totals.by_stage.items() if number} == {"active": 1}
+    assert (await store.of_user("user")).by_stage == {"open": 2}
     services.catch_up()
     assert (await store.of_user("us")).by_stage == {}
 

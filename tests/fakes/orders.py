@@ -8,7 +8,9 @@ from decimal import Decimal
 
 from order_engine.aws import indexes
 from order_engine.aws.codec import Corrupt
+from order_engine.domain import lifecycle
 from order_engine.domain.order import Order, OrderRef, Status
+from order_engine.engine.listing import examined
 from order_engine.engine.ports import Conflict, Listing, OrderExists, Page, SetAside
 from tests.fakes.wire import Direct, Wire
 
@@ -131,11 +133,27 @@ class FakeOrders:
         return await self._wire.call("orders.page", lambda: self._page(user_id, limit, after, status))
 
     def _page(self, user_id: str, limit: int, after: str | None, status: Status | None) -> Page:
-        mine = sorted(((_time_key(o), o) for o, _ in self._index.values() if o.ref.user_id == user_id), reverse=True)
-        current = [(key, self.stored[listed.ref]) for key, listed in mine if after is None or key < after]
-        found = [(key, order) for key, order in current if status in (None, order.status)]
-        more = len(found) > limit
-        return Page(tuple(order for _, order in found[:limit]), found[limit - 1][0] if more else None)
+        most = examined(status, limit)
+        places = sorted((key for key in self._places(user_id, status) if after is None or key < after), reverse=True)
+        orders = [self.stored[OrderRef(user_id, key.partition("#")[2])] for key in places[:most]]
+        found = [order for order in orders if status in (None, order.status)]
+        if len(found) > limit:
+            return Page(tuple(found[:limit]), _time_key(found[limit - 1]))
+        return Page(tuple(found), places[most - 1] if len(places) > most else None)
+
+    def _places(self, user_id: str, status: Status | None) -> list[str]:
+        """The time keys of a user's orders in the index that lists this status."""
+        if status is None or status is Status.CONFIRMED:
+            return [_time_key(order) for ref, (order, _) in self._index.items() if ref.user_id == user_id]
+        if status in lifecycle.UNDER_WAY:
+            partition = indexes.active_partition(user_id)
+            return [key for key, ref in self._entries("work", partition) if ref.user_id == user_id]
+        prefix = indexes.status_key(status)
+        entries = [key for key, ref in self._entries("by_status", None) if ref.user_id == user_id]
+        return [key.removeprefix(prefix) for key in entries if key.startswith(prefix)]
+
+    async def count_active(self, user_id: str) -> int:
+        return await self._wire.call("orders.count_active", lambda: len(self._places(user_id, Status.PENDING)))
 
     async def any_waiting(self) -> bool:
         return await self._wire.call(
@@ -156,7 +174,7 @@ class FakeOrders:
 
     async def count_living(self, user_id: str, *, limit: int) -> int:
         def counted() -> int:
-            return min(limit, sum(ref.user_id == user_id for _, ref in self._entries("living", None)))
+            return min(limit, len(self._places(user_id, Status.OPEN)))
 
         return await self._wire.call("orders.count_living", counted)
 

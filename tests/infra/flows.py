@@ -104,6 +104,8 @@ class _Flows:
         self.recorded.secrets["ticket for all"] = _ticket(ticket)
         self.http("GET", f"/api/orders/{order_id}", 200)
         self.http("GET", "/api/orders", 200)
+        for status in ("failed", "pending", "confirmed"):
+            self.http("GET", "/api/orders", 200, query=urlencode({"status": status}))
         self.http("DELETE", f"/api/orders/{order_id}", 200)
         self.http("GET", "/api/stats", 200)
         self.http("GET", "/api/quote", 200, query=urlencode({"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "1"}))

@@ -55,7 +55,7 @@ def test_orders_have_the_keys_and_indexes_that_the_adapters_use(stack: Stack) ->
         "by_time": ["user_id", "by_time"],
         "work": ["work_pk", "work_sk"],
         "expiry": ["expiry_pk", "expiry_sk"],
-        "living": ["user_id", "living"],
+        "by_status": ["user_id", "by_status"],
     }
     # Anything more in an index would be paid for at every status change.
     assert all(index["Projection"] == {"ProjectionType": "KEYS_ONLY"} for index in indexes.values())
@@ -339,7 +339,8 @@ ALLOWED = {
     SUBMIT: {
         "orders": {"PutItem", "GetItem", "BatchGetItem", "UpdateItem"},
         "orders/index/by_time": {"Query"},
-        "orders/index/living": {"Query"},
+        "orders/index/by_status": {"Query"},
+        "orders/index/work": {"Query"},
         "accounts rate#*": {"UpdateItem"},
         "accounts stats#*": {"Query"},
         "queue orders": {"SendMessage", "GetQueueAttributes"},

@@ -108,7 +108,7 @@ def _make() -> Resources:
             _index("by_time", "user_id", "by_time"),
             _index("work", "work_pk", "work_sk"),
             _index("expiry", "expiry_pk", "expiry_sk"),
-            _index("living", "user_id", "living"),
+            _index("by_status", "user_id", "by_status"),
         ],
         StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
     )

@@ -78,6 +78,6 @@ def test_each_order_is_counted_once_at_its_end_and_leaves_no_stage_behind(order:
     ended = order.status in lifecycle.TERMINAL
     assert sum(totals.by_status.values()) == ended
     # A market order is on its way for seconds: it is counted at its end only.
-    underway = not ended and order.request.type == "limit"
-    expected = {"open" if order.status is Status.OPEN else "active": 1} if underway else {}
+    rests = order.status is Status.OPEN and order.request.type == "limit"
+    expected = {"open": 1} if rests else {}
     assert {stage: number for stage, number in totals.by_stage.items() if number} == expected

@@ -13,6 +13,7 @@ from order_engine import bootstrap
 from order_engine.domain.errors import IdempotencyConflict, InvalidInput, OrderNotFound, TooManyOpenOrders
 from order_engine.domain.order import OrderRef, OrderRequest, Status
 from order_engine.engine.accounts import Identity
+from order_engine.engine.listing import examined
 from order_engine.engine.place import Placed
 from order_engine.engine.rates import Allowance, Rate, RateLimited
 from order_engine.wire.requests import PlaceOrderBody, check_expiry
@@ -160,7 +161,7 @@ async def list_orders(
     cursor: Annotated[str | None, Query(min_length=1, max_length=200, description="`nextCursor` of a page.")] = None,
 ) -> JSONResponse:
     after = None if cursor is None else _open_cursor(cursor)
-    await limits.spend(caller, limits.reads(caller), limits.listing(limit))
+    await limits.spend(caller, limits.reads(caller), limits.listing(examined(status, limit)))
     page = await bootstrap.orders().page(caller.user_id, limit=limit, after=after, status=status)
     content: dict[str, Any] = {"orders": [order_view(order, events=False) for order in page.orders]}
     if page.next_key is not None:
@@ -176,6 +177,8 @@ def _open_cursor(cursor: str) -> str:
     except (binascii.Error, ValueError) as error:
         raise refused from error
     moment, mark, order_id = text.partition("#")
-    if not (len(moment) == 13 and moment.isdigit() and mark and 0 < len(order_id) <= 64 and order_id.isprintable()):
+    if not (
+        len(moment) == 13 and moment.isdigit() and mark and len(order_id) <= MAX_ORDER_ID and order_id.isprintable()
+    ):
         raise refused
     return text

@@ -7,7 +7,7 @@ import asyncio
 from fastapi.responses import JSONResponse
 
 from order_engine import bootstrap
-from order_engine.engine.stats import quantile, stage
+from order_engine.engine.stats import quantile
 from submit import limits
 from submit.callers import Reader
 from submit.requests import api_router
@@ -26,12 +26,11 @@ router = api_router()
 )
 async def get_stats(caller: Reader) -> JSONResponse:
     await limits.spend(caller, limits.reads(caller), limits.STATS)
-    totals, depth, newest = await asyncio.gather(
+    totals, depth, active = await asyncio.gather(
         bootstrap.statistics().of_user(caller.user_id),
         bootstrap.queue().depth(),
-        bootstrap.orders().page(caller.user_id, limit=100, after=None, status=None),
+        bootstrap.orders().count_active(caller.user_id),
     )
-    under_way = sum(order.request.type == "market" and stage(order.status) == "active" for order in newest.orders)
     latency = {f"p{share}": quantile(totals.latency_counts, share) for share in (50, 90, 99)}
     return JSONResponse(
         {
@@ -41,7 +40,7 @@ async def get_stats(caller: Reader) -> JSONResponse:
                 "dead": depth["dead"],
             },
             "open": max(0, totals.by_stage.get("open", 0)),
-            "active": under_way + max(0, totals.by_stage.get("active", 0)),
+            "active": active,
             "finished": sum(totals.by_status.values()),
             "byStatus": totals.by_status,
             "byVenue": totals.by_venue,

@@ -237,7 +237,7 @@ def _state(order: Order) -> dict[str, str | int | None]:
         "resends": order.resends or None,
         "work_pk": keys.get("work_pk"),
         "work_sk": keys.get("work_sk"),
-        "living": keys.get("living"),
+        "by_status": keys.get("by_status"),
         "expiry_pk": keys.get("expiry_pk"),
         "expiry_sk": keys.get("expiry_sk"),
     }

@@ -1,7 +1,8 @@
 """The orders table's sparse indexes: which partition and place an order has in them, as text that sorts.
 
 ``work`` holds what has to be looked at: active orders by age, and resting ones by the price at which they fire.
-``expiry`` holds orders with a time limit of their own; ``living`` each user's limit orders that have not ended.
+``expiry`` holds orders with a time limit of their own; ``by_status`` each user's limit orders that have not ended, and
+what failed, was cancelled or expired. A market order that is confirmed is never in it, and costs nothing there.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from order_engine.domain.amounts import BY_MINT
 from order_engine.domain.numerals import EXACT
 from order_engine.domain.order import Order, Status
 
-# Active orders are spread over this many index partitions; each takes 1000 writes a second.
-ACTIVE_SHARDS = 4
+# Active orders are spread by user over this many index partitions: one user's are found in one of them, and each takes
+# 1000 writes a second.
+ACTIVE_SHARDS = 16
 EXPIRY_SHARDS = 4
 _PRICE_WHOLE, _PRICE_FRACTION = 20, 20
 # Digits sort before it, "~" behind all that a key may contain.
@@ -26,8 +28,22 @@ ASIDE_BOUNDS = (_ASIDE, f"{_ASIDE}~")
 _BETWEEN, _ENDED = "|", "-"
 
 
-def shard(order_id: str, shards: int) -> int:
-    return int.from_bytes(hashlib.sha256(order_id.encode()).digest()[:2]) % shards
+def shard(name: str, shards: int) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:2]) % shards
+
+
+def active_partition(user_id: str) -> str:
+    return f"active#{shard(user_id, ACTIVE_SHARDS)}"
+
+
+def status_key(status: Status, ms: int | None = None, order_id: str = "") -> str:
+    """A place in ``by_status``: of an order that has not ended (``open``), or of one that ended in ``status``.
+
+    Args:
+        ms: when it was created; None for the beginning of all places of this status.
+    """
+    prefix = f"{status.value}#"
+    return prefix if ms is None else prefix + time_key(ms, order_id)
 
 
 def time_key(ms: int, order_id: str = "") -> str:
@@ -81,20 +97,22 @@ def aside_price(key: str) -> Decimal | None:
 
 
 def index_keys(order: Order) -> dict[str, str]:
-    """The sparse indexes' keys that the order has now; a terminal order has none."""
-    if order.status in lifecycle.TERMINAL:
-        return {}
+    """The sparse indexes' keys that the order has now; a confirmed order has none."""
     order_id, request = order.ref.order_id, order.request
+    if order.status is Status.CONFIRMED:
+        return {}
+    if order.status in lifecycle.TERMINAL:
+        return {"by_status": status_key(order.status, order.created_at, order_id)}
     keys: dict[str, str] = {}
     if order.status is Status.OPEN and request.limit_price is not None:
         keys["work_pk"] = trigger_partition(request.mint_in, request.mint_out)
         place = price_key(request.limit_price) if order.aside is None else aside_key(order.aside)
         keys["work_sk"] = f"{place}#{order_id}"
     else:
-        keys["work_pk"] = f"active#{shard(order_id, ACTIVE_SHARDS)}"
+        keys["work_pk"] = active_partition(order.ref.user_id)
         keys["work_sk"] = time_key(order.created_at, order_id)
     if request.type == "limit":
-        keys["living"] = time_key(order.created_at, order_id)
+        keys["by_status"] = status_key(Status.OPEN, order.created_at, order_id)
     if request.expires_at is not None:
         keys["expiry_pk"] = f"expiry#{shard(order_id, EXPIRY_SHARDS)}"
         keys["expiry_sk"] = time_key(request.expires_at, order_id)

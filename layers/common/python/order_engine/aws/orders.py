@@ -13,7 +13,9 @@ from botocore.exceptions import ClientError
 
 from order_engine.aws import codec, indexes
 from order_engine.aws.clients import CONDITION_FAILED, call, error_code, old_item
+from order_engine.domain import lifecycle
 from order_engine.domain.order import Order, OrderRef, Status
+from order_engine.engine.listing import examined
 from order_engine.engine.ports import Conflict, Listing, OrderExists, Page, SetAside
 
 if TYPE_CHECKING:
@@ -36,8 +38,22 @@ def _same(stored: Order, new: Order) -> bool:
     )
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Places:
+    """Where orders are in an index, newest first, as time keys; ``after`` if there may be more behind them."""
+
+    keys: list[str]
+    after: str | None
+
+
 class DynamoOrders:
-    """``OrderStore`` on DynamoDB."""
+    """``OrderStore`` on DynamoDB.
+
+    Attributes:
+        places_read: how many places of active orders are looked at for one user's.
+    """
+
+    places_read = 1000
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:
         self._client = client
@@ -94,32 +110,77 @@ class DynamoOrders:
             raise Conflict(stored) from error
 
     async def page(self, user_id: str, *, limit: int, after: str | None, status: Status | None) -> Page:
-        found: list[Order] = []
-        for _ in range(_MAX_PAGES):
-            query: dict[str, Any] = {
-                "TableName": self._table,
-                "IndexName": "by_time",
-                "KeyConditionExpression": "user_id = :user",
-                "ExpressionAttributeValues": {":user": {"S": user_id}},
-                "ScanIndexForward": False,
-                "Limit": limit + 1 if status is None else _BATCH_GET,
-            }
-            if after is not None:
-                query["KeyConditionExpression"] += " AND by_time < :after"
-                query["ExpressionAttributeValues"][":after"] = {"S": after}
-            answer = await call(self._client.query, **query)
-            keys = answer["Items"]
-            orders = await self._read_all([OrderRef(user_id, item["order_id"]["S"]) for item in keys])
-            for order in orders:
-                if status is None or order.status is status:
-                    found.append(order)
-                if len(found) > limit:
-                    last = found[limit - 1]
-                    return Page(tuple(found[:limit]), indexes.time_key(last.created_at, last.ref.order_id))
-            if not keys or "LastEvaluatedKey" not in answer:
-                return Page(tuple(found), None)
-            after = keys[-1]["by_time"]["S"]
-        return Page(tuple(found), after)
+        most = examined(status, limit)
+        if status is None or status is Status.CONFIRMED:
+            places = await self._places("by_time", user_id, after, most)
+        elif status in lifecycle.UNDER_WAY:
+            places = await self._active_places(user_id, after, most)
+        else:
+            places = await self._places("by_status", user_id, after, most, indexes.status_key(status))
+        orders = await self._read_all([OrderRef(user_id, place.partition("#")[2]) for place in places.keys])
+        found = [order for order in orders if status in (None, order.status)]
+        if len(found) > limit:
+            last = found[limit - 1]
+            return Page(tuple(found[:limit]), indexes.time_key(last.created_at, last.ref.order_id))
+        return Page(tuple(found), places.after)
+
+    async def _places(self, index: str, user_id: str, after: str | None, most: int, prefix: str = "") -> _Places:
+        """A user's places in an index, newest first: time keys, each with ``prefix`` before it in the index."""
+        answer = await call(
+            self._client.query,
+            TableName=self._table,
+            IndexName=index,
+            KeyConditionExpression=f"user_id = :user AND {index} BETWEEN :first AND :last",
+            ExpressionAttributeValues={
+                ":user": {"S": user_id},
+                # Digits lie between "/" and ":". The range includes its bounds.
+                ":first": {"S": f"{prefix}/"},
+                ":last": {"S": f"{prefix}{after or ':'}"},
+            },
+            ScanIndexForward=False,
+            Limit=most + 2,
+        )
+        keys = [item[index]["S"].removeprefix(prefix) for item in answer["Items"]]
+        keys = [key for key in keys if key != after]
+        more = len(keys) > most or "LastEvaluatedKey" in answer
+        return _Places(keys[:most], keys[:most][-1] if more and keys else None)
+
+    async def _active_places(self, user_id: str, after: str | None, most: int) -> _Places:
+        """The same of a user's orders that are under way, which share an index partition with other users'."""
+        answer = await self._of_active(user_id, after)
+        keys = [item["work_sk"]["S"] for item in answer["Items"]]
+        if len(keys) > most:
+            return _Places(keys[:most], keys[most - 1])
+        if "LastEvaluatedKey" not in answer:
+            return _Places(keys, None)
+        # The place where it stopped may be of another user, whose order this one must not learn of. It begins again
+        # with the whole millisecond, and leaves that one's orders to the next page.
+        moment = int(answer["LastEvaluatedKey"]["work_sk"]["S"].partition("#")[0])
+        upto = indexes.time_key(moment + 1)
+        if after is not None and upto >= after:
+            upto = indexes.time_key(moment)
+        return _Places([key for key in keys if key >= upto], upto)
+
+    async def _of_active(self, user_id: str, after: str | None, **more: Any) -> Any:
+        return await call(
+            self._client.query,
+            TableName=self._table,
+            IndexName="work",
+            KeyConditionExpression="work_pk = :pk AND work_sk < :after",
+            FilterExpression="user_id = :user",
+            ExpressionAttributeValues={
+                ":pk": {"S": indexes.active_partition(user_id)},
+                ":after": {"S": after or ":"},
+                ":user": {"S": user_id},
+            },
+            ScanIndexForward=False,
+            Limit=self.places_read,
+            **more,
+        )
+
+    async def count_active(self, user_id: str) -> int:
+        answer = await self._of_active(user_id, None, Select="COUNT")
+        return int(answer["Count"])
 
     async def _read_all(self, refs: Sequence[OrderRef]) -> list[Order]:
         """Orders by key, in the order asked for; those that are gone are left out."""
@@ -174,9 +235,9 @@ class DynamoOrders:
         answer = await call(
             self._client.query,
             TableName=self._table,
-            IndexName="living",
-            KeyConditionExpression="user_id = :user",
-            ExpressionAttributeValues={":user": {"S": user_id}},
+            IndexName="by_status",
+            KeyConditionExpression="user_id = :user AND begins_with(by_status, :open)",
+            ExpressionAttributeValues={":user": {"S": user_id}, ":open": {"S": indexes.status_key(Status.OPEN)}},
             Select="COUNT",
             Limit=limit,
         )

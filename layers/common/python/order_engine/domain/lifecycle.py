@@ -40,6 +40,7 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
 TERMINAL: frozenset[Status] = frozenset(s for s, then in TRANSITIONS.items() if not then)
 EXECUTED: frozenset[Status] = frozenset({Status.CONFIRMED, Status.FAILED})
 CLAIMED: frozenset[Status] = frozenset({Status.ROUTING, Status.BUILDING, Status.SUBMITTED})
+UNDER_WAY: frozenset[Status] = CLAIMED | {Status.PENDING}
 FIRST: frozenset[Status] = frozenset({Status.OPEN, Status.PENDING})
 
 

@@ -104,7 +104,14 @@ class OrderStore(Protocol):
         """
 
     async def page(self, user_id: str, *, limit: int, after: str | None, status: Status | None) -> Page:
-        """A user's orders, newest first. ``after`` is a former page's ``next_key``."""
+        """A user's orders, newest first, of one status or of all. ``after`` is a former page's ``next_key``.
+
+        At most ``listing.examined`` orders are read: a page may be short, even empty, though more follow.
+        """
+
+    async def count_active(self, user_id: str) -> int:
+        """How many orders of a user are under way, limit orders among them. Read from an index, and not beyond some
+        thousand places in it: where very many orders wait, there may be more."""
 
     async def any_waiting(self) -> bool:
         """Whether any order at all is active or resting. One cheap look; it may not see the last moment's writes."""
@@ -325,7 +332,7 @@ class Statistics:
     Attributes:
         by_status, by_venue: totals of finished orders.
         latency_counts: finished orders per bucket of ``stats.BUCKETS_MS``.
-        by_stage: limit orders that have not ended, by ``stats.stage``.
+        by_stage: how many orders rest, under ``open``.
     """
 
     by_status: Mapping[str, int]

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from itertools import takewhile
 from typing import Literal
 
-from order_engine.domain import lifecycle
 from order_engine.domain.order import Status
 
 
@@ -38,15 +37,13 @@ def mark(order_id: str, seq: int) -> bytes:
     return hashlib.sha256(f"{order_id}#{seq}".encode()).digest()[:_MARK_BYTES]
 
 
-def stage(status: Status | None) -> Literal["open", "active"] | None:
-    """Whether an order rests, is on its way, or is neither (None: not there yet, or ended)."""
-    if status is None or status in lifecycle.TERMINAL:
-        return None
-    return "open" if status is Status.OPEN else "active"
+def stage(status: Status | None) -> Literal["open"] | None:
+    """Whether an order rests; None where it is not there yet, under way, or has ended."""
+    return "open" if status is Status.OPEN else None
 
 
 def moves(before: Status | None, after: Status) -> dict[str, int]:
-    """What a change does to the numbers of open and active orders."""
+    """What a change does to the number of open orders. How many are under way is asked of the orders' own index."""
     old, new = stage(before), stage(after)
     if old == new:
         return {}
