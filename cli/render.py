@@ -16,6 +16,7 @@ from rich.text import Text
 
 from cli.client import Candidate, Order, Stats
 from cli.stream import OrderEvent
+from order_engine.domain.numerals import NotANumeral, read_decimal
 from order_engine.domain.order import Status
 
 STAGES = (Status.PENDING, Status.ROUTING, Status.BUILDING, Status.SUBMITTED, Status.CONFIRMED)
@@ -57,7 +58,11 @@ def number(text: str | None, digits: int = 8) -> str:
     """A decimal string with thousands' marks and at most ``digits`` significant digits; a dash for None."""
     if text is None:
         return "-"
-    value = Decimal(text)
+    try:
+        value = read_decimal(text)
+    except NotANumeral:
+        # Whatever answers in the engine's place: writing such a number out could take a gigabyte.
+        return short(text, digits)
     decimals = max(0, digits - 1 - value.adjusted()) if value else 0
     shown = f"{value:,.{decimals}f}"
     return shown.rstrip("0").rstrip(".") if "." in shown else shown

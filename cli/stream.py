@@ -389,7 +389,7 @@ class Follower:
 def _parse(text: str | bytes) -> dict[str, Any]:
     try:
         frame = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _Lost("the server sent a frame that cannot be read") from error
     if not isinstance(frame, dict) or not isinstance(frame.get("type"), str):
         # API Gateway's own messages have no type.

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 import local.__main__ as runner
 from cli import numerals as cli_numerals
+from cli import render, stream
 from cli.client import Client
 from infra.config import Config, ConfigError
 from order_engine.aws import codec, indexes
@@ -233,6 +234,22 @@ async def test_the_client_sends_no_number_that_takes_a_gigabyte_to_write(amount:
         for arguments in ((amount, None), ("1", amount)):
             with little_work(), pytest.raises(ValueError, match=r"digits|finite"):
                 await client.place("SOL", "USDC", arguments[0], limit_price=arguments[1])
+
+
+@given(hostile())
+@example("1e999999999")
+@example("1e-999999999")
+@example("9" * 4301)
+def test_a_figure_of_whatever_answers_in_the_engines_place_is_shown_at_once(text: str) -> None:
+    with little_work():
+        assert len(render.number(text)) < 200
+    with little_work(), contextlib.suppress(Exception):
+        stream._parse(text)
+
+
+def test_a_frame_that_is_nested_without_end_loses_the_connection_and_no_more() -> None:
+    with little_work(), pytest.raises(stream._Lost):
+        stream._parse("[" * 100_000)
 
 
 @given(hostile())
