@@ -19,7 +19,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from unittest.mock import patch
+from urllib.parse import unquote
 
 import boto3
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
@@ -33,6 +34,7 @@ from local.provision import provision
 from local.template import Function, Template, functions
 from order_engine import bootstrap
 from order_engine.aws import clients
+from order_engine.aws.endpoint import Endpoint
 
 type Json = Any
 type Item = Mapping[str, Json]
@@ -205,10 +207,7 @@ class Account:
         started = time.thread_time()
         headers = {str(name): _text(value) for name, value in request.headers.items()}
         body = request.body if isinstance(request.body, bytes) else _text(request.body or "").encode()
-        if "@connections" in unquote(request.url):
-            status, content = self._socket(request.method, unquote(request.url), body), b"{}"
-        else:
-            status, content = self._call(headers, body)
+        status, content = self._call(headers, body)
         answer_headers = HTTPHeaders()
         answer_headers["Content-Type"] = "application/x-amz-json-1.0"
         with self._lock:
@@ -285,20 +284,25 @@ class Account:
             item_bytes=max(item_size(before or {}), item_size(after or {})),
         )
 
-    def _socket(self, method: str, url: str, body: bytes) -> int:
-        """@connections of the WebSocket API: 410 for sockets that have gone."""
-        path = urlsplit(url).path
+    async def socket(
+        self, endpoint: Endpoint, method: str, target: str, headers: Sequence[tuple[str, str]], body: bytes
+    ) -> int:
+        """@connections of the WebSocket API: 410 for sockets that have gone. Stands in for ``Endpoint.send``."""
+        started = time.thread_time()
+        path = unquote(target)
         connection = path.rpartition("/")[2]
-        api = (urlsplit(url).hostname or "").partition(".")[0]
+        api = dict(headers)["Host"].partition(".")[0]
         stage = path.split("/")[1]
         here = connection not in self.gone
         resource = f"arn:aws:execute-api:{REGION}:{ACCOUNT}:{api}/{stage}/{method}/@connections/{connection}"
-        operation = "PostToConnection" if method == "POST" else "DeleteConnection"
+        operation = {"POST": "PostToConnection", "DELETE": "DeleteConnection", "GET": "GetConnection"}[method]
         self._note(Call(_function.get(), operation, "execute-api:ManageConnections", (resource,), here))
         if here and method == "POST":
             self.frames.append((connection, body))
         if here and method == "DELETE":
             self.closed.append(connection)
+        with self._lock:
+            self._inside_s += time.thread_time() - started
         return 200 if here else 410
 
     def _note(self, call: Call) -> None:
@@ -422,7 +426,8 @@ def running(body: Mapping[str, Json], **settings: str) -> Iterator[Account]:
             boto3.DEFAULT_SESSION = None
             provision(template, boto3.Session(region_name=REGION))
             account.functions = {function.name: function for function in functions(template)}
-            with process_environment({**common_environment(account.functions), **settings}):
+            own = process_environment({**common_environment(account.functions), **settings})
+            with own, patch.object(Endpoint, "send", lambda self, *asked: account.socket(self, *asked)):
                 forget()
                 yield account
         finally:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import cast
 
-import boto3
 import pytest
-from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.credentials import Credentials
 
-from order_engine.aws.push import ApiGatewayPush
+from order_engine.aws.endpoint import Endpoint
+from order_engine.aws.push import ApiGatewayPush, Refused
 from order_engine.engine.ports import ConnectionGone
 
 
@@ -40,7 +40,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(text)
 
-    do_POST = do_DELETE = _serve  # noqa: N815 - the names that the base class calls
+    do_POST = do_DELETE = do_GET = _serve  # noqa: N815 - the names that the base class calls
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
         """Nothing to standard error."""
@@ -58,16 +58,8 @@ def management() -> Iterator[Management]:
 
 @pytest.fixture
 def push(management: Management) -> ApiGatewayPush:
-    return ApiGatewayPush(
-        boto3.client(
-            "apigatewaymanagementapi",
-            endpoint_url=f"http://127.0.0.1:{management.server_port}/live",
-            region_name="us-east-1",
-            aws_access_key_id="testing",
-            aws_secret_access_key="testing",
-            config=Config(retries={"total_max_attempts": 1}),
-        )
-    )
+    url = f"http://127.0.0.1:{management.server_port}/live"
+    return ApiGatewayPush(Endpoint(url, "execute-api", "us-east-1", Credentials("testing", "testing")))
 
 
 # With the type in the header and without: gateways in between have been seen to drop it.
@@ -112,7 +104,25 @@ async def test_any_other_error_says_nothing_about_the_socket(
     management: Management, push: ApiGatewayPush, answer: tuple[int, str | None, bytes]
 ) -> None:
     management.answer = answer
-    with pytest.raises(ClientError):
+    with pytest.raises(Refused):
         await push.post("socket", b"{}")
-    with pytest.raises(ClientError):
+    with pytest.raises(Refused):
         await push.close("socket")
+
+
+@pytest.mark.parametrize("answer", [(200, None, b"{}"), *GONE], ids=["open", "typed", "bare"])
+async def test_a_socket_is_there_or_not(
+    management: Management, push: ApiGatewayPush, answer: tuple[int, str | None, bytes]
+) -> None:
+    management.answer = answer
+    assert await push.alive("socket") == (answer[0] == 200)
+
+
+async def test_trouble_that_passes_is_tried_once_more(management: Management, push: ApiGatewayPush) -> None:
+    management.answer = (429, "LimitExceededException", b"{}")
+    posting = asyncio.create_task(push.post("socket", b"frame"))
+    while not management.got:  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+    management.answer = (200, None, b"")
+    await posting
+    assert len(management.got) == 2

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from botocore.httpsession import get_cert_path
 from botocore.session import Session, get_session
 
 if TYPE_CHECKING:
-    from mypy_boto3_apigatewaymanagementapi import ApiGatewayManagementApiClient
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sqs import SQSClient
+
+    from order_engine.aws.endpoint import Endpoint
 
 # A call that is tried again after its answer was lost finds itself (see OrderStore.replace).
 _CONFIG = Config(
@@ -30,10 +32,6 @@ _CONFIG = Config(
     max_pool_connections=50,
     tcp_keepalive=True,
 )
-
-
-# A frame is worth little after a second; the client resumes.
-_PUSH_CONFIG = _CONFIG.merge(Config(connect_timeout=1, read_timeout=1, retries={"mode": "standard", "max_attempts": 2}))
 
 
 # Clients may be used by several threads at once; a session may not.
@@ -69,10 +67,15 @@ def secrets() -> SecretsManagerClient:
 
 
 @cache
-def connections(endpoint: str) -> ApiGatewayManagementApiClient:
-    """The client that pushes to sockets; ``endpoint`` is the stage's management address."""
-    client: ApiGatewayManagementApiClient = _client("apigatewaymanagementapi", _PUSH_CONFIG, endpoint)
-    return client
+def connections(endpoint: str) -> Endpoint:
+    """What pushes to sockets; ``endpoint`` is the stage's management address."""
+    from order_engine.aws.endpoint import Endpoint
+
+    with _making:
+        session = _session()
+        credentials, region = session.get_credentials(), session.get_config_variable("region")
+        roots = session.get_config_variable("ca_bundle") or get_cert_path(True)
+    return Endpoint(endpoint, "execute-api", region, credentials, roots)
 
 
 async def call[T](function: Callable[..., T], **arguments: Any) -> T:

@@ -2,36 +2,59 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+import random
+from urllib.parse import quote
 
-from botocore.exceptions import ClientError
-
-from order_engine.aws.clients import call, error_code
+from order_engine.aws.endpoint import Endpoint, NoAnswer
 from order_engine.engine.ports import ConnectionGone
 
-if TYPE_CHECKING:
-    from mypy_boto3_apigatewaymanagementapi import ApiGatewayManagementApiClient
+_GONE = 410
+# Too much at once, or trouble that passes: worth one more try within the time that a frame has.
+_PASSING = frozenset({429, 500, 502, 503, 504})
+_PAUSE_S = 0.05
 
-_GONE = {"GoneException", "410"}
+
+class Refused(OSError):
+    """API Gateway answered with another status than was hoped for."""
 
 
 class ApiGatewayPush:
-    """``Push`` on API Gateway."""
+    """``Push`` on API Gateway.
 
-    def __init__(self, client: ApiGatewayManagementApiClient) -> None:
-        self._client = client
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-how-to-call-websocket-api-connections.html
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
 
     async def post(self, connection_id: str, frame: bytes) -> None:
-        try:
-            await call(self._client.post_to_connection, ConnectionId=connection_id, Data=frame)
-        except ClientError as error:
-            if error_code(error) in _GONE:
-                raise ConnectionGone(connection_id) from error
-            raise
+        if not await self._ask("POST", connection_id, frame):
+            raise ConnectionGone(connection_id)
 
     async def close(self, connection_id: str) -> None:
+        await self._ask("DELETE", connection_id)
+
+    async def alive(self, connection_id: str) -> bool:
+        return await self._ask("GET", connection_id)
+
+    async def _ask(self, method: str, connection_id: str, body: bytes = b"") -> bool:
+        """Whether the connection was there.
+
+        Raises:
+            Refused, NoAnswer: it could not be asked.
+        """
+        path = f"/@connections/{quote(connection_id, safe='')}"
         try:
-            await call(self._client.delete_connection, ConnectionId=connection_id)
-        except ClientError as error:
-            if error_code(error) not in _GONE:
-                raise
+            status = await self._endpoint.request(method, path, body)
+        except NoAnswer:
+            status = 0
+        if status == 0 or status in _PASSING:
+            # A frame that arrives twice is dropped by its number.
+            await asyncio.sleep(_PAUSE_S * (1 + random.random()))  # noqa: S311 - jitter
+            status = await self._endpoint.request(method, path, body)
+        if status == _GONE:
+            return False
+        if not 200 <= status < 300:
+            raise Refused(f"API Gateway answered {status} to {method} of a connection.")
+        return True
