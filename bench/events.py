@@ -66,12 +66,15 @@ def socket_authorizer(ticket: str) -> Json:
     }
 
 
-def socket(route: str, connection: str, identity: Mapping[str, str], message: Json = None) -> Json:
-    """One route of the WebSocket API."""
+def socket(
+    route: str, connection: str, identity: Mapping[str, str], message: Json = None, *, connected_at: int = 1
+) -> Json:
+    """One route of the WebSocket API; the socket was opened at ``connected_at``, milliseconds since the epoch."""
     event = {
         "requestContext": {
             "routeKey": route,
             "connectionId": connection,
+            "connectedAt": connected_at,
             "domainName": "socket.example",
             "stage": "live",
             "authorizer": dict(identity),

@@ -192,18 +192,28 @@ def revoke_key(
     region: Region = None,
     as_json: AsJson = False,
 ) -> None:
-    """Revoke an API key. It is refused within a minute, and for good."""
+    """Revoke an API key. It is refused within a minute and for good; its open sockets are sent no more, and closed."""
 
     def run(place: Place) -> int:
         from cli.operate import NotFound
+        from order_engine.aws.connections import DynamoConnections
+        from order_engine.engine.sockets import KEPT_MS
 
-        stores = _open(place)
-        key = asyncio.run(stores.keys.revoke_key(key_id, int(time.time() * 1000), place.operator()))
+        stores, now = _open(place), int(time.time() * 1000)
+        connections = DynamoConnections(place.client("dynamodb"), place.table("Connections"))
+        key = asyncio.run(stores.keys.revoke_key(key_id, now, place.operator()))
         if key is None:
             raise NotFound(f"There is no key {key_id}.")
-        show_result(
-            {"keyId": key.key_id, "userId": key.user_id, "state": "revoked"}, f"{key_id}  revoked", as_json=as_json
-        )
+        ended = asyncio.run(connections.revoke(key.user_id, key_id, now, expires_at=now + KEPT_MS))
+        closed = place.close_sockets([socket.connection_id for socket in ended])
+        document: dict[str, Any] = {"keyId": key.key_id, "userId": key.user_id, "state": "revoked"}
+        document |= {"sockets": len(ended), "socketsClosed": closed}
+        text = f"{key_id}  revoked"
+        if ended:
+            text += f", {closed} of its {len(ended)} sockets closed"
+        if closed < len(ended):
+            text += "; the others are closed within a minute"
+        show_result(document, text, as_json=as_json)
         return OK
 
     run_operator(run, stage, endpoint, region, as_json=as_json)

@@ -27,6 +27,7 @@ class Config:
         batch_size: messages per invocation of them.
         orders_per_minute, orders_burst: a user's limit of new orders.
         open_orders_per_user: how many limit orders that have not ended a user may have.
+        sockets_per_user: how many sockets a user may have open; a key may have its own limit.
         reads_per_minute, reads_burst: a user's limit of reads, in units of one order's read.
         api_rate_limit, api_burst_limit: the throttle of each route that asks for a key, in requests per second, for all
             users together.
@@ -52,6 +53,7 @@ class Config:
     orders_per_minute: int
     open_orders_per_user: int
     orders_burst: int
+    sockets_per_user: int
     reads_per_minute: int
     reads_burst: int
     api_rate_limit: int
@@ -92,6 +94,7 @@ class Config:
             orders_per_minute=reader.whole("ordersPerMinute", 1, 60_000, 100),
             open_orders_per_user=reader.whole("openOrdersPerUser", 1, 10_000, 200),
             orders_burst=reader.whole("ordersBurst", 1, 60_000, 100),
+            sockets_per_user=reader.whole("socketsPerUser", 1, 1_000, 20),
             reads_per_minute=reader.whole("readsPerMinute", 1, 600_000, 1200),
             reads_burst=reader.whole("readsBurst", 1, 600_000, 600),
             api_rate_limit=reader.whole("apiRateLimit", 1, 10_000, 500),

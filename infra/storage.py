@@ -11,7 +11,7 @@ from infra.config import Config
 from infra.findings import acknowledge
 from infra.python_function import kept
 
-BY_TIME, WORK, EXPIRY, BY_STATUS = "by_time", "work", "expiry", "by_status"
+BY_TIME, WORK, EXPIRY, BY_STATUS, ENDS = "by_time", "work", "expiry", "by_status", "ends"
 
 
 class Storage(Construct):
@@ -34,6 +34,8 @@ class Storage(Construct):
         self._index(self.orders, BY_STATUS, "user_id", "by_status")
 
         self.connections = self._table("Connections", "user_id", "connection_id", time_to_live="expires_at")
+        # Sparse: sockets that end before they would anyway, with their key.
+        self._index(self.connections, ENDS, "ends_pk", "ends_sk")
         # Rates, statistics and when keys were used: what functions may write.
         self.accounts = self._table("Accounts", "pk", "sk")
         # Credentials apart from all that: no function may write here.
@@ -55,6 +57,7 @@ class Storage(Construct):
         for output, table, what in (
             ("KeysTable", self.keys, "Where API keys are kept"),
             ("AccountsTable", self.accounts, "Rates, statistics and when keys were last used"),
+            ("ConnectionsTable", self.connections, "Open sockets, which a revocation ends"),
         ):
             name = CfnOutput(self, output, value=table.table_name, description=what)
             name.override_logical_id(output)

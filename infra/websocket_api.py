@@ -53,14 +53,17 @@ class WebSocketApi(Construct):
                 "orders_table": storage.orders.table_name,
                 "connections_table": storage.connections.table_name,
                 "connections_endpoint": self.endpoint,
+                "sockets_per_user": config.sockets_per_user,
             },
         )
         self.socket.allow(
-            ["dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"], [storage.connections.table_arn]
+            ["dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:Query"],
+            [storage.connections.table_arn],
         )
         self.socket.allow(["dynamodb:GetItem", "dynamodb:BatchGetItem"], [storage.orders.table_arn])
         self.socket.allow(["dynamodb:Query"], [f"{storage.orders.table_arn}/index/{BY_TIME}"])
-        self.allow_push(self.socket)
+        # To see whether a socket that counts against its user's limit is still there, beside sending and closing.
+        self.allow_push(self.socket, "POST", "DELETE", "GET")
 
         self._routes(authorizer)
         url = CfnOutput(self, "Url", value=self.url, description="Where clients follow their orders")
@@ -80,16 +83,16 @@ class WebSocketApi(Construct):
             return f"{self._emulator_url}/_aws/execute-api/{self.api.api_id}/{_STAGE}"
         return self.stage.callback_url
 
-    def allow_push(self, function: PythonFunction) -> None:
-        """Let a function send to the sockets of this stage, and close them."""
+    def allow_push(self, function: PythonFunction, *methods: str) -> None:
+        """Let a function send to the sockets of this stage (POST), close them (DELETE) or look after them (GET)."""
         connections = [
             Stack.of(self).format_arn(
                 service="execute-api", resource=self.api.api_id, resource_name=f"{_STAGE}/{method}/@connections/*"
             )
-            for method in ("POST", "DELETE")
+            for method in methods
         ]
         function.allow(["execute-api:ManageConnections"], connections)
-        for method in ("POST", "DELETE"):
+        for method in methods:
             api = Stack.of(self).get_logical_id(_resource(self.api))
             acknowledge(
                 function.role,

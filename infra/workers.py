@@ -16,7 +16,7 @@ from constructs import Construct
 from infra.findings import acknowledge
 from infra.python_function import Platform, PythonFunction
 from infra.queues import DEAD_LETTERS_TIMEOUT, PROCESS_TIMEOUT, Queues
-from infra.storage import EXPIRY, WORK, Storage
+from infra.storage import ENDS, EXPIRY, WORK, Storage
 from infra.websocket_api import WebSocketApi
 
 _EVERY_MINUTE = Duration.minutes(1)
@@ -40,7 +40,7 @@ class Workers(Construct):
         self._queues = queues
         self.process = self._process()
         self.dead_letters = self._dead_letters()
-        self.sweep = self._sweep()
+        self.sweep = self._sweep(websocket)
         self.notify = self._notify(websocket)
 
     def _process(self) -> PythonFunction:
@@ -106,14 +106,14 @@ class Workers(Construct):
             [queue.queue_arn],
         )
 
-    def _sweep(self) -> PythonFunction:
-        orders = self._storage.orders
+    def _sweep(self, websocket: WebSocketApi) -> PythonFunction:
+        orders, connections = self._storage.orders, self._storage.connections
         function = PythonFunction(
             self,
             "Sweep",
             self._platform,
             handler="process.sweep.lambda_handler",
-            description="Sends stranded orders again, expires and fires resting ones",
+            description="Sends stranded orders again, expires and fires resting ones, closes what has ended",
             timeout=_EVERY_MINUTE,
             reserved=1,
             # Nobody's request leads to it: a trace each minute would be paid for and say nothing that its log does not.
@@ -121,9 +121,15 @@ class Workers(Construct):
             settings={
                 "orders_table": orders.table_name,
                 "orders_queue_url": self._queues.orders.queue_url,
+                "connections_table": connections.table_name,
+                "connections_endpoint": websocket.endpoint,
                 **self._platform.config.paper,
             },
         )
+        # Sockets whose key was revoked or has expired: there is an index of these alone.
+        function.allow(["dynamodb:Query"], [f"{connections.table_arn}/index/{ENDS}"])
+        function.allow(["dynamodb:DeleteItem"], [connections.table_arn])
+        websocket.allow_push(function, "DELETE")
         function.allow(["dynamodb:BatchGetItem", "dynamodb:UpdateItem"], [orders.table_arn])
         function.allow(["dynamodb:Query"], [f"{orders.table_arn}/index/{WORK}", f"{orders.table_arn}/index/{EXPIRY}"])
         # The look whether there is anything to do at all.
@@ -183,10 +189,12 @@ class Workers(Construct):
         mapping.destination_config = lambda_.CfnEventSourceMapping.DestinationConfigProperty(
             on_failure=lambda_.CfnEventSourceMapping.OnFailureProperty(destination=failures.queue_arn)
         )
-        function.allow(["dynamodb:Query", "dynamodb:DeleteItem"], [storage.connections.table_arn])
+        function.allow(
+            ["dynamodb:Query", "dynamodb:UpdateItem", "dynamodb:DeleteItem"], [storage.connections.table_arn]
+        )
         function.allow(["dynamodb:UpdateItem"], [storage.accounts.table_arn], leading_keys=["stats#*"])
         function.allow(["sqs:SendMessage"], [failures.queue_arn])
-        websocket.allow_push(function)
+        websocket.allow_push(function, "POST", "DELETE")
         return function
 
 

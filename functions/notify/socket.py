@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import re
 from typing import Any, NotRequired, TypedDict
 
 from order_engine import bootstrap
-from order_engine.engine.ports import Connection, ConnectionGone
+from order_engine.domain.numerals import read_whole
+from order_engine.engine.ports import Connection, ConnectionGone, TooManyOrders
+from order_engine.engine.sockets import Revoked, TooManySockets
 from order_engine.observability import logger
 from order_engine.runtime import Context, entry
 from order_engine.wire import exact_json, views
 
-# API Gateway closes a socket after two hours; ten minutes more cover a lost $disconnect.
-_KEEP_MS = (2 * 60 + 10) * 60_000
 _MAX_SEQ = 2**31
+_ORDER_ID = re.compile("[0-9A-Za-z-]{1,64}")
 
 
 class RequestContext(TypedDict):
     routeKey: str
     connectionId: str
+    connectedAt: NotRequired[int]
     authorizer: NotRequired[dict[str, Any]]
 
 
@@ -35,16 +37,23 @@ OK: Answer = {"statusCode": 200}
 
 
 def _connection(event: SocketEvent) -> Connection:
-    """The caller's socket, with the order that it may follow where its ticket is for one order alone."""
+    """The caller's socket, as API Gateway keeps it: who opened it, for which order, and until when."""
     context = event["requestContext"]
     authorizer = context.get("authorizer", {})
-    order_id = authorizer.get("orderId") or None
     return Connection(
         user_id=authorizer["userId"],
         connection_id=context["connectionId"],
-        order_ids=frozenset({order_id} if order_id else ()),
-        single=order_id is not None,
+        only=authorizer.get("orderId") or None,
+        key_id=authorizer.get("keyId") or "",
+        since=context.get("connectedAt") or bootstrap.CLOCK.now_ms(),
+        ends_at=_whole(authorizer, "expiresAt"),
     )
+
+
+def _whole(authorizer: dict[str, Any], name: str) -> int | None:
+    """A number of the authorizer's context, which is text; None where it is absent or empty."""
+    text = authorizer.get(name)
+    return read_whole(text, high=10**15) if text else None
 
 
 async def handle(event: SocketEvent, context: Context) -> Answer:
@@ -52,23 +61,35 @@ async def handle(event: SocketEvent, context: Context) -> Answer:
     connection = _connection(event)
     route = event["requestContext"]["routeKey"]
     if route == "$connect":
-        expires_at = bootstrap.CLOCK.now_ms() + _KEEP_MS
-        # It follows nothing until it subscribes: a frame that is sent before the handshake has ended meets no
-        # socket, which would then be taken for gone.
-        await bootstrap.connections().add(replace(connection, order_ids=frozenset()), expires_at=expires_at)
-    elif route == "$disconnect":
+        return await _connect(connection, event["requestContext"].get("authorizer", {}))
+    if route == "$disconnect":
         await bootstrap.connections().remove(connection.user_id, connection.connection_id)
-    else:
-        try:
-            await _message(connection, event.get("body") or "")
-        except ConnectionGone:
-            # Closed already, or forgotten by us: a client that is still there comes back and subscribes anew.
-            logger.info("socket was gone before its answer")
-            await bootstrap.push().close(connection.connection_id)
+        return OK
+    try:
+        await _message(connection, event.get("body") or "")
+    except ConnectionGone:
+        # Closed already, forgotten by us, or ended with its key: a client that is still there comes back.
+        logger.info("socket was gone before its answer")
+        await bootstrap.push().close(connection.connection_id)
+    return OK
+
+
+async def _connect(connection: Connection, authorizer: dict[str, Any]) -> Answer:
+    """Let a socket in, or refuse its handshake. It follows nothing until it asks to."""
+    most = _whole(authorizer, "maxSockets") or bootstrap.settings().sockets_per_user
+    try:
+        await bootstrap.connect()(connection, most)
+    except (Revoked, TooManySockets) as refused:
+        logger.info("refused: %s", refused.code)
+        return {"statusCode": 429 if isinstance(refused, TooManySockets) else 403}
     return OK
 
 
 async def _message(connection: Connection, body: str) -> None:
+    if connection.ended(bootstrap.CLOCK.now_ms()):
+        # What API Gateway keeps of the authorizer's answer says so; nothing needs to be read.
+        await _refuse(connection, "unauthorized", "The API key has expired.")
+        raise ConnectionGone(connection.connection_id)
     try:
         content = exact_json.read(body)
     except exact_json.NotJson:
@@ -86,17 +107,25 @@ async def _message(connection: Connection, body: str) -> None:
 async def _subscribe(connection: Connection, content: dict[str, Any]) -> None:
     order_id, after = content.get("orderId"), content.get("after", 0)
     if isinstance(after, bool) or not isinstance(after, int) or not 0 <= after < _MAX_SEQ:
-        return await _refuse(connection, "invalid_message", "after is the last sequence number you have seen, or 0.")
+        return await _refuse(
+            connection, "invalid_message", "after is the sequence number up to which you have everything, or 0."
+        )
     if order_id is None:
-        if connection.single:
+        if connection.only is not None:
             return await _refuse(connection, "forbidden", "This socket was opened for one order.")
         await bootstrap.subscribe().all(connection)
         return await _answer(connection, views.subscribed_frame(None))
-    if not isinstance(order_id, str) or not 0 < len(order_id) <= 64:
+    if not isinstance(order_id, str) or not _ORDER_ID.fullmatch(order_id):
         return await _refuse(connection, "invalid_message", "orderId is the id that the order was accepted with.")
-    if connection.single and order_id not in connection.order_ids:
+    if connection.only not in (None, order_id):
         return await _refuse(connection, "forbidden", "This socket was opened for another order.")
-    if not await bootstrap.subscribe().one(connection, order_id, after):
+    try:
+        found = await bootstrap.subscribe().one(connection, order_id, after)
+    except TooManyOrders:
+        most = bootstrap.settings().orders_per_socket
+        message = f"A socket follows {most} unfinished orders one by one. Subscribe without orderId to follow all."
+        return await _refuse(connection, "too_many_orders", message)
+    if not found:
         return await _refuse(connection, "order_not_found", "There is no such order.")
     return None
 

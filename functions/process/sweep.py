@@ -11,14 +11,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from order_engine import bootstrap
-from order_engine.runtime import MARGIN_MS, Context, entry
+from order_engine.runtime import MARGIN_MS, Context, entry, gather
 
 # The next minute's invocation takes over before this one is stopped.
 _RUN_MS = 57_000
 # How long an order that the stream tells of may be missing in the index.
 _INDEX_LAG_MS = 3_000
-
-
 # The ledger is looked at beside the sweep, and never delays it.
 _AUDIT_S = 10
 
@@ -26,20 +24,25 @@ _AUDIT_S = 10
 async def handle(event: Mapping[str, Any], context: Context) -> None:
     """Send stranded orders again and end expired ones; beside that, and never in its way, fire limit orders.
 
-    Also look for orders that were swapped twice.
+    Also look for orders that were swapped twice, and close the sockets of keys that have ended.
     """
     settings = bootstrap.settings()
     budget = min(_RUN_MS, context.get_remaining_time_in_millis() - MARGIN_MS)
-    audit = asyncio.create_task(_audit())
-    try:
-        await bootstrap.rounds().run(
-            bootstrap.CLOCK.now_ms() + budget,
-            sweep_every_ms=settings.sweep_beat_ms,
-            watch_every_ms=settings.watch_beat_ms,
-            stay_until=_written_until(event) + _INDEX_LAG_MS,
-        )
-    finally:
-        await audit
+    sweeping, *_ = await gather(
+        [
+            bootstrap.rounds().run(
+                bootstrap.CLOCK.now_ms() + budget,
+                sweep_every_ms=settings.sweep_beat_ms,
+                watch_every_ms=settings.watch_beat_ms,
+                stay_until=_written_until(event) + _INDEX_LAG_MS,
+            ),
+            # Once a run: the next begins within a minute.
+            _audit(),
+            bootstrap.close_ended()(),
+        ]
+    )
+    if isinstance(sweeping, BaseException):
+        raise sweeping
 
 
 async def _audit() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
@@ -15,7 +17,7 @@ from order_engine.aws.queue import NotSent
 from order_engine.domain.errors import InvalidInput
 from order_engine.domain.order import OrderRef, Status
 from order_engine.engine.accounts import new_key
-from order_engine.engine.ports import Connection, ConnectionGone, Tally
+from order_engine.engine.ports import Connection, ConnectionGone, ConnectionStore, Tally, TooManyOrders
 from order_engine.engine.rates import Rate, RateLimited
 from order_engine.engine.stats import bucket
 from order_engine.wire import messages
@@ -27,30 +29,58 @@ _USERS = itertools.count()
 # --- connections ---------------------------------------------------------------------------------------------------
 
 
+def _socket(user: str = "user", name: str = "socket", **more: Any) -> Connection:
+    return Connection(user, name, **more)
+
+
+async def _follow(store: ConnectionStore, order_id: str, *, known: int = 0, most: int = 100, now: int = T0) -> None:
+    await store.follow("user", "socket", order_id, known=known, most=most, now=now)
+
+
 async def test_a_socket_follows_what_it_subscribed_to(services: Services) -> None:
     store = services.connections
-    await store.add(Connection("user", "socket", single=True), expires_at=T0)
-    await store.follow("user", "socket", "one")
-    await store.follow("user", "socket", "two")
+    opened = _socket(only="one", key_id="key", since=T0 - 5)
+    await store.add(opened, expires_at=T0)
+    assert list(await store.of_user("user")) == [opened]
+    await _follow(store, "one", known=3)
+    await _follow(store, "two")
+    await _follow(store, "one", known=5)
     (socket,) = await store.of_user("user")
-    assert socket == Connection("user", "socket", frozenset({"one", "two"}), single=True, awaiting=True)
-    await store.answered("user", "socket")
+    assert socket == replace(opened, orders={"one": 5, "two": 0})
+    assert not socket.follows("three")
+    await store.follow_all("user", "socket", now=T0)
     (socket,) = await store.of_user("user")
-    assert socket == Connection("user", "socket", frozenset({"one", "two"}), single=True)
-    await store.follow("user", "socket", None)
+    assert socket.follows("three")
+    await store.unfollow("user", "socket", ["one", "never"])
+    await store.unfollow("user", "socket", [])
     (socket,) = await store.of_user("user")
-    assert socket.follows("anything")
+    assert dict(socket.orders) == {"two": 0}
+
+
+async def test_a_socket_follows_no_more_orders_than_it_may(services: Services) -> None:
+    store = services.connections
+    await store.add(_socket(), expires_at=T0)
+    for name in ("a", "b", "c"):
+        await _follow(store, name, most=3)
+    with pytest.raises(TooManyOrders):
+        await _follow(store, "d", most=3)
+    # One that it follows already is no more.
+    await _follow(store, "b", known=7, most=3)
+    (socket,) = await store.of_user("user")
+    assert dict(socket.orders) == {"a": 0, "b": 7, "c": 0}
+    await store.unfollow("user", "socket", ["a"])
+    await _follow(store, "d", most=3)
 
 
 async def test_sockets_are_those_of_the_user_and_gone_when_removed(services: Services) -> None:
     store = services.connections
     for user, socket in (("user", "a"), ("user", "b"), ("other", "c")):
-        await store.add(Connection(user, socket), expires_at=T0)
+        await store.add(_socket(user, socket), expires_at=T0)
     assert {socket.connection_id for socket in await store.of_user("user")} == {"a", "b"}
     await store.remove("user", "a")
     await store.remove("user", "a")
     assert [socket.connection_id for socket in await store.of_user("user")] == ["b"]
-    assert await store.of_user("nobody") == []
+    assert list(await store.of_user("nobody")) == []
 
 
 async def test_all_sockets_of_a_user_are_found_however_many_there_are(services: Services) -> None:
@@ -63,15 +93,59 @@ async def test_all_sockets_of_a_user_are_found_however_many_there_are(services: 
 
 async def test_a_removed_socket_cannot_subscribe_and_does_not_come_back(services: Services) -> None:
     store = services.connections
-    await store.add(Connection("user", "socket"), expires_at=T0)
+    await store.add(_socket(), expires_at=T0)
     await store.remove("user", "socket")
     with pytest.raises(ConnectionGone):
-        await store.follow("user", "socket", "order")
+        await _follow(store, "order")
     with pytest.raises(ConnectionGone):
-        await store.follow("user", "socket", None)
+        await store.follow_all("user", "socket", now=T0)
+    await store.unfollow("user", "socket", ["order"])
+    assert list(await store.of_user("user")) == []
+
+
+async def test_a_revoked_keys_sockets_are_nobodys_from_that_moment(services: Services) -> None:
+    store = services.connections
+    for user, name, key in (("user", "socket", "bad"), ("user", "b", "good"), ("other", "c", "bad"), ("user", "d", "")):
+        await store.add(_socket(user, name, key_id=key), expires_at=T0 + 9)
+    await _follow(store, "order")
+
+    ended = await store.revoke("user", "bad", T0, expires_at=T0 + 9)
+
+    assert [socket.connection_id for socket in ended] == ["socket"]
+    assert {socket.connection_id for socket in await store.of_user("user")} == {"b", "d"}
+    assert [socket.connection_id for socket in await store.of_user("other")] == ["c"]
     with pytest.raises(ConnectionGone):
-        await store.answered("user", "socket")
-    assert await store.of_user("user") == []
+        await _follow(store, "another", now=T0)
+    # One that was on its way when the key was revoked.
+    await store.add(_socket(name="late", key_id="bad"), expires_at=T0 + 9)
+    assert {socket.connection_id for socket in await store.of_user("user")} == {"b", "d"}
+    assert [(one.user_id, one.connection_id) for one in await store.ended(T0, limit=9)] == [("user", "socket")]
+    await store.revoke("user", "bad", T0 + 1, expires_at=T0 + 9)
+    found = await store.ended(T0 + 1, limit=9)
+    assert {one.connection_id for one in found} == {"socket", "late"}
+
+
+async def test_what_ends_with_its_key_is_found_then_and_not_before(services: Services) -> None:
+    store = services.connections
+    ends = {"a": T0 + 5, "socket": T0 + 10, "c": T0 + 1_000, "never": None, "after": T0 + 10_000}
+    for name, ends_at in ends.items():
+        await store.add(_socket(name=name, ends_at=ends_at), expires_at=T0 + 5_000)
+
+    async def found(now: int, limit: int = 9) -> list[tuple[str, int | None]]:
+        return [(one.connection_id, one.ends_at) for one in await store.ended(now, limit=limit)]
+
+    assert await found(T0 + 4) == []
+    assert await found(T0 + 10) == [("a", T0 + 5), ("socket", T0 + 10)]
+    assert await found(T0 + 10, limit=1) == [("a", T0 + 5)]
+    # Those that would be gone before anyway are not looked for.
+    assert await found(T0 + 10**9) == [("a", T0 + 5), ("socket", T0 + 10), ("c", T0 + 1_000)]
+    await _follow(store, "order", now=T0 + 9)
+    with pytest.raises(ConnectionGone):
+        await _follow(store, "order", now=T0 + 10)
+    with pytest.raises(ConnectionGone):
+        await store.follow_all("user", "socket", now=T0 + 10)
+    await store.remove("user", "a")
+    assert await found(T0 + 10) == [("socket", T0 + 10)]
 
 
 # --- statistics ----------------------------------------------------------------------------------------------------

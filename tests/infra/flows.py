@@ -54,6 +54,7 @@ class _Flows:
             self.orders_over_http,
             self.execute,
             self.follow,
+            self.end_sockets,
             self.try_again,
             self.give_up,
             self.sweep,
@@ -130,6 +131,7 @@ class _Flows:
         for connection, who, message in (
             ("one", one, {**subscribe, "orderId": placed["orderId"]}),
             ("all", every, subscribe),
+            ("some", every, {**subscribe, "orderId": placed["orderId"]}),
             ("gone", every, subscribe),
         ):
             self.invoke("notify.socket", events.socket("$connect", connection, who))
@@ -141,6 +143,21 @@ class _Flows:
         self.invoke("notify.handler", {"Records": self.account.changes()})
         assert "one" in self.account.closed
         self.invoke("notify.socket", events.socket("$disconnect", "all", every))
+
+    def end_sockets(self) -> None:
+        """One too many, where an older one went without a word; and one whose key has expired."""
+        who = {"userId": "bob", "keyId": "k", "orderId": "", "maxSockets": "1"}
+        for connection, status in (("old", 200), ("second", 200), ("third", 429)):
+            answer = self.invoke("notify.socket", events.socket("$connect", connection, who))
+            assert answer["statusCode"] == status
+            self.account.gone.add("old")
+            forget()
+        self.invoke("notify.socket", events.socket("$disconnect", "second", who))
+        now = int(time.time() * 1000)
+        ended = {**who, "expiresAt": str(now)}
+        self.invoke("notify.socket", events.socket("$connect", "ended", ended, connected_at=now - 60_000))
+        self.invoke("process.sweep", {}, timeout_s=2.5)
+        assert "ended" in self.account.closed
 
     def try_again(self) -> None:
         """A transaction that fails, and a message that comes back for it."""

@@ -65,6 +65,10 @@ def test_orders_have_the_keys_and_indexes_that_the_adapters_use(stack: Stack) ->
 def test_sockets_are_forgotten_by_themselves(stack: Stack) -> None:
     _, table = stack.target(stack.function(SOCKET)[1]["Environment"]["Variables"]["CONNECTIONS_TABLE"])
     assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
+    # Sparse and of keys alone: whoever looks for what has ended pays for what has ended.
+    (index,) = table["GlobalSecondaryIndexes"]
+    assert (index["IndexName"], index["Projection"]) == ("ends", {"ProjectionType": "KEYS_ONLY"})
+    assert [key["AttributeName"] for key in index["KeySchema"]] == ["ends_pk", "ends_sk"]
 
 
 def test_the_data_of_prod_outlive_the_stack_and_those_of_dev_do_not(stack: Stack, prod: Stack) -> None:
@@ -303,7 +307,7 @@ def test_changed_code_in_the_layer_publishes_another_version(
 def test_outputs_tell_where_everything_is(stack: Stack) -> None:
     outputs = {name: text(output["Value"]) for name, output in stack.content["Outputs"].items()}
     queues = {"OrdersQueue", "DeadLettersQueue", "QuarantineQueue"}
-    assert set(outputs) == {"HttpUrl", "WebSocketUrl", "KeysTable", "AccountsTable", *queues}
+    assert set(outputs) == {"HttpUrl", "WebSocketUrl", "KeysTable", "AccountsTable", "ConnectionsTable", *queues}
     for name in queues:
         assert outputs[name] == f"<{stack.queue(name.removesuffix('Queue'))[0]}>"
     assert outputs["WebSocketUrl"].startswith("wss://")
@@ -367,6 +371,9 @@ ALLOWED = {
         "orders": {"BatchGetItem", "UpdateItem"},
         "orders/index/work": {"Query", "Scan"},
         "orders/index/expiry": {"Query"},
+        "connections/index/ends": {"Query"},
+        "connections": {"DeleteItem"},
+        "sockets DELETE": {"ManageConnections"},
         "orders stream": {"DescribeStream", "GetRecords", "GetShardIterator"},
         "*": {"ListStreams"},
         "queue orders": {"SendMessage"},
@@ -374,7 +381,7 @@ ALLOWED = {
     NOTIFY: {
         "orders stream": {"DescribeStream", "GetRecords", "GetShardIterator"},
         "*": {"ListStreams"},
-        "connections": {"Query", "DeleteItem"},
+        "connections": {"Query", "UpdateItem", "DeleteItem"},
         "accounts stats#*": {"UpdateItem"},
         "queue stream failures": {"SendMessage"},
         "sockets POST": {"ManageConnections"},
@@ -383,9 +390,10 @@ ALLOWED = {
     SOCKET: {
         "orders": {"GetItem", "BatchGetItem"},
         "orders/index/by_time": {"Query"},
-        "connections": {"PutItem", "UpdateItem", "DeleteItem"},
+        "connections": {"PutItem", "UpdateItem", "DeleteItem", "Query"},
         "sockets POST": {"ManageConnections"},
         "sockets DELETE": {"ManageConnections"},
+        "sockets GET": {"ManageConnections"},
     },
 }
 
@@ -426,7 +434,7 @@ def _spoken(stack: Stack, resource: str) -> str:
             return f"{spoken} stream"
     if resource.startswith("<StorageTicketKey"):
         return "secret"
-    for method in ("POST", "DELETE"):
+    for method in ("POST", "DELETE", "GET"):
         if resource.endswith(f">/live/{method}/@connections/*"):
             return f"sockets {method}"
     return resource

@@ -112,7 +112,12 @@ def _make() -> Resources:
         ],
         StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
     )
-    _table("connections", "user_id", "connection_id")
+    _table(
+        "connections",
+        "user_id",
+        "connection_id",
+        GlobalSecondaryIndexes=[_index("ends", "ends_pk", "ends_sk")],
+    )
     _table("accounts", "pk", "sk")
     _table("keys", "key_hash")
     sqs = boto3.client("sqs")

@@ -20,7 +20,7 @@ from unittest.mock import patch
 import process.handler
 from order_engine.domain import lifecycle
 from order_engine.domain.order import Order, SignedTransaction, Status
-from order_engine.engine import dead_letters, execute, place, push, sweep, triggers
+from order_engine.engine import dead_letters, execute, place, push, sockets, sweep, triggers
 from order_engine.engine.cancel import Cancel
 from order_engine.engine.ports import Tally
 from tests.fakes.orders import FakeOrders
@@ -119,9 +119,9 @@ _AT_ONCE = ("+ IDLE_MS", "- 10**9")
 _FAIL_ON_SILENCE = """await self._ask(self.chain.broadcast(tx), deadline)
             except _ChainSilent:
                 return await self._retry(order, Failure("broadcast", "It was not sent."))"""
-_SEND_THEN_FOLLOW = """    await self._send(connection, order, after)
-    await self.connections.follow(connection.user_id, connection.connection_id, order_id)
-"""
+
+_NOTED_BEFORE = """        self.sent.note(known.connection_id, order_id, change.order.seq)
+        for frame in frames:"""
 
 MUTANTS: Sequence[Mutant] = (
     # --- the store's conditions ----------------------------------------------------------------------------------
@@ -465,33 +465,45 @@ MUTANTS: Sequence[Mutant] = (
         "read-before-follow",
         "a subscription is stored before the order is read",
         edit(
-            push.Subscribe,
+            sockets.Subscribe,
             "one",
-            ("    await self.connections.follow(connection.user_id, connection.connection_id, order_id)\n", ""),
-            (
-                "    await self._send(connection, order, after)\n",
-                _SEND_THEN_FOLLOW,
-            ),
+            ("        order = await self.orders.get(ref) or order\n", ""),
         ),
-        55,
+        357,
     ),
     Mutant(
         "failed-records-dropped",
         "records that failed come again",
         edit(push.PushEvents, "_user", ("return [change.record for change in changes]", "return []")),
-        11,
-    ),
-    Mutant(
-        "frames-out-of-order",
-        "one order's events are pushed in order",
-        edit(push.PushEvents, "_push_order", ("for change in changes:", "for change in reversed(changes):")),
-        0,
+        17,
     ),
     Mutant(
         "frames-to-everybody",
         "a socket gets the events of what it follows",
-        edit(push.PushEvents, "_push_all", ("if socket.follows(group[0].order.ref.order_id)", "if True")),
+        edit(push.PushEvents, "_push_all", ("if socket.known.follows(mine[0].order_id)", "if True")),
         1,
+    ),
+    Mutant(
+        "events-with-a-gap",
+        "an event goes alone only after all before it",
+        edit(push.PushEvents, "_frames", ("if has >= change.known_events:", "if True:")),
+        47,
+    ),
+    Mutant(
+        "believes-the-store",
+        "a client has what it says, not what is stored",
+        edit(sockets.Subscribe, "one", ("known=min(after, order.seq)", "known=order.seq")),
+        47,
+    ),
+    Mutant(
+        "remembers-what-failed",
+        "what could not be sent was not sent",
+        edit(
+            push.PushEvents,
+            "_push_order",
+            ("for frame in self._frames(known, change):", "frames = self._frames(known, change)\n" + _NOTED_BEFORE),
+        ),
+        53,
     ),
     Mutant(
         "work-left-behind",
@@ -502,7 +514,7 @@ MUTANTS: Sequence[Mutant] = (
             ("return_exceptions=True", "return_exceptions=False"),
             ("is not None", "is not None and False"),
         ),
-        11,
+        17,
     ),
     Mutant(
         "counted-twice",

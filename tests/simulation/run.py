@@ -32,9 +32,10 @@ from order_engine.engine.cancel import Cancel
 from order_engine.engine.dead_letters import ResolveDeadLetter
 from order_engine.engine.execute import Execute, ExecutionPolicy
 from order_engine.engine.place import Place, order_id_for
-from order_engine.engine.push import PushEvents, Subscribe
+from order_engine.engine.push import PushEvents, Sent
 from order_engine.engine.retry import RetryPolicy
 from order_engine.engine.rounds import Rounds
+from order_engine.engine.sockets import CloseEnded, Connect, Subscribe
 from order_engine.engine.sweep import Sweep
 from order_engine.engine.triggers import Triggers, least_output
 from order_engine.settings import Settings
@@ -318,6 +319,19 @@ class Simulation:
             Sweep(self.orders, self.queue, world, observer),
             Triggers(self.orders, self.queue, venues, world, observer),
         )
+        push_events = PushEvents(
+            self.connections, self.gateway, self.statistics, views.event_frame, views.snapshot_frames, world, observer
+        )
+        environments = [replace(push_events, sent=Sent()) for _ in range(2)]
+
+        def any_environment() -> PushEvents:
+            """Which remembers what it has sent, unless it is new."""
+            number = world.rng.randrange(len(environments))
+            if world.rng.random() < 0.1:
+                environments[number] = replace(push_events, sent=Sent())
+            return environments[number]
+
+        self.push_events = any_environment
         self.wired: dict[str, Any] = {
             "settings": settings,
             "orders": self.orders,
@@ -331,8 +345,11 @@ class Simulation:
             "audit": Audit(self.chain, world, observer),
             "resolve_dead_letter": ResolveDeadLetter(executes),
             "rounds": Rounds(self.orders, *beats, world, observer),
-            "push_events": PushEvents(self.connections, self.gateway, self.statistics, views.event_frame, observer),
-            "subscribe": Subscribe(self.orders, self.connections, self.gateway, views.snapshot_frames),
+            "connect": Connect(self.connections, self.gateway, world),
+            "subscribe": Subscribe(
+                self.orders, self.connections, self.gateway, views.snapshot_frames, world, settings.orders_per_socket
+            ),
+            "close_ended": CloseEnded(self.connections, self.gateway, world, observer),
         }
 
     @contextmanager
@@ -341,6 +358,7 @@ class Simulation:
         with ExitStack() as stack:
             for name, value in self.wired.items():
                 stack.enter_context(patch.object(bootstrap, name, _answering(value)))
+            stack.enter_context(patch.object(bootstrap, "push_events", self.push_events))
             stack.enter_context(patch.object(bootstrap, "CLOCK", self.world))
             stack.enter_context(patch.object(process.batch, "secrets", _Names()))
             stack.enter_context(patch.object(execute, "decide", market.decide))

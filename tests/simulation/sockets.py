@@ -64,6 +64,13 @@ class Gateway:
         socket.last_delivery = max(socket.last_delivery + 0.001, soon)
         return socket.last_delivery
 
+    async def alive(self, connection_id: str) -> bool:
+        return await self.world.call("push.alive", lambda: self._alive(connection_id))
+
+    def _alive(self, connection_id: str) -> bool:
+        socket = self.sockets.get(connection_id)
+        return socket is not None and socket.connected and socket.open
+
     async def close(self, connection_id: str) -> None:
         await self.world.call("push.close", lambda: self._close(connection_id))
 
@@ -86,6 +93,7 @@ class Client:
         order_id: the order that it follows, or None for all.
         ticket: it came with the ticket of that order, so that the server closes the socket at the end.
         seen: per order, the events by sequence number.
+        last: per order, what the simplest client keeps: the last sequence number that it took.
     """
 
     world: World
@@ -96,6 +104,7 @@ class Client:
     order_id: str | None
     ticket: bool
     seen: dict[str, dict[int, dict[str, Any]]] = field(default_factory=dict)
+    last: dict[str, int] = field(default_factory=dict)
     socket: Socket | None = None
     connections: int = 0
     refused: int = 0
@@ -195,13 +204,22 @@ class Client:
         kind = content["type"]
         if kind == "snapshot":
             for event in content["events"]:
+                self._take(content["orderId"], event["seq"])
                 self._see(content["orderId"], event)
         elif kind == "event":
             order_id = content["orderId"]
             self._check_order(socket, order_id, content["seq"])
+            self._take(order_id, content["seq"])
             self._see(order_id, {name: v for name, v in content.items() if name not in ("type", "orderId")})
         elif kind == "error":
             self.refused += 1
+
+    def _take(self, order_id: str, seq: int) -> None:
+        """The simplest client drops what is not above the last number that it took: nothing may be skipped."""
+        last = self.last.get(order_id, 0)
+        if seq > last + 1:
+            self.world.violate(f"{self.name} was sent {order_id} seq {seq} when it had {last}")
+        self.last[order_id] = max(last, seq)
 
     def _check_order(self, socket: Socket, order_id: str, seq: int) -> None:
         """What comes live and for the first time comes in order: a client may drop what is not above its last."""

@@ -9,11 +9,14 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from moto import mock_aws
 from typer.testing import CliRunner
 
 from cli import main, operate, terminal
+from order_engine.aws.connections import DynamoConnections
 from order_engine.aws.keys import DynamoKeyUse
+from order_engine.engine.ports import Connection
 
 runner = CliRunner()
 
@@ -37,11 +40,24 @@ def client() -> Any:
     return boto3.client("dynamodb", region_name="us-east-1")
 
 
-def _make_table(name: str, *keys: str) -> None:
+def _make_table(name: str, *keys: str, index: str | None = None) -> None:
+    more: dict[str, Any] = {}
+    if index is not None:
+        names = (f"{index}_pk", f"{index}_sk")
+        keyed = [{"AttributeName": key, "KeyType": kind} for key, kind in zip(names, ("HASH", "RANGE"), strict=True)]
+        more = {
+            "GlobalSecondaryIndexes": [
+                {"IndexName": index, "KeySchema": keyed, "Projection": {"ProjectionType": "KEYS_ONLY"}}
+            ]
+        }
     client().create_table(
+        **more,
         TableName=name,
         KeySchema=[{"AttributeName": key, "KeyType": kind} for key, kind in zip(keys, ("HASH", "RANGE"), strict=False)],
-        AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in keys],
+        AttributeDefinitions=[
+            {"AttributeName": key, "AttributeType": "S"}
+            for key in (*keys, *((f"{index}_pk", f"{index}_sk") if index else ()))
+        ],
         BillingMode="PAY_PER_REQUEST",
     )
 
@@ -52,7 +68,13 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     with mock_aws():
         _make_table("the-keys", "key_hash")
         _make_table("the-accounts", "pk", "sk")
-        outputs = {"KeysTable": "the-keys", "AccountsTable": "the-accounts"}
+        _make_table("the-connections", "user_id", "connection_id", index="ends")
+        outputs = {
+            "KeysTable": "the-keys",
+            "AccountsTable": "the-accounts",
+            "ConnectionsTable": "the-connections",
+            "WebSocketUrl": "wss://socket.example/live",
+        }
         monkeypatch.setattr(operate.Place, "output", lambda place, name: outputs[name])
         yield "dev"
 
@@ -124,3 +146,53 @@ def test_what_cannot_be_done_is_said(stage: str, monkeypatch: pytest.MonkeyPatch
     assert run("keys", "create", "bob", "--scope", "rule", "--stage", stage)[0] == terminal.USAGE
     monkeypatch.setattr(operate.Place, "output", lambda place, name: "no-such-table")
     assert run("keys", "list", "--stage", stage)[0] == terminal.AWS_FAILED
+
+
+class Management:
+    """The management API of the stage's sockets."""
+
+    def __init__(self, *, denied: bool = False) -> None:
+        self.denied = denied
+        self.closed: list[str] = []
+
+    def delete_connection(self, *, ConnectionId: str) -> None:  # noqa: N803 - as boto3 names it
+        if self.denied:
+            error: Any = {"Error": {"Code": "AccessDeniedException", "Message": "no"}}
+            raise ClientError(error, "DeleteConnection")
+        self.closed.append(ConnectionId)
+        if ConnectionId == "b":
+            gone: Any = {"Error": {"Code": "GoneException", "Message": "gone"}}
+            raise ClientError(gone, "DeleteConnection")
+
+
+@pytest.mark.parametrize("denied", [False, True])
+def test_a_revocation_ends_and_closes_the_keys_sockets(
+    stage: str, monkeypatch: pytest.MonkeyPatch, denied: bool
+) -> None:
+    management, real, addresses = Management(denied=denied), operate.Place.client, list[str | None]()
+
+    def of(place: operate.Place, service: str, endpoint: str | None = None) -> Any:
+        if service != "apigatewaymanagementapi":
+            return real(place, service, endpoint)
+        addresses.append(endpoint)
+        return management
+
+    monkeypatch.setattr(operate.Place, "client", of)
+    key_id = json.loads(run("keys", "create", "alice", "--stage", stage, "--json")[1])["keyId"]
+    connections = DynamoConnections(client(), "the-connections")
+    for name, key in (("a", key_id), ("b", key_id), ("c", "another")):
+        asyncio.run(connections.add(Connection("alice", name, key_id=key), expires_at=2_000_000_000_000))
+
+    code, stdout, _ = run("keys", "revoke", key_id, "--stage", stage)
+
+    assert code == terminal.OK
+    assert addresses == ["https://socket.example/live"]
+    assert [one.connection_id for one in asyncio.run(connections.of_user("alice"))] == ["c"]
+    found = asyncio.run(connections.ended(2_000_000_000_000, limit=9))
+    assert {one.connection_id for one in found} == {"a", "b"}
+    if denied:
+        assert "0 of its 2 sockets closed; the others are closed within a minute" in stdout
+    else:
+        assert management.closed == ["a", "b"]
+        assert "2 of its 2 sockets closed" in stdout
+        assert "within" not in stdout

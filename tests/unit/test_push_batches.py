@@ -13,7 +13,8 @@ from order_engine.domain.order import Order, OrderRef, Status
 from order_engine.engine.execute import Silent
 from order_engine.engine.ports import Connection, Tally
 from order_engine.engine.push import Change, PushEvents, tally_of
-from order_engine.wire.views import event_frame
+from order_engine.wire.views import event_frame, snapshot_frames
+from tests.api.clock import StandingClock
 from tests.fakes.connections import FakeConnections
 from tests.fakes.statistics import FakeStatistics
 from tests.unit.lives import orders
@@ -32,6 +33,9 @@ class _Slow:
 
     async def close(self, connection_id: str) -> None: ...
 
+    async def alive(self, connection_id: str) -> bool:
+        return True
+
 
 def _change(user: str, number: int) -> Change:
     order = lifecycle.place(OrderRef(user, f"order{number}"), MARKET, "print", T0)
@@ -42,7 +46,8 @@ async def _push(statistics: FakeStatistics, push: _Slow, changes: Sequence[Chang
     connections = FakeConnections()
     for user in ("well", "ill"):
         await connections.add(Connection(user, f"{user}-socket", follows_all=True), expires_at=T0)
-    return await PushEvents(connections, push, statistics, event_frame, Silent())(changes)
+    pushing = PushEvents(connections, push, statistics, event_frame, snapshot_frames, StandingClock(T0), Silent())
+    return await pushing(changes)
 
 
 async def test_only_the_failing_users_records_come_again() -> None:

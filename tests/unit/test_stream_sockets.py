@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -18,8 +17,11 @@ from order_engine.domain.order import Event, Failure, Lease, Order, OrderRef, Or
 from order_engine.engine import push
 from order_engine.engine.execute import Silent
 from order_engine.engine.ports import Connection, ConnectionGone, OrderStore, StatisticsStore
-from order_engine.engine.push import Change, PushEvents, Subscribe
+from order_engine.engine.push import Change, PushEvents, Sent
+from order_engine.engine.sockets import Connect, Subscribe
 from order_engine.wire.views import event_frame, snapshot_frames
+from tests.api.clock import StandingClock
+from tests.fakes.connections import FakeConnections
 
 USER = "alice"
 REQUEST = OrderRequest("market", SOL.mint, USDC.mint, 1_500_000_000, 50)
@@ -31,19 +33,21 @@ def new_order(name: str) -> Order:
 
 @dataclass
 class Sockets:
-    """``Push`` and ``ConnectionStore`` in one: some sockets are gone, some never take a frame."""
+    """``Push``: some sockets are gone, some never take a frame, some fail. And what is stored of them."""
 
-    known: dict[str, Connection] = field(default_factory=dict)
+    store: FakeConnections = field(default_factory=FakeConnections)
     gone: set[str] = field(default_factory=set)
     stuck: set[str] = field(default_factory=set)
     broken: set[str] = field(default_factory=set)
     takes_s: float = 0
     posting: int = 0
     most_at_once: int = 0
+    tried: int = 0
     closed: list[str] = field(default_factory=list)
     got: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
     async def post(self, connection_id: str, frame: bytes) -> None:
+        self.tried += 1
         if connection_id in self.gone:
             raise ConnectionGone(connection_id)
         if connection_id in self.stuck:
@@ -59,27 +63,16 @@ class Sockets:
     async def close(self, connection_id: str) -> None:
         self.closed.append(connection_id)
 
-    async def add(self, connection: Connection, *, expires_at: int) -> None:
-        self.known[connection.connection_id] = connection
+    async def alive(self, connection_id: str) -> bool:
+        return connection_id not in self.gone
 
-    async def follow(self, user_id: str, connection_id: str, order_id: str | None) -> None:
-        found = self.known.get(connection_id)
-        if found is None:
-            raise ConnectionGone(connection_id)
-        self.known[connection_id] = (
-            replace(found, follows_all=True)
-            if order_id is None
-            else replace(found, order_ids=found.order_ids | {order_id})
-        )
+    def know(self, *connections: Connection) -> None:
+        for connection in connections:
+            self.store.stored[connection.user_id, connection.connection_id] = connection
 
-    async def answered(self, user_id: str, connection_id: str) -> None:
-        """The snapshot has been sent."""
-
-    async def remove(self, user_id: str, connection_id: str) -> None:
-        self.known.pop(connection_id, None)
-
-    async def of_user(self, user_id: str) -> Sequence[Connection]:
-        return list(self.known.values())
+    @property
+    def known(self) -> set[str]:
+        return {name for _, name in self.store.stored}
 
     def frames(self, connection_id: str) -> list[dict[str, Any]]:
         return [frame for name, frame in self.got if name == connection_id]
@@ -99,11 +92,21 @@ class Stored:
 
 @pytest.fixture
 def sockets() -> Sockets:
-    return Sockets({name: Connection(USER, name, follows_all=True) for name in ("a", "b", "c")})
+    made = Sockets()
+    made.know(*(Connection(USER, name, follows_all=True) for name in ("a", "b", "c")))
+    return made
 
 
-def push_events(sockets: Sockets) -> PushEvents:
-    return PushEvents(sockets, sockets, cast(StatisticsStore, NoStatistics()), event_frame, Silent())
+def push_events(sockets: Sockets, clock: StandingClock | None = None) -> PushEvents:
+    return PushEvents(
+        sockets.store,
+        sockets,
+        cast(StatisticsStore, NoStatistics()),
+        event_frame,
+        snapshot_frames,
+        clock or StandingClock(),
+        Silent(),
+    )
 
 
 def changes_of(order: Order) -> list[Change]:
@@ -122,7 +125,7 @@ async def test_a_socket_that_takes_no_frame_is_closed_and_delays_nobody(
 
     assert failed == []
     assert set(sockets.closed) == {"b"}
-    assert set(sockets.known) == {"a", "c"}
+    assert sockets.known == {"a", "c"}
     for name in ("a", "c"):
         for order in orders:
             got = [frame["seq"] for frame in sockets.frames(name) if frame["orderId"] == order.ref.order_id]
@@ -134,7 +137,8 @@ async def test_waiting_for_ones_turn_is_not_taken_for_slowness(
 ) -> None:
     monkeypatch.setattr(push, "_POST_MS", 100)
     monkeypatch.setattr(push, "_POSTS_AT_ONCE", 4)
-    sockets.known = {str(n): Connection(USER, str(n), follows_all=True) for n in range(60)}
+    sockets.store.stored.clear()
+    sockets.know(*(Connection(USER, str(n), follows_all=True) for n in range(60)))
     sockets.takes_s = 0.02
 
     await push_events(sockets)(changes_of(new_order("order")))
@@ -149,42 +153,56 @@ async def test_a_socket_that_is_gone_is_forgotten(sockets: Sockets) -> None:
 
     assert await push_events(sockets)(changes_of(new_order("order"))) == []
 
-    assert set(sockets.known) == {"a", "c"}
+    assert sockets.known == {"a", "c"}
     assert sockets.closed == []
 
 
 async def test_a_single_order_socket_is_closed_after_the_last_event_and_not_before(sockets: Sockets) -> None:
-    sockets.known = {"one": Connection(USER, "one", frozenset({"order"}), single=True)}
-    order = new_order("order")
-    await push_events(sockets)(changes_of(order))
+    sockets.store.stored.clear()
+    sockets.know(Connection(USER, "one", {"order": 0}, only="order"))
+    order, pushing = new_order("order"), push_events(sockets)
+    await pushing(changes_of(order))
     assert sockets.closed == []
 
     ended = lifecycle.cancel(order, 3)
-    await push_events(sockets)([Change("2", ended, 1)])
+    await pushing([Change("2", ended, 1)])
 
     assert [frame["status"] for frame in sockets.frames("one")] == ["pending", "cancelled"]
     assert sockets.closed == ["one"]
 
 
-def message(connection_id: str, route: str, body: object = None, order_id: str = "") -> socket.SocketEvent:
+def message(
+    connection_id: str, route: str, body: object = None, order_id: str = "", **identity: str
+) -> socket.SocketEvent:
     return {
         "requestContext": {
             "routeKey": route,
             "connectionId": connection_id,
-            "authorizer": {"userId": USER, "orderId": order_id},
+            "connectedAt": 1,
+            "authorizer": {"userId": USER, "orderId": order_id, **identity},
         },
         "body": None if body is None else json.dumps(body),
     }
 
 
 @pytest.fixture
-def wired(monkeypatch: pytest.MonkeyPatch) -> Sockets:
+def wired(monkeypatch: pytest.MonkeyPatch, clock: StandingClock) -> Sockets:
     sockets = Sockets()
-    subscribe = Subscribe(cast(OrderStore, Stored({"order": new_order("order")})), sockets, sockets, snapshot_frames)
-    monkeypatch.setattr(bootstrap, "connections", lambda: sockets)
+    orders = cast(OrderStore, Stored({"order": new_order("order")}))
+    subscribe = Subscribe(orders, sockets.store, sockets, snapshot_frames, clock, most=3)
+    connect = Connect(sockets.store, sockets, clock)
+    monkeypatch.setattr(bootstrap, "connections", lambda: sockets.store)
     monkeypatch.setattr(bootstrap, "push", lambda: sockets)
     monkeypatch.setattr(bootstrap, "subscribe", lambda: subscribe)
+    monkeypatch.setattr(bootstrap, "connect", lambda: connect)
     return sockets
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> StandingClock:
+    standing = StandingClock()
+    monkeypatch.setattr(bootstrap, "CLOCK", standing)
+    return standing
 
 
 async def serve(event: socket.SocketEvent) -> None:
@@ -197,11 +215,11 @@ async def test_nothing_is_pushed_to_a_socket_before_its_handshake_is_over(wired:
 
     await push_events(wired)(changes_of(new_order("order")))
 
-    assert set(wired.known) == {"s"}
+    assert wired.known == {"s"}
     wired.gone.clear()
     await serve(message("s", "$default", {"action": "subscribe", "orderId": "order"}, order_id="order"))
     await push_events(wired)([Change("2", lifecycle.cancel(new_order("order"), 2), 1)])
-    assert [(frame["type"], frame["seq"]) for frame in wired.frames("s")] == [("snapshot", 1), ("event", 2)]
+    assert [(frame["type"], frame["seq"]) for frame in wired.frames("s")] == [("snapshot", 1), ("snapshot", 2)]
 
 
 async def test_a_socket_that_was_forgotten_is_closed_when_it_subscribes(wired: Sockets) -> None:
@@ -242,6 +260,127 @@ async def test_a_message_that_cannot_be_served_is_refused_with_a_reason(wired: S
     assert frame["type"] == "error"
     assert frame["code"] in {"invalid_message", "unknown_action", "order_not_found"}
     assert frame["message"]
+
+
+def seqs(frame: dict[str, Any]) -> list[int]:
+    return [event["seq"] for event in frame["events"]] if frame["type"] == "snapshot" else [frame["seq"]]
+
+
+def history(name: str, length: int) -> Order:
+    events = tuple(Event(n, Status.PENDING, n, n, None) for n in range(1, length + 1))
+    return replace(new_order(name), events=events)
+
+
+async def test_what_was_not_sent_before_comes_with_the_first_event(sockets: Sockets) -> None:
+    """Events of the time before the socket followed the order: the pusher cannot know what the client has."""
+    sockets.store.stored.clear()
+    sockets.know(Connection(USER, "late", {"order": 0}), Connection(USER, "resumed", {"order": 3}))
+    pushing, changes = push_events(sockets), changes_of(history("order", 7))
+
+    for change in changes[4:]:
+        await pushing([change])
+
+    assert [seqs(frame) for frame in sockets.frames("late")] == [[1, 2, 3, 4, 5], [6], [7]]
+    assert [seqs(frame) for frame in sockets.frames("resumed")] == [[4, 5], [6], [7]]
+
+
+async def test_what_a_client_has_said_it_has_is_not_repeated(sockets: Sockets) -> None:
+    sockets.store.stored.clear()
+    sockets.know(Connection(USER, "s", {"order": 3}))
+    pushing, changes = push_events(sockets), changes_of(history("order", 5))
+
+    await pushing(changes[:4])
+    await pushing(changes[2:])
+
+    assert [seqs(frame) for frame in sockets.frames("s")] == [[4], [5]]
+
+
+async def test_another_process_knows_nothing_of_what_was_sent_and_leaves_no_gap(sockets: Sockets) -> None:
+    sockets.store.stored.clear()
+    sockets.know(Connection(USER, "s", {"order": 1}))
+    first, second, changes = push_events(sockets), push_events(sockets), changes_of(history("order", 6))
+
+    for process, change in zip((first, first, second, second, first), changes[1:], strict=True):
+        await process([change])
+
+    assert [seqs(frame) for frame in sockets.frames("s")] == [[2], [3], [2, 3, 4], [5], [4, 5, 6]]
+
+
+async def test_what_is_remembered_of_sockets_is_bounded() -> None:
+    sent = Sent(most=3)
+    for n in range(10):
+        sent.note("s", str(n), n)
+    assert [sent.upto("s", str(n)) for n in range(10)] == [0] * 7 + [7, 8, 9]
+
+
+async def test_a_crowd_is_told_how_orders_ended_and_nothing_is_missing_at_the_end(
+    sockets: Sockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(push, "_CROWD", 50)
+    orders = [new_order(f"order-{n}") for n in range(10)]
+    claimed = [lifecycle.claim(order, Lease("worker", 99), 2) for order in orders]
+    pushing = push_events(sockets)
+
+    await pushing([change for order in claimed for change in changes_of(order)])
+    assert sockets.got == []
+    ended = [lifecycle.retry(order, Failure("x", "y"), 9, 3) for order in claimed]
+    ended = [lifecycle.cancel(order, 4) for order in ended]
+    await pushing([Change("9", order, 3) for order in ended])
+
+    assert len(sockets.got) == 30
+    for name in ("a", "b", "c"):
+        assert [seqs(frame) for frame in sockets.frames(name)] == [[1, 2, 3, 4]] * 10
+
+
+async def test_a_stuck_socket_costs_a_batch_its_time_once(sockets: Sockets, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(push, "_POST_MS", 100)
+    monkeypatch.setattr(push, "_POSTS_AT_ONCE", 4)
+    sockets.stuck.add("b")
+    began = asyncio.get_running_loop().time()
+
+    await push_events(sockets)([change for n in range(60) for change in changes_of(new_order(f"order-{n}"))])
+
+    assert asyncio.get_running_loop().time() - began < 0.5
+    assert len(sockets.frames("a")) == len(sockets.frames("c")) == 60
+    assert sockets.tried <= 120 + 4
+
+
+async def test_one_users_crowd_waits_while_anothers_only_frame_goes(
+    sockets: Sockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(push, "_POSTS_AT_ONCE", 4)
+    sockets.takes_s = 0.01
+    sockets.know(*(Connection(USER, f"crowd-{n}", follows_all=True) for n in range(150)))
+    sockets.know(Connection("bob", "neighbour", follows_all=True))
+    mine = lifecycle.place(OrderRef("bob", "mine"), REQUEST, "", 1)
+
+    await push_events(sockets)([*changes_of(new_order("order")), *changes_of(mine)])
+
+    assert len(sockets.got) == 154
+    assert [name for name, _ in sockets.got].index("neighbour") < 8
+
+
+async def test_orders_that_have_ended_make_room_for_others(sockets: Sockets) -> None:
+    sockets.store.stored.clear()
+    sockets.know(Connection(USER, "s", {"one": 0, "two": 0}))
+    order = new_order("one")
+
+    await push_events(sockets)([*changes_of(order), Change("2", lifecycle.cancel(order, 2), 1)])
+
+    (known,) = await sockets.store.of_user(USER)
+    assert dict(known.orders) == {"two": 0}
+    assert sockets.closed == []
+
+
+async def test_nothing_is_sent_to_a_socket_whose_key_has_ended(sockets: Sockets) -> None:
+    clock = StandingClock()
+    sockets.know(Connection(USER, "b", follows_all=True, key_id="k", ends_at=clock.now))
+    await sockets.store.add(Connection(USER, "d", follows_all=True, key_id="bad"), expires_at=clock.now)
+    await sockets.store.revoke(USER, "bad", clock.now - 1, expires_at=clock.now + 1)
+
+    await push_events(sockets, clock)(changes_of(new_order("order")))
+
+    assert {name for name, _ in sockets.got} == {"a", "c"}
 
 
 def test_a_long_history_goes_in_several_frames_that_fit_and_miss_nothing() -> None:

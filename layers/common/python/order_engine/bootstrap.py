@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from order_engine.engine.execute import Execute
     from order_engine.engine.place import Place
     from order_engine.engine.ports import Venue
-    from order_engine.engine.push import PushEvents, Subscribe
+    from order_engine.engine.push import PushEvents
     from order_engine.engine.rates import Meter
     from order_engine.engine.rounds import Rounds
+    from order_engine.engine.sockets import CloseEnded, Connect, Subscribe
     from order_engine.engine.sweep import Sweep
     from order_engine.engine.triggers import Triggers
     from order_engine.venues.market import PaperMarket
@@ -226,14 +227,28 @@ def rounds() -> Rounds:
 @cache
 def push_events() -> PushEvents:
     from order_engine.engine.push import PushEvents
-    from order_engine.wire.views import event_frame
+    from order_engine.wire.views import event_frame, snapshot_frames
 
-    return PushEvents(connections(), push(), statistics(), event_frame, OBSERVER)
+    return PushEvents(connections(), push(), statistics(), event_frame, snapshot_frames, CLOCK, OBSERVER)
+
+
+@cache
+def connect() -> Connect:
+    from order_engine.engine.sockets import Connect
+
+    return Connect(connections(), push(), CLOCK)
 
 
 @cache
 def subscribe() -> Subscribe:
-    from order_engine.engine.push import Subscribe
+    from order_engine.engine.sockets import Subscribe
     from order_engine.wire.views import snapshot_frames
 
-    return Subscribe(orders(), connections(), push(), snapshot_frames)
+    return Subscribe(orders(), connections(), push(), snapshot_frames, CLOCK, settings().orders_per_socket)
+
+
+@cache
+def close_ended() -> CloseEnded:
+    from order_engine.engine.sockets import CloseEnded
+
+    return CloseEnded(connections(), push(), CLOCK, OBSERVER)

@@ -57,6 +57,7 @@ _COUNTED = {
     "meter_failed": "MeterFailures",
     **dict.fromkeys(
         (
+            "close_failed",
             "look_failed",
             "resend_failed",
             "sweep_failed",

@@ -54,6 +54,8 @@ class Settings:
         orders_per_minute, orders_burst: a user's limit of new orders.
         open_orders_per_user: how many limit orders that have not ended a user may have.
         reads_per_minute, reads_burst: a user's limit of reads, in units of one order's read.
+        sockets_per_user: how many sockets a user may have open.
+        orders_per_socket: how many orders that have not ended a socket may follow one by one.
         watch_beat_ms: how often resting orders are compared with the market.
         sweep_beat_ms: how often stranded orders are looked for.
     """
@@ -87,6 +89,8 @@ class Settings:
     orders_per_minute: int = 100
     open_orders_per_user: int = 200
     orders_burst: int = 100
+    sockets_per_user: int = 20
+    orders_per_socket: int = 100
     reads_per_minute: int = 1200
     reads_burst: int = 600
     watch_beat_ms: int = 2000

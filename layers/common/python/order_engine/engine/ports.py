@@ -6,7 +6,7 @@ that carry meaning.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal, Protocol
@@ -36,6 +36,10 @@ class Conflict(Exception):
 
 class ConnectionGone(Exception):
     """The client's socket is closed."""
+
+
+class TooManyOrders(Exception):
+    """A socket follows as many orders as one may."""
 
 
 class Clock(Protocol):
@@ -249,46 +253,68 @@ class Chain(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A client's socket. It follows the orders in ``order_ids``, or all of the user's.
+    """A client's socket. It follows some orders, or all of the user's.
 
     Attributes:
-        single: it was opened for one order and is closed after that order's last event.
-        awaiting: it has subscribed, and its snapshot is still on the way: whoever closed it now would cut that off.
+        orders: by order id, the sequence number up to which the client had everything when it subscribed.
+        only: the one order that it was opened for; it is closed after that order's last event. None for any order.
+        key_id: of the credential that opened it.
+        since: when it was opened, milliseconds since the epoch.
+        ends_at: when its credential ends, or None.
     """
 
     user_id: str
     connection_id: str
-    order_ids: frozenset[str] = field(default_factory=frozenset)
+    orders: Mapping[str, int] = field(default_factory=dict)
     follows_all: bool = False
-    single: bool = False
-    awaiting: bool = False
+    only: str | None = None
+    key_id: str = ""
+    since: int = 0
+    ends_at: int | None = None
 
     def follows(self, order_id: str) -> bool:
-        return self.follows_all or order_id in self.order_ids
+        return self.follows_all or order_id in self.orders
+
+    def ended(self, now: int) -> bool:
+        return self.ends_at is not None and self.ends_at <= now
 
 
 class ConnectionStore(Protocol):
     async def add(self, connection: Connection, *, expires_at: int) -> None:
         """Remember a socket until ``expires_at`` (milliseconds since the epoch)."""
 
-    async def follow(self, user_id: str, connection_id: str, order_id: str | None) -> None:
-        """Follow one order more, or all (None). The socket is awaiting its snapshot from here on.
+    async def follow(self, user_id: str, connection_id: str, order_id: str, *, known: int, most: int, now: int) -> None:
+        """Follow one order more, of which the client has everything up to ``known``.
 
         Raises:
-            ConnectionGone: the connection is not known any more.
+            ConnectionGone: the connection is not known any more, or its credential has ended.
+            TooManyOrders: it follows ``most`` others.
         """
 
-    async def answered(self, user_id: str, connection_id: str) -> None:
-        """The socket has been sent its snapshot.
+    async def follow_all(self, user_id: str, connection_id: str, *, now: int) -> None:
+        """Follow all orders of the user.
 
         Raises:
-            ConnectionGone: the connection is not known any more.
+            ConnectionGone: the connection is not known any more, or its credential has ended.
         """
+
+    async def unfollow(self, user_id: str, connection_id: str, order_ids: Collection[str]) -> None:
+        """Follow these no longer. What is not known needs no forgetting."""
 
     async def remove(self, user_id: str, connection_id: str) -> None: ...
 
     async def of_user(self, user_id: str) -> Sequence[Connection]:
-        """All sockets of a user, read consistently."""
+        """All sockets of a user but those of revoked keys, read consistently."""
+
+    async def revoke(self, user_id: str, key_id: str, now: int, *, expires_at: int) -> Sequence[Connection]:
+        """End a key's sockets: from here on none of them, nor any that is added until ``expires_at``, is the user's.
+
+        Returns:
+            Those that are there. ``ended`` has them too, until they are removed.
+        """
+
+    async def ended(self, now: int, *, limit: int) -> Sequence[Connection]:
+        """Sockets whose key was revoked, or has expired by ``now``; what they follow is not said. Lags a little."""
 
 
 class Push(Protocol):
@@ -301,6 +327,9 @@ class Push(Protocol):
 
     async def close(self, connection_id: str) -> None:
         """Close the socket; closing a closed one is no error."""
+
+    async def alive(self, connection_id: str) -> bool:
+        """Whether the socket is open."""
 
 
 @dataclass(frozen=True, slots=True)

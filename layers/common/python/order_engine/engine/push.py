@@ -1,32 +1,40 @@
-"""Bring new events to the sockets that follow them, and count what has ended."""
+"""Bring new events to the sockets that follow them, and count what has ended.
+
+What a socket is sent of an order has no gap, whatever happened before: an event goes alone only where everything before
+it is known to have been sent to that socket, and else in a snapshot with all of that. So the simplest client is right,
+which keeps the last number that it saw and drops what is not above it.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 from order_engine.domain import lifecycle
-from order_engine.domain.order import Event, Order, OrderRef
+from order_engine.domain.order import Event, Order, Status
 from order_engine.engine.execute import Observer
 from order_engine.engine.ports import (
+    Clock,
     Connection,
     ConnectionGone,
     ConnectionStore,
-    OrderStore,
     Push,
     StatisticsStore,
     Tally,
 )
 from order_engine.engine.stats import stage
+from order_engine.engine.turns import FairTurns
 
 # A socket that does not take a frame in this time is closed: it may cost one batch this much, and no more.
 _POST_MS = 1000
 # So many frames go out at once; a frame's time begins when it is its turn.
 _POSTS_AT_ONCE = 32
-_FOLLOWED_ORDERS = 20
+# A user for whom one batch would bring more frames than this gets one for each order, and of what moves on anyway none.
+_CROWD = 200
+_REMEMBERED = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +53,34 @@ class Change:
     def events(self) -> tuple[Event, ...]:
         return self.order.events[self.known_events :]
 
+    @property
+    def order_id(self) -> str:
+        return self.order.ref.order_id
+
 
 type EventFrame = Callable[[Order, Event], bytes]
 type SnapshotFrames = Callable[[Order, int], Sequence[bytes]]
+
+
+class Sent:
+    """Up to which event this process has sent each socket each order. What is forgotten is sent again, no more."""
+
+    def __init__(self, most: int = _REMEMBERED) -> None:
+        self._most = most
+        self._upto: OrderedDict[tuple[str, str], int] = OrderedDict()
+
+    def upto(self, connection_id: str, order_id: str) -> int:
+        return self._upto.get((connection_id, order_id), 0)
+
+    def note(self, connection_id: str, order_id: str, seq: int) -> None:
+        # A record may come again.
+        self._upto[connection_id, order_id] = max(seq, self.upto(connection_id, order_id))
+        self._upto.move_to_end((connection_id, order_id))
+        while len(self._upto) > self._most:
+            self._upto.popitem(last=False)
+
+    def forget(self, connection_id: str, order_id: str) -> None:
+        self._upto.pop((connection_id, order_id), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +91,17 @@ class PushEvents:
     push: Push
     statistics: StatisticsStore
     frame: EventFrame
+    snapshot: SnapshotFrames
+    clock: Clock
     observer: Observer
+    sent: Sent = field(default_factory=Sent)
 
     async def __call__(self, changes: Sequence[Change]) -> list[str]:
         """Push and count a batch.
 
-        Orders go side by side, one order's events one after the other. A socket that is gone is forgotten; one that
-        does not take its frame is closed, so that it delays nobody again and its client resumes by sequence number.
+        Orders go side by side, one order's events one after the other, and users take fair turns. A socket that is
+        gone is forgotten; one that does not take its frame is closed, so that it delays nobody again and its client
+        resumes by sequence number.
 
         Returns:
             The records that must come again, as the stream names them.
@@ -73,11 +110,11 @@ class PushEvents:
         for change in changes:
             if change.events:
                 by_user.setdefault(change.order.ref.user_id, []).append(change)
-        turns = asyncio.Semaphore(_POSTS_AT_ONCE)
+        turns = FairTurns(_POSTS_AT_ONCE)
         results = await asyncio.gather(*(self._user(user, mine, turns) for user, mine in by_user.items()))
         return [record for failed in results for record in failed]
 
-    async def _user(self, user_id: str, changes: list[Change], turns: asyncio.Semaphore) -> list[str]:
+    async def _user(self, user_id: str, changes: list[Change], turns: FairTurns) -> list[str]:
         try:
             await _all(self._push_all(user_id, changes, turns), self._count(user_id, changes))
         except Exception as error:  # noqa: BLE001 - the stream delivers this user's records again
@@ -90,45 +127,65 @@ class PushEvents:
         if tallies:
             await self.statistics.count(user_id, tallies)
 
-    async def _push_all(self, user_id: str, changes: list[Change], turns: asyncio.Semaphore) -> None:
-        sockets = await self.connections.of_user(user_id)
-        if not sockets:
-            return
-        ordered = sorted(changes, key=lambda change: change.order.ref.order_id)
-        await _all(
-            *(
-                self._push_order(socket, list(group), turns)
-                for _, batch in groupby(ordered, key=lambda change: change.order.ref.order_id)
-                for group in [list(batch)]
-                for socket in sockets
-                if socket.follows(group[0].order.ref.order_id)
-            )
-        )
+    async def _push_all(self, user_id: str, changes: list[Change], turns: FairTurns) -> None:
+        now = self.clock.now_ms()
+        # Whose credential has ended is sent nothing more; it is closed by who looks for such.
+        sockets = [_Socket(known) for known in await self.connections.of_user(user_id) if not known.ended(now)]
+        ordered = sorted(changes, key=lambda change: change.order_id)
+        orders = [list(group) for _, group in groupby(ordered, key=lambda change: change.order_id)]
+        pairs = [(socket, mine) for mine in orders for socket in sockets if socket.known.follows(mine[0].order_id)]
+        if sum(len(mine) for _, mine in pairs) > _CROWD:
+            pairs = [(socket, fewer) for socket, mine in pairs if (fewer := _last_steps(mine))]
+        await _all(*(self._push_order(socket, mine, turns) for socket, mine in pairs))
+        await _all(*(self._forget(socket) for socket in sockets))
 
-    async def _push_order(self, socket: Connection, changes: list[Change], turns: asyncio.Semaphore) -> None:
+    async def _push_order(self, socket: _Socket, changes: list[Change], turns: FairTurns) -> None:
+        known, order_id = socket.known, changes[0].order_id
         for change in changes:
-            for event in change.events:
-                async with turns:
-                    taken = await self._post(socket, self.frame(change.order, event))
-                if not taken:
-                    return
-        if socket.single and not socket.awaiting and changes[-1].order.status in lifecycle.TERMINAL:
-            await self._quietly(self.push.close(socket.connection_id))
+            for frame in self._frames(known, change):
+                async with turns.of(known.user_id):
+                    # Another order's frame may have failed meanwhile.
+                    if socket.lost or not await self._post(known, frame):
+                        socket.lost = True
+                        return
+            self.sent.note(known.connection_id, order_id, change.order.seq)
+        if changes[-1].order.status in lifecycle.TERMINAL:
+            self.sent.forget(known.connection_id, order_id)
+            socket.over.append(order_id)
 
-    async def _post(self, socket: Connection, frame: bytes) -> bool:
+    def _frames(self, known: Connection, change: Change) -> Sequence[bytes]:
+        """What brings a socket up to date, without a gap after what it has."""
+        has = max(known.orders.get(change.order_id, 0), self.sent.upto(known.connection_id, change.order_id))
+        if has >= change.order.seq:
+            return []
+        if has >= change.known_events:
+            return [self.frame(change.order, event) for event in change.events]
+        return self.snapshot(change.order, has)
+
+    async def _forget(self, socket: _Socket) -> None:
+        """What has ended needs no following, and a socket of one order that has ended no more time."""
+        known = socket.known
+        if socket.lost or not socket.over:
+            return
+        if known.only is not None:
+            await self._quietly(self.push.close(known.connection_id))
+        elif over := [order_id for order_id in socket.over if order_id in known.orders]:
+            await self._quietly(self.connections.unfollow(known.user_id, known.connection_id, over))
+
+    async def _post(self, known: Connection, frame: bytes) -> bool:
         """Whether the socket may have more."""
         try:
             async with asyncio.timeout(_POST_MS / 1000):
-                await self.push.post(socket.connection_id, frame)
+                await self.push.post(known.connection_id, frame)
         except ConnectionGone:
             pass
         except Exception as error:  # noqa: BLE001 - one socket's trouble is its own
             self.observer.noted("", "socket_slow", type(error).__name__)
             # Left open, its client would not know that a frame is missing; perhaps the last one.
-            await self._quietly(self.push.close(socket.connection_id))
+            await self._quietly(self.push.close(known.connection_id))
         else:
             return True
-        await self._quietly(self.connections.remove(socket.user_id, socket.connection_id))
+        await self._quietly(self.connections.remove(known.user_id, known.connection_id))
         return False
 
     async def _quietly(self, work: Awaitable[None]) -> None:
@@ -137,6 +194,23 @@ class PushEvents:
                 await work
         except Exception as error:  # noqa: BLE001 - tidying up; the item's time to live does it otherwise
             self.observer.noted("", "tidy_failed", type(error).__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _Socket:
+    """A socket during one batch: whether it can take no more, and which orders have ended."""
+
+    known: Connection
+    lost: bool = False
+    over: list[str] = field(default_factory=list)
+
+
+def _last_steps(changes: list[Change]) -> list[Change]:
+    """An order's last change alone; none if another will follow soon, which will tell of all before it."""
+    last = changes[-1]
+    if last.order.status not in lifecycle.TERMINAL and last.order.status is not Status.OPEN:
+        return []
+    return [replace(last, known_events=changes[0].known_events)]
 
 
 async def _all(*works: Awaitable[None]) -> None:
@@ -175,55 +249,3 @@ def tally_of(change: Change) -> Tally | None:
         order_type=order.request.type,
         before=before,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Subscribe:
-    """The use case: a socket asks to follow one order, or all of its user's."""
-
-    orders: OrderStore
-    connections: ConnectionStore
-    push: Push
-    snapshot: SnapshotFrames
-
-    async def one(self, connection: Connection, order_id: str, after: int) -> bool:
-        """Follow an order and send its events after ``after``.
-
-        The subscription is stored before the order is read, so that every event is in the snapshot or pushed.
-
-        Returns:
-            False if this user has no such order.
-        """
-        await self.connections.follow(connection.user_id, connection.connection_id, order_id)
-        order = await self.orders.get(OrderRef(connection.user_id, order_id))
-        if order is None:
-            return False
-        await self._send(connection, order, after)
-        if connection.single:
-            # Without it nothing is lost: the socket stays open after the last event, until its client closes it.
-            with contextlib.suppress(Exception):
-                await self._settle(connection, order)
-        return True
-
-    async def _settle(self, connection: Connection, sent: Order) -> None:
-        """From here on the socket may be closed after the last event, which may have come in the meantime."""
-        order: Order | None = sent
-        if sent.status not in lifecycle.TERMINAL:
-            await self.connections.answered(connection.user_id, connection.connection_id)
-            order = await self.orders.get(sent.ref)
-        if order is None or order.status not in lifecycle.TERMINAL:
-            return
-        if order.seq > sent.seq:
-            await self._send(connection, order, sent.seq)
-        await self.push.close(connection.connection_id)
-
-    async def all(self, connection: Connection) -> None:
-        """Follow all of the user's orders and send the newest as they are now."""
-        await self.connections.follow(connection.user_id, connection.connection_id, None)
-        page = await self.orders.page(connection.user_id, limit=_FOLLOWED_ORDERS, after=None, status=None)
-        for order in reversed(page.orders):
-            await self._send(connection, order, 0)
-
-    async def _send(self, connection: Connection, order: Order, after: int) -> None:
-        for frame in self.snapshot(order, after):
-            await self.push.post(connection.connection_id, frame)
