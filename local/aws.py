@@ -49,6 +49,7 @@ from moto.sqs.models import Queue, sqs_backends
 from moto.sqs.responses import SQSResponse
 from werkzeug.exceptions import HTTPException
 
+from local.discreet import keep_requests_out_of_logs
 from local.threads import in_thread
 from order_engine.domain.numerals import NotANumeral, read_decimal, read_whole
 
@@ -387,6 +388,7 @@ async def serve(
         OSError: the port is taken.
     """
     app = application(services, reports or {})
+    keep_requests_out_of_logs()
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", port)

@@ -19,6 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local import event_sources, schedules
 from local.aws import ACCOUNT, CREDENTIALS, REGION, Services, serve
+from local.discreet import keep_requests_out_of_logs
 from local.functions import Functions, Host, InProcess, common_environment, process_environment
 from local.gateway import Api, Gatekeeper, apis
 from local.http_api import HttpApi
@@ -219,6 +220,7 @@ class Stack:
         return host
 
     async def _serve(self, app: web.Application, listening: socket.socket) -> None:
+        keep_requests_out_of_logs()
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         self._closing.push_async_callback(runner.cleanup)

@@ -28,6 +28,10 @@ from local.template import Json
 logger = logging.getLogger("local")
 
 MAX_MESSAGE = 128 * 1024
+# What a socket that does not read may have waiting for it here; then it is closed. The service's own bound is not told.
+MAX_BACKLOG = 1024 * 1024
+# Messages of one socket that are served at once; the others wait unread, as the service would throttle them.
+MAX_UNDER_WAY = 16
 IDLE_S = 600.0
 LONGEST_S = 7200.0
 _MANAGEMENT = re.compile(r"/@connections/([^/]+)$")
@@ -39,6 +43,7 @@ class Connection:
 
     id: str
     socket: web.WebSocketResponse
+    transport: asyncio.Transport | None
     source_ip: str
     user_agent: str
     headers: Mapping[str, str]
@@ -80,6 +85,10 @@ class WebSocketApi:
         app.router.add_route("*", "/{path:.*}", self._handle)
         return app
 
+    def connections(self) -> list[str]:
+        """The ids of the open sockets, oldest first."""
+        return list(self._connections)
+
     async def stop(self) -> None:
         """Close every socket as a server that goes away does. $disconnect is not invoked."""
         self._stopping = True
@@ -105,6 +114,7 @@ class WebSocketApi:
         connection = Connection(
             id=base64.b64encode(secrets.token_bytes(9)).decode().replace("+", "-").replace("/", "_") + "=",
             socket=socket,
+            transport=request.transport,
             source_ip=request.remote or "127.0.0.1",
             user_agent=request.headers.get("User-Agent", ""),
             headers=dict(request.headers),
@@ -166,7 +176,7 @@ class WebSocketApi:
 
     async def _serve(self, connection: Connection) -> tuple[int, str]:
         """Read messages until the socket closes; why it closed."""
-        socket = connection.socket
+        socket, under_way = connection.socket, asyncio.Semaphore(MAX_UNDER_WAY)
         end = connection.connected_at + self._longest_s
         while True:
             limit = min(connection.active_at + self._idle_s, end)
@@ -180,11 +190,14 @@ class WebSocketApi:
                 return 1001, "Going away"
             connection.active_at = time.time()
             if message.type is WSMsgType.TEXT:
-                self._spawn(self._message(connection, message.data))
+                text = message.data
             elif message.type is WSMsgType.BINARY:
-                self._spawn(self._message(connection, message.data.decode(errors="replace")))
+                text = message.data.decode(errors="replace")
             else:
                 return socket.close_code or 1006, str(message.extra or "")
+            await under_way.acquire()
+            task = self._spawn(self._message(connection, text))
+            task.add_done_callback(lambda _: under_way.release())
 
     async def _message(self, connection: Connection, text: str) -> None:
         key = self._selected(text)
@@ -225,11 +238,22 @@ class WebSocketApi:
     async def _send(self, connection: Connection, text: str) -> bool:
         if connection.socket.closed:
             return False
+        if self._overdue(connection, len(text)):
+            return False
         try:
             await connection.socket.send_str(text)
         except (ConnectionError, RuntimeError):
             return False
         connection.active_at = time.time()
+        return True
+
+    def _overdue(self, connection: Connection, more: int) -> bool:
+        """Whether a socket has left so much unread that it is given up."""
+        transport = connection.transport
+        if transport is None or transport.get_write_buffer_size() + more <= MAX_BACKLOG:
+            return False
+        self._connections.pop(connection.id, None)
+        transport.abort()
         return True
 
     async def _disconnected(self, connection: Connection, code: int, reason: str) -> None:
@@ -265,10 +289,11 @@ class WebSocketApi:
             context["authorizer"] = dict(connection.authorizer)
         return {"requestContext": context, "isBase64Encoded": False}
 
-    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+    def _spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
+        return task
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -37,6 +37,8 @@ def stack() -> Iterator[Running]:
         "RETRY_BASE_MS": "100",
         "ORDERS_PER_MINUTE": "100000",
         "ORDERS_BURST": "100000",
+        # A client that is cut off in its handshake leaves a socket that is found gone some seconds later.
+        "SOCKETS_PER_USER": "1000",
     }
     with running(environment=environment) as started:
         yield started

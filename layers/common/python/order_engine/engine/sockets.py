@@ -17,10 +17,11 @@ from order_engine.engine.push import SnapshotFrames
 # API Gateway closes a socket after two hours; ten minutes more cover a lost $disconnect.
 KEPT_MS = (2 * 60 + 10) * 60_000
 _FOLLOWED_ORDERS = 20
-# A socket that was opened a moment ago may still be in its handshake, during which it looks gone.
-_YOUNG_MS = 30_000
+# A socket that was opened a moment ago may still be in its handshake, during which it looks gone. Taking one for gone
+# costs its client a reconnection; keeping what is gone locks somebody out.
+_YOUNG_MS = 5_000
 # So often a user who is at the limit may have us look for sockets that went without a word.
-_LOOK_MS = 10_000
+_LOOK_MS = 5_000
 _MAX_REMEMBERED = 10_000
 # So many that have ended are closed side by side, and so often in a row.
 _AT_ONCE, _ROUNDS = 50, 20
