@@ -128,11 +128,13 @@ class WebSocketApi:
             refused = await self._admit(request, connection, route)
             if refused is not None:
                 return refused
-        # From here on the socket can be posted to; during $connect it could not.
-        await socket.prepare(request)
-        self._connections[connection.id] = connection
-        code, reason = 1001, "Going away"
+        # From here on the connection is made, and its end is told, also where the client has left meanwhile.
+        code, reason = 1006, ""
         try:
+            await socket.prepare(request)
+            # Now it can be posted to; during $connect it could not.
+            self._connections[connection.id] = connection
+            code, reason = 1001, "Going away"
             code, reason = await self._serve(connection)
         finally:
             self._connections.pop(connection.id, None)
