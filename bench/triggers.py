@@ -101,6 +101,9 @@ class _Queue:
     async def send(self, refs: Sequence[OrderRef], *, delay_ms: int = 0) -> None:
         self.sent += len(refs)
 
+    async def held(self) -> tuple[int, int]:
+        return 0, 0
+
     async def depth(self) -> dict[str, int]:
         return {}
 

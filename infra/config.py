@@ -28,6 +28,7 @@ class Config:
         orders_per_minute, orders_burst: a user's limit of new orders.
         open_orders_per_user: how many limit orders that have not ended a user may have.
         sockets_per_user: how many sockets a user may have open; a key may have its own limit.
+        order_patience_ms: how long a market order may wait for an attempt to begin.
         reads_per_minute, reads_burst: a user's limit of reads, in units of one order's read.
         api_rate_limit, api_burst_limit: the throttle of each route that asks for a key, in requests per second, for all
             users together.
@@ -52,6 +53,7 @@ class Config:
     batch_size: int
     orders_per_minute: int
     open_orders_per_user: int
+    order_patience_ms: int
     orders_burst: int
     sockets_per_user: int
     reads_per_minute: int
@@ -93,6 +95,7 @@ class Config:
             batch_size=reader.whole("batchSize", 1, 10, 10),
             orders_per_minute=reader.whole("ordersPerMinute", 1, 60_000, 100),
             open_orders_per_user=reader.whole("openOrdersPerUser", 1, 10_000, 200),
+            order_patience_ms=60_000 * reader.whole("orderPatienceMinutes", 1, 20_160, 360),
             orders_burst=reader.whole("ordersBurst", 1, 60_000, 100),
             sockets_per_user=reader.whole("socketsPerUser", 1, 1_000, 20),
             reads_per_minute=reader.whole("readsPerMinute", 1, 600_000, 1200),

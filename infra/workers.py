@@ -57,6 +57,7 @@ class Workers(Construct):
                 "orders_table": self._storage.orders.table_name,
                 "orders_queue_url": queues.orders.queue_url,
                 "quarantine_queue_url": queues.quarantine.queue_url,
+                "order_patience_ms": config.order_patience_ms,
                 **config.paper,
             },
         )
@@ -78,6 +79,7 @@ class Workers(Construct):
                 "orders_table": self._storage.orders.table_name,
                 "dead_letters_queue_url": queues.dead_letters.queue_url,
                 "quarantine_queue_url": queues.quarantine.queue_url,
+                "order_patience_ms": self._platform.config.order_patience_ms,
                 **self._platform.config.paper,
             },
         )
@@ -123,6 +125,7 @@ class Workers(Construct):
                 "orders_queue_url": self._queues.orders.queue_url,
                 "connections_table": connections.table_name,
                 "connections_endpoint": websocket.endpoint,
+                "order_patience_ms": self._platform.config.order_patience_ms,
                 **self._platform.config.paper,
             },
         )
@@ -134,7 +137,8 @@ class Workers(Construct):
         function.allow(["dynamodb:Query"], [f"{orders.table_arn}/index/{WORK}", f"{orders.table_arn}/index/{EXPIRY}"])
         # The look whether there is anything to do at all.
         function.allow(["dynamodb:Scan"], [f"{orders.table_arn}/index/{WORK}"])
-        function.allow(["sqs:SendMessage"], [self._queues.orders.queue_arn])
+        # Whether another message would help, or only make the queue longer.
+        function.allow(["sqs:SendMessage", "sqs:GetQueueAttributes"], [self._queues.orders.queue_arn])
         # The next minute's run does what a failed one left: an old run must neither be repeated nor wait in line.
         target = targets.LambdaFunction(function.function)
         function.function.configure_async_invoke(retry_attempts=0, max_event_age=_EVERY_MINUTE)

@@ -289,6 +289,7 @@ async def test_a_received_message_is_hidden_and_comes_again_when_it_is_told_to(s
     ((_, receipt),) = services.receive()
     assert services.receive() == []
     assert dict(await services.queue.depth()) == {"visible": 0, "in_flight": 1, "delayed": 0, "dead": 0}
+    assert await services.queue.held() == (0, 1)
     # Less than a second is rounded down to none: the worker waits the rest out itself.
     await services.queue.hide(receipt, 999)
     assert len(services.receive()) == 1
@@ -317,6 +318,7 @@ async def test_whoever_sends_hears_that_not_all_was_taken(services: Services, nu
 async def test_depths_are_counted(services: Services) -> None:
     await services.queue.send([OrderRef("user", "a"), OrderRef("user", "b")])
     assert dict(await services.queue.depth()) == {"visible": 2, "in_flight": 0, "delayed": 0, "dead": 0}
+    assert await services.queue.held() == (2, 2)
 
 
 async def test_what_cannot_be_read_is_kept_as_it_came(services: Services) -> None:

@@ -83,6 +83,12 @@ class FakeQueue:
         message.visible_at = self._now() + min(delay_ms // 1000, _MAX_VISIBILITY_S) * 1000
         self.wake()
 
+    async def held(self) -> tuple[int, int]:
+        def counted() -> tuple[int, int]:
+            return sum(message.visible_at <= self._now() for message in self.messages.values()), len(self.messages)
+
+        return await self._wire.call(f"{self.name}.held", counted)
+
     async def depth(self) -> Mapping[str, int]:
         return await self._wire.call(f"{self.name}.depth", self._depth)
 

@@ -182,8 +182,8 @@ class _Flows:
         self.account.delete("Orders", self.account.messages("Orders"))
         self._hold(held["orderId"])
         self._resolve(held)
-        # An order that moved lately would be left to the sweeper.
-        self._later()
+        # An order that may still wait would be left to the sweeper.
+        self._later(7 * 60)
         self._resolve(orphan)
         self.patch.undo()
         assert self._read(orphan["orderId"]).status == "failed"
@@ -194,10 +194,10 @@ class _Flows:
         records = self.send("DeadLetters", json.dumps({"userId": USER, "orderId": placed["orderId"]}))
         self.invoke("process.dead_letters", {"Records": records})
 
-    def _later(self) -> None:
-        """Ten minutes pass."""
+    def _later(self, minutes: int) -> None:
+        """So many minutes pass."""
         real = SystemClock.now_ms
-        self.patch.setattr(SystemClock, "now_ms", lambda clock: real(clock) + 10 * 60_000)
+        self.patch.setattr(SystemClock, "now_ms", lambda clock: real(clock) + minutes * 60_000)
 
     def _hold(self, order_id: str) -> None:
         order = self._read(order_id)
@@ -217,7 +217,7 @@ class _Flows:
         soon = to_text(int(time.time() * 1000) + 60_000)
         late = self.order({**_LIMIT, "limitPrice": "1000000", "expiresAt": soon})
         crossed = self.order({**_LIMIT, "limitPrice": "0.000001"})
-        self._later()
+        self._later(10)
         forget()
         self.invoke("process.sweep", {}, timeout_s=2.5)
         self.patch.undo()

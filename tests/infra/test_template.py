@@ -376,7 +376,7 @@ ALLOWED = {
         "sockets DELETE": {"ManageConnections"},
         "orders stream": {"DescribeStream", "GetRecords", "GetShardIterator"},
         "*": {"ListStreams"},
-        "queue orders": {"SendMessage"},
+        "queue orders": {"SendMessage", "GetQueueAttributes"},
     },
     NOTIFY: {
         "orders stream": {"DescribeStream", "GetRecords", "GetShardIterator"},

@@ -115,7 +115,12 @@ def _never(*arguments: object) -> bool:
 
 
 _E, _L, _D = execute.Execute, lifecycle, dead_letters.ResolveDeadLetter
-_AT_ONCE = ("+ IDLE_MS", "- 10**9")
+_AT_ONCE = (
+    "return await self._hand_back(order, now)",
+    """from order_engine.domain.failures import WAITED_TOO_LONG
+    await self.execute.orders.replace(order, lifecycle.fail(order, WAITED_TOO_LONG, now))
+    return Done("given up")""",
+)
 _FAIL_ON_SILENCE = """await self._ask(self.chain.broadcast(tx), deadline)
             except _ChainSilent:
                 return await self._retry(order, Failure("broadcast", "It was not sent."))"""
@@ -129,13 +134,13 @@ MUTANTS: Sequence[Mutant] = (
         "store-ignores-seq",
         "a write demands the sequence number that its writer read",
         replaced(FakeOrders, "conditions", frozenset({"version", "owner"})),
-        1,
+        21,
     ),
     Mutant(
         "store-ignores-fence",
         "a write demands its own lease and fencing number",
         replaced(FakeOrders, "conditions", frozenset({"seq"})),
-        121,
+        22,
     ),
     Mutant(
         "store-overwrites",
@@ -147,20 +152,20 @@ MUTANTS: Sequence[Mutant] = (
         "own-write-unknown",
         "a write whose answer was lost finds itself",
         replaced(FakeOrders, "own_write", _never),
-        1,
+        10,
     ),
     Mutant(
         "create-own-write-by-time",
         "the same key with another body is a conflict, also within one millisecond",
         edit(FakeOrders, "_create", ("current != order", "current.created_at != order.created_at")),
-        4,
+        3,
     ),
     # --- claims, leases and fences -------------------------------------------------------------------------------
     Mutant(
         "claim-ignores-lease",
         "an order that a living worker holds is left alone",
         edit(execute, "next_step", ("order.lease is not None and now < order.lease.until", "False")),
-        3,
+        2,
     ),
     Mutant(
         "claim-keeps-version",
@@ -172,37 +177,37 @@ MUTANTS: Sequence[Mutant] = (
         "takeover-keeps-version",
         "taking over a submitted order raises the fencing number",
         edit(_L, "take_over", ("version=order.version + 1", "version=order.version")),
-        3,
+        2,
     ),
     Mutant(
         "takeover-without-claim",
         "whoever settles a dead worker's transaction has claimed the order",
         edit(_E, "_begin", ("await self._write(order, lifecycle.take_over(order, lease))", "order")),
-        3,
+        2,
     ),
     Mutant(
         "shared-worker-name",
         "every execution has a name of its own",
         edit(process.handler, "work_off", ("secrets.token_hex(6)", '"worker"')),
-        0,
+        1,
     ),
     Mutant(
         "lease-not-released",
         "an order that waits for its next attempt is free",
         edit(_L, "retry", ("_release(back)", "back")),
-        0,
+        2,
     ),
     Mutant(
         "dead-letter-ignores-lease",
         "a dead letter does not take an order from a living worker",
         edit(_D, "__call__", ("order.lease is not None and now < order.lease.until", "False"), _AT_ONCE),
-        16,
+        3,
     ),
     Mutant(
-        "dead-letter-fails-what-moves",
-        "a dead letter does not end an order that has moved lately",
+        "dead-letter-fails-what-waits",
+        "a dead letter does not end an order that may wait on",
         edit(_D, "__call__", _AT_ONCE),
-        16,
+        40,
     ),
     # --- intent first, unknown is not failed ---------------------------------------------------------------------
     Mutant(
@@ -221,7 +226,7 @@ MUTANTS: Sequence[Mutant] = (
         "submitted-routed-again",
         "a submitted order is followed, never routed again",
         edit(execute, "next_step", ("if order.status is Status.SUBMITTED:", "if False:")),
-        3,
+        2,
     ),
     Mutant(
         "broadcast-error-is-failure",
@@ -235,7 +240,7 @@ MUTANTS: Sequence[Mutant] = (
                 _FAIL_ON_SILENCE,
             ),
         ),
-        18,
+        15,
     ),
     Mutant(
         "silence-is-failure",
@@ -248,7 +253,7 @@ MUTANTS: Sequence[Mutant] = (
                 'except _ChainSilent:\n        return await self._retry(order, Failure("silent", "No answer."))',
             ),
         ),
-        1,
+        3,
     ),
     Mutant(
         "no-height-check",
@@ -260,13 +265,13 @@ MUTANTS: Sequence[Mutant] = (
         "height-off-by-one",
         "the last valid block is still valid",
         edit(_E, "_look", ("<= tx.last_valid_block_height", "< tx.last_valid_block_height")),
-        78,
+        258,
     ),
     Mutant(
         "no-history-lookup",
         "expiry is believed only after a look-up through the history",
         edit(_E, "_look", ("search_history=True", "search_history=False")),
-        145,
+        571,
     ),
     Mutant(
         "history-before-height",
@@ -285,40 +290,40 @@ MUTANTS: Sequence[Mutant] = (
             # Which would catch it: a look-up before the height comes from an earlier slot.
             ("known.slot < height.slot", "False"),
         ),
-        31,
+        15,
         {"late": 1.0, "stalled": 0.08},
     ),
     Mutant(
         "expiry-from-behind",
         "a node that is behind the height cannot say that a transaction expired",
         edit(_E, "_look", ("known.slot < height.slot", "False")),
-        4,
+        63,
         {"late": 1.0, "behind": 0.5},
     ),
     Mutant(
         "landed-error-is-fill",
         "a transaction that landed with an error swapped nothing",
         edit(_E, "_landed", ("if status.error is not None or status.amount_out is None:", "if False:")),
-        0,
+        2,
     ),
     Mutant(
         "dead-letter-fails-submitted",
         "a dead letter's submitted order is asked for on the chain",
-        edit(_D, "__call__", ("order.status is Status.SUBMITTED", "False"), _AT_ONCE),
-        16,
+        edit(_D, "__call__", ('("take_over", "give_up")', '("give_up",)'), _AT_ONCE),
+        40,
     ),
     # --- retries and time ----------------------------------------------------------------------------------------
     Mutant(
         "retries-unbounded",
         "at most three retries",
         edit(execute, "after_failure", ("order.attempts > policy.max_retries", "False")),
-        3,
+        2,
     ),
     Mutant(
         "retry-at-once",
         "a retry waits its turn",
         edit(execute, "after_failure", ("now + wait_ms(policy, order.ref.order_id, order.attempts)", "now")),
-        0,
+        2,
     ),
     Mutant(
         "retry-too-early",
@@ -336,13 +341,13 @@ MUTANTS: Sequence[Mutant] = (
         "pending-never-expires",
         "a pending order past its time limit is not started",
         edit(execute, "_of_pending", ("expires_at is not None and expires_at <= now", "False")),
-        29,
+        78,
     ),
     Mutant(
         "orphan-never-expires",
         "an order past its time limit is not started again after its worker was lost",
         edit(execute, "_of_orphan", ("expires_at is not None and expires_at <= now", "False")),
-        195,
+        90,
     ),
     Mutant(
         "signed-after-limit",
@@ -352,26 +357,32 @@ MUTANTS: Sequence[Mutant] = (
             "_attempt",
             ("request.expires_at is not None and request.expires_at <= self.clock.now_ms()", "False"),
         ),
-        247,
+        122,
         {"stalled": 0.2},
     ),
     Mutant(
         "time-runs-backwards",
         "an order's history never runs backwards",
         edit(_L, "_step", ("max(now, last.at)", "now")),
-        1,
+        11,
     ),
     Mutant(
         "fires-too-early",
         "an order that missed its limit rests before it fires again",
         edit(triggers.Triggers, "_decide", ("order.retry_at is not None and now < order.retry_at", "False")),
-        85,
+        118,
     ),
     Mutant(
         "aside-forgotten",
         "an order that missed its limit at its full size fires once it can be filled",
         edit(triggers.Triggers, "_aside", ("if pair in self._none_aside:", "if True:")),
-        0,
+        163,
+    ),
+    Mutant(
+        "patience-ignored",
+        "a market order that has waited too long is not started",
+        edit(execute, "next_step", ("if has_waited_too_long(order, patience_ms, now):", "if False:")),
+        66,
     ),
     # --- what a swap may bring -----------------------------------------------------------------------------------
     Mutant(
@@ -384,20 +395,20 @@ MUTANTS: Sequence[Mutant] = (
         "limit-price-ignored",
         "the least output honours the limit price",
         edit(_E, "_route", ("max(min_out, limit)", "min_out")),
-        16,
+        17,
     ),
     Mutant(
         "min-out-not-signed",
         "the transaction carries the least output",
         edit(_E, "_attempt", ("min_out=routed.min_out", "min_out=0")),
-        17,
+        2,
     ),
     # --- the table -----------------------------------------------------------------------------------------------
     Mutant(
         "cancel-submitted",
         "a submitted order cannot be cancelled",
         also(Status.CANCELLED, after=Status.SUBMITTED),
-        3,
+        2,
     ),
     Mutant(
         "cancel-confirmed",
@@ -409,7 +420,7 @@ MUTANTS: Sequence[Mutant] = (
         "cancel-ignores-conflict",
         "a cancellation that lost its race is not reported as done",
         edit(Cancel, "__call__", ("order = conflict.current\n            continue", "return cancelled")),
-        41,
+        15,
     ),
     Mutant(
         "seq-skips",
@@ -424,19 +435,19 @@ MUTANTS: Sequence[Mutant] = (
         edit(
             sweep, "stranded", ('Stranded(True, "no worker has taken it")', 'Stranded(False, "no worker has taken it")')
         ),
-        61,
+        32,
     ),
     Mutant(
         "expiry-not-swept",
         "the sweeper ends resting orders at their time limit",
         edit(sweep, "_has_expired", ("expires_at <= now", "False")),
-        12,
+        1,
     ),
     Mutant(
         "one-item-stops-the-sweep",
         "one unreadable item does not keep the sweeper from the others",
         edit(sweep, "readable", ("observer.noted(", "raise order\n            observer.noted(")),
-        283,
+        1,
     ),
     Mutant(
         "key-forgotten",
@@ -458,7 +469,7 @@ MUTANTS: Sequence[Mutant] = (
         "letters-dropped",
         "what cannot be read is kept",
         replaced(FakeQueue, "keep", lambda self, body, reason: _nothing()),
-        10,
+        12,
     ),
     # --- the stream of statuses ----------------------------------------------------------------------------------
     Mutant(
@@ -526,7 +537,7 @@ MUTANTS: Sequence[Mutant] = (
         "counted-by-the-newest",
         "what one shard brings late is counted, whatever another has brought before",
         replaced(FakeStatistics, "is_new", _only_newer),
-        5,
+        18,
     ),
 )
 

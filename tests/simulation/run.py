@@ -33,7 +33,7 @@ from order_engine.engine.dead_letters import ResolveDeadLetter
 from order_engine.engine.execute import Execute, ExecutionPolicy
 from order_engine.engine.place import Place, order_id_for
 from order_engine.engine.push import PushEvents, Sent
-from order_engine.engine.retry import RetryPolicy
+from order_engine.engine.retry import PATIENCE_MS, RetryPolicy
 from order_engine.engine.rounds import Rounds
 from order_engine.engine.sockets import CloseEnded, Connect, Subscribe
 from order_engine.engine.sweep import Sweep
@@ -94,6 +94,9 @@ class Plan:
         duplicates, letters: when a spare message for an order appears in the order queue, or among the dead letters.
         poison: times at which an unreadable record reaches the stream.
         corrupt: two items of the orders table can no longer be read: an active order's and a resting one's.
+        pauses: functions that Lambda does not run for a while, though their messages are received: name, share of the
+            invocations that are refused, from and until.
+        patience_ms: how long a market order may wait.
         outages: calls that fail for a while: name, how (see ``World.broken``), from and until.
         probes: functions that look at the simulation at a time.
     """
@@ -112,6 +115,8 @@ class Plan:
     letters: list[tuple[int, int]] = field(default_factory=list)
     poison: list[int] = field(default_factory=list)
     corrupt: bool = False
+    pauses: list[tuple[str, float, int, int]] = field(default_factory=list)
+    patience_ms: int = PATIENCE_MS
     outages: list[tuple[str, str, int, int]] = field(default_factory=list)
     probes: list[tuple[int, Callable[[Simulation], None]]] = field(default_factory=list)
     script: dict[int, str] = field(default_factory=dict)
@@ -147,7 +152,7 @@ def plan_of(seed: int) -> Plan:
     def sometimes(share: float) -> list[int]:
         return [rng.randint(0, bad_ms) for _ in range(rng.randint(1, 2))] if rng.random() < share else []
 
-    return Plan(
+    plan = Plan(
         orders=orders,
         followers=followers,
         faults=draw_faults(rng),
@@ -163,6 +168,14 @@ def plan_of(seed: int) -> Plan:
         poison=sometimes(0.15),
         corrupt=rng.random() < 0.2,
     )
+    # Drawn last, so that older seeds keep the rest of their plans.
+    if rng.random() < 0.2:
+        begin = rng.randint(0, bad_ms // 2)
+        share = rng.choice((0.7, 0.9, 1.0))
+        plan.pauses.append((rng.choice(("process", "process", "dead_letters")), share, begin, bad_ms))
+    if rng.random() < 0.2:
+        plan.patience_ms = rng.randint(20_000, 120_000)
+    return plan
 
 
 def _planned(rng: random.Random, bad_ms: int) -> Planned:
@@ -256,7 +269,7 @@ class Simulation:
         self.world = World(seed, self.loop, plan.faults, recording=recording, tracing=tracing)
         world = self.world
         self.loop.set_exception_handler(self._unhandled)
-        self.truth = Truth(world)
+        self.truth = Truth(world, plan.patience_ms)
         self.stream = StreamSource(world, notify_handler(world), [Shard(), Shard()])
         self.orders = FakeOrders(world, self._written, self.truth.refused)
         self.connections = FakeConnections(world)
@@ -309,14 +322,14 @@ class Simulation:
         self.observer = observer = _Watcher(self.world)
         venues = tuple(market.SwingVenue(name, self.market, world) for name in VENUES)
         settings = Settings()
-        policy = ExecutionPolicy(RetryPolicy(), landing_poll_ms=500)
+        policy = ExecutionPolicy(RetryPolicy(patience_ms=self.plan.patience_ms), landing_poll_ms=500)
         executes = Execute(self.orders, venues, self.chain, world, policy, observer)
         identifiers = iter(range(1, 1_000_000))
         self.settings = settings
         self.place = Place(self.orders, self.queue, world, observer, lambda: f"order{next(identifiers)}")
         self.cancel = Cancel(self.orders, world, observer)
         beats = (
-            Sweep(self.orders, self.queue, world, observer),
+            Sweep(self.orders, self.queue, world, observer, self.plan.patience_ms),
             Triggers(self.orders, self.queue, venues, world, observer),
         )
         push_events = PushEvents(
@@ -499,6 +512,8 @@ class Simulation:
             yield self._duplicate(self.dead_letters, at_ms, plan.orders[number].user_id, identifiers[number])
         for at_ms in plan.poison:
             yield self._at(at_ms, self._poison)
+        for name, share, from_ms, until_ms in plan.pauses:
+            yield self._pause(name, share, from_ms, until_ms)
         for name, how, from_ms, until_ms in plan.outages:
             yield self._break(name, how, from_ms, until_ms)
         for at_ms, probe in plan.probes:
@@ -513,6 +528,12 @@ class Simulation:
         self.world.broken[name] = how
         await asyncio.sleep((until_ms - from_ms) / 1000)
         del self.world.broken[name]
+
+    async def _pause(self, name: str, share: float, from_ms: int, until_ms: int) -> None:
+        await asyncio.sleep(from_ms / 1000)
+        self.world.paused[name] = share
+        await asyncio.sleep((until_ms - from_ms) / 1000)
+        del self.world.paused[name]
 
     async def _duplicate(self, queue: FakeQueue, at_ms: int, user_id: str, identifier: asyncio.Future[str]) -> None:
         await asyncio.sleep(at_ms / 1000)

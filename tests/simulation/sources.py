@@ -12,6 +12,8 @@ from order_engine.domain.order import Order
 from tests.fakes.queue import FakeQueue, Message, record_of
 from tests.simulation.world import Invocation, World
 
+_LOOKS_AGAIN_S = 5
+
 type Handler = Callable[[Any, Invocation], Coroutine[Any, Any, Any]]
 
 
@@ -48,6 +50,10 @@ class QueueSource:
     def _poll(self) -> None:
         self._planned = None
         world = self.world
+        if f"{self.name} source" in world.paused:
+            # The mapping is disabled: nothing is received.
+            self._planned = world.loop.call_later(_LOOKS_AGAIN_S, self._poll)
+            return
 
         def choose(visible: list[Message]) -> list[Message]:
             if len(visible) > 1 and world.happens("shuffled"):

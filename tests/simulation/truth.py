@@ -31,7 +31,6 @@ ENDED = frozenset({CONFIRMED, FAILED, CANCELLED, EXPIRED})
 MAX_ATTEMPTS = 4
 MAX_WORKERS = 4
 LEASE_MS = 20_000
-IDLE_MS = 300_000
 
 
 @dataclass(slots=True)
@@ -44,6 +43,7 @@ class Truth:
     """
 
     world: World
+    patience_ms: int
     orders: FakeOrders = field(init=False)
     chain: SimChain = field(init=False)
     swaps: dict[OrderRef, list[Transaction]] = field(default_factory=dict)
@@ -135,6 +135,9 @@ class Truth:
             claims += event.status is R
         self._must(claims <= MAX_WORKERS, f"{name} was given to {claims} workers within one attempt")
         self._must(limit is None or at < limit + self.skew, f"{name} was started after its time limit {limit}")
+        waited = at - old.events[0].at
+        patient = old.request.type != "market" or waited < self.patience_ms + self.skew
+        self._must(patient, f"{name} was started after it had waited {waited} ms")
 
     def _check_wait(self, old: Order, new: Order) -> None:
         """Waits before the next attempt, and before a resting order fires again."""
@@ -146,8 +149,9 @@ class Truth:
             self._must(wait + self.skew >= nominal, f"{name} waits {wait} ms after attempt {last.attempt}")
         failure = new.failure
         if failure is not None and failure.code == "gave_up":
-            idle = last.at - max(old.updated_at, old.retry_at or 0)
-            self._must(idle + self.skew >= IDLE_MS, f"{name} was given up {idle} ms after its last step")
+            waited = last.at - new.events[0].at
+            long = new.request.type == "market" and waited + self.skew >= self.patience_ms
+            self._must(long, f"{name} was given up after it had waited {waited} ms")
         if new.status is P and old.status is O:
             early = old.retry_at is not None and last.at + self.skew < old.retry_at
             self._must(not early, f"{name} fired before {old.retry_at}")

@@ -152,6 +152,7 @@ class World:
     Attributes:
         fatal_calls: the crash-point sweep's plan: the n-th call of the run kills its invocation, before or after.
         points: names of all calls so far, if ``recording``.
+        paused: functions that are not run, and the share of their invocations that is refused.
         broken: names of calls that are always ``refused``, or ``unanswered`` after their effect.
         running: handlers that have not returned yet, by name; also those that Lambda has given up.
         writer, writing: the task and the invocation whose call is being carried out.
@@ -173,6 +174,7 @@ class World:
     violation: Violation | None = None
     regardless: bool = False
     broken: dict[str, str] = field(default_factory=dict)
+    paused: dict[str, float] = field(default_factory=dict)
     running: Counter[str] = field(default_factory=Counter)
     writer: asyncio.Task[Any] | None = None
     writing: Invocation | None = None
@@ -291,6 +293,9 @@ class World:
     ) -> tuple[bool, R | None]:
         """Run a handler as Lambda does. Returns whether it succeeded, and what it returned."""
         if self.happens("throttled"):
+            return False, None
+        if name in self.paused and self.rng.random() < self.paused[name]:
+            self.counted["paused"] += 1
             return False, None
         self.invocations += 1
         skew = self.rng.randint(-self.faults.skew_ms, self.faults.skew_ms) if self.faults.skew_ms else 0

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from order_engine.domain import lifecycle
 from order_engine.domain.errors import OrderNotFound
+from order_engine.domain.failures import WAITED_TOO_LONG
 from order_engine.domain.order import Order, OrderRef, Status
-from order_engine.engine.dead_letters import ResolveDeadLetter
+from order_engine.engine.dead_letters import ANOTHER_MS, ResolveDeadLetter
 from order_engine.engine.execute import Done, Execute, ExecutionPolicy, Later, Silent, Verdict
-from order_engine.engine.retry import RetryPolicy
+from order_engine.engine.retry import PATIENCE_MS, RetryPolicy
 from tests.fakes.orders import FakeOrders
 from tests.simulation.loop import VirtualLoop, run
 from tests.unit.test_following import LANDED, LoopClock, ScriptedChain
@@ -66,3 +69,36 @@ def test_what_became_of_a_submitted_order_is_asked_for_on_the_chain() -> None:
 def test_a_letter_of_no_order_is_said_to_be_one() -> None:
     with pytest.raises(OrderNotFound):
         resolve(None, after_ms=0)
+
+
+@pytest.mark.parametrize("status", [Status.PENDING, Status.ROUTING, Status.BUILDING])
+def test_what_may_still_wait_is_left_to_the_sweeper(status: Status) -> None:
+    order = IN_STATUS[status]
+    verdict, after = resolve(order, after_ms=PATIENCE_MS - 1)
+    assert isinstance(verdict, Done)
+    assert after == order
+
+
+def test_a_limit_order_waits_as_long_as_its_own_limit_lets_it() -> None:
+    fired = IN_STATUS[Status.PENDING]
+    assert fired.request.type == "limit"
+    waiting = replace(fired, request=replace(fired.request, expires_at=None))
+    _, after = resolve(waiting, after_ms=YEAR_MS)
+    assert after == waiting
+
+
+@pytest.mark.parametrize("status", [Status.ROUTING, Status.BUILDING])
+def test_what_has_waited_too_long_is_ended(status: Status) -> None:
+    order = IN_STATUS[status]
+    assert order.request.type == "market"
+    _, after = resolve(order, after_ms=PATIENCE_MS)
+    assert after is not None
+    assert after.failure == WAITED_TOO_LONG
+
+
+def test_the_sweeper_is_told_that_a_message_is_gone_unless_another_is_on_its_way() -> None:
+    sent = replace(IN_STATUS[Status.PENDING], resent_at=T0, resends=3)
+    _, after = resolve(sent, after_ms=ANOTHER_MS - 1)
+    assert after == sent
+    _, after = resolve(sent, after_ms=ANOTHER_MS)
+    assert after == replace(sent, resent_at=None)

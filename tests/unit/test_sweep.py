@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from order_engine.domain import lifecycle
+from order_engine.domain.failures import WAITED_TOO_LONG
 from order_engine.domain.order import Lease, Order, OrderRef, Status
 from order_engine.engine.execute import Silent
-from order_engine.engine.sweep import LEASE_GRACE_MS, STRANDED_MS, Sweep, stranded
+from order_engine.engine.retry import PATIENCE_MS
+from order_engine.engine.sweep import CROWDED_MS, LEASE_GRACE_MS, STRANDED_MS, Sweep, stranded
 from tests.api.clock import StandingClock
 from tests.fakes.orders import FakeOrders
 from tests.fakes.queue import FakeQueue
@@ -48,6 +50,15 @@ def test_a_message_on_its_way_is_given_time() -> None:
     order = lifecycle.place(OrderRef("user", "order"), MARKET, "print", T0)
     assert not stranded(order, T0 + STRANDED_MS - 1).resend
     assert stranded(order, T0 + STRANDED_MS).resend
+
+
+def test_a_full_queue_is_given_more_time_and_never_up() -> None:
+    order = lifecycle.place(OrderRef("user", "order"), MARKET, "print", T0)
+    assert not stranded(order, T0 + CROWDED_MS - 1, crowded=True).resend
+    assert stranded(order, T0 + CROWDED_MS, crowded=True).resend
+    often = replace(order, resent_at=T0, resends=40)
+    assert not stranded(often, T0 + 6 * 3_600_000 - 1, crowded=True).resend
+    assert stranded(often, T0 + 6 * 3_600_000, crowded=True).resend
 
 
 # --- whole beats --------------------------------------------------------------------------------------------------
@@ -162,3 +173,30 @@ async def test_expired_orders_that_a_worker_holds_do_not_hide_those_that_can_end
     for _ in range(2):
         await sweep.beat(clock.now + 10_000)
     assert orders.stored[late.ref].status is Status.EXPIRED
+
+
+async def test_a_queue_that_holds_a_message_for_every_order_is_sent_no_second_one_and_a_lost_one_is() -> None:
+    clock, orders = StandingClock(T0 + STRANDED_MS), FakeOrders()
+    waiting = [lifecycle.place(OrderRef("user", f"order{n}"), MARKET, "print", T0) for n in range(20)]
+    await _store(orders, *waiting)
+    sweep, queue = _sweep(orders, clock)
+    await queue.send([order.ref for order in waiting])
+    assert await sweep.beat(clock.now + 10_000) == 0
+    queue.messages.popitem()
+    assert await sweep.beat(clock.now + 10_000) == 20
+
+
+async def test_a_market_order_that_has_waited_too_long_is_ended_though_no_worker_runs() -> None:
+    clock, orders = StandingClock(T0 + PATIENCE_MS - 1), FakeOrders()
+    market = lifecycle.place(OrderRef("user", "market"), MARKET, "print", T0)
+    limit = lifecycle.place(OrderRef("user", "limit"), replace(LIMIT, expires_at=None), "print", T0)
+    await _store(orders, market, limit, _held("held", T0 + 10**9))
+    await orders.replace(limit, lifecycle.fire(limit, T0))
+    sweep, _ = _sweep(orders, clock)
+    await sweep.beat(clock.now + 10_000)
+    assert orders.stored[market.ref].status is Status.PENDING
+    clock.now += 1
+    await sweep.beat(clock.now + 10_000)
+    assert orders.stored[market.ref].failure == WAITED_TOO_LONG
+    assert orders.stored[limit.ref].status is Status.PENDING
+    assert orders.stored[OrderRef("user", "held")].status is Status.ROUTING

@@ -178,7 +178,7 @@ def execute() -> Execute:
     given = settings()
     chain = PaperChain(market(), CLOCK, given.landing_min_ms, given.landing_max_ms, given.failure_rate)
     policy = ExecutionPolicy(
-        retry=RetryPolicy(given.max_retries, given.retry_base_ms),
+        retry=RetryPolicy(given.max_retries, given.retry_base_ms, patience_ms=given.order_patience_ms),
         lease_ms=given.lease_ms,
         quote_deadline_ms=given.quote_deadline_ms,
         landing_poll_ms=given.landing_poll_ms,
@@ -206,7 +206,7 @@ def resolve_dead_letter() -> ResolveDeadLetter:
 def sweep() -> Sweep:
     from order_engine.engine.sweep import Sweep
 
-    return Sweep(orders(), queue(), CLOCK, OBSERVER)
+    return Sweep(orders(), queue(), CLOCK, OBSERVER, settings().order_patience_ms)
 
 
 @cache

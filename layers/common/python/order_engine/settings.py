@@ -47,6 +47,7 @@ class Settings:
         market_seed: the paper market is a function of this and the time.
         max_retries: attempts after the first.
         retry_base_ms: wait before the first retry; doubles with each.
+        order_patience_ms: how long a market order may wait, from its acceptance, for an attempt to begin.
         max_price_impact_bps: a route that moves the price more is refused.
         lease_ms: how long a worker may hold an order; longer than a worker may run.
         landing_poll_ms: how often the chain is asked about a broadcast transaction.
@@ -82,6 +83,7 @@ class Settings:
     market_seed: int = 1
     max_retries: int = 3
     retry_base_ms: int = 1000
+    order_patience_ms: int = 21_600_000
     max_price_impact_bps: int = 1000
     lease_ms: int = 20_000
     landing_poll_ms: int = 100

@@ -50,6 +50,10 @@ class SqsOrderQueue:
             if answer.get("Failed"):
                 raise NotSent(f"{len(answer['Failed'])} of {len(batch)} messages were refused")
 
+    async def held(self) -> tuple[int, int]:
+        found = await self._attributes(self._url)
+        return found["visible"] + found["delayed"], sum(found.values())
+
     async def depth(self) -> Mapping[str, int]:
         order_queue, dead = await asyncio.gather(
             self._attributes(self._url), self._attributes(self._dead_letters_url) if self._dead_letters_url else _none()

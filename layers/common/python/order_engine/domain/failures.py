@@ -40,8 +40,10 @@ CATALOGUE: dict[str, Reason] = {
     "time_limit": Reason("The order's own time limit passed while it was being prepared."),
     "limit_not_met": Reason("At its full size the order would miss its limit; it rests again."),
     "too_many_steps": Reason("The order came to no end after very many steps.", final=True),
-    "gave_up": Reason("The order was delivered too often without coming to an end.", final=True),
+    "gave_up": Reason("No worker could take the order in the time that it may wait.", final=True),
 }
+
+WAITED_TOO_LONG = Failure("gave_up", CATALOGUE["gave_up"].meaning)
 
 
 def is_final(failure: Failure) -> bool:

@@ -99,6 +99,11 @@ def route(order: Order, routed: Routed, now: int) -> Order:
     return _step(order, Status.BUILDING, now, routed)
 
 
+def lose_message(order: Order) -> Order:
+    """Note, without an event, that the message that was sent last for this order is gone."""
+    return replace(order, resent_at=None)
+
+
 def submit(order: Order, intent: SignedTransaction, now: int) -> Order:
     """The signed transaction is stored, to be broadcast next."""
     return replace(_step(order, Status.SUBMITTED, now, Submission(intent.signature)), intent=intent)

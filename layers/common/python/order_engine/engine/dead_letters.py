@@ -1,4 +1,8 @@
-"""Resolve what the queue gave up on. Nothing is dropped and nothing is swapped twice."""
+"""Resolve what the queue gave up on. Nothing is dropped or swapped twice, and nothing ends for want of workers.
+
+Receives say little about an order: each one that Lambda throttles counts, so that a pause of the workers alone makes
+dead letters of all messages within a quarter of an hour.
+"""
 
 from __future__ import annotations
 
@@ -6,28 +10,27 @@ from dataclasses import dataclass
 
 from order_engine.domain import lifecycle
 from order_engine.domain.errors import OrderNotFound
-from order_engine.domain.order import Failure, OrderRef, Status
-from order_engine.engine.execute import Done, Execute, Later, Verdict
+from order_engine.domain.order import Order, OrderRef, Status
+from order_engine.engine.execute import Done, Execute, Later, Verdict, next_step
 from order_engine.engine.ports import Conflict
 
-# By then the sweeper has sent an order several times. If that led to no step, neither will the next message.
-IDLE_MS = 300_000
+# A message that was sent so lately is still on its way, whatever became of this one.
+ANOTHER_MS = 600_000
 
 
 @dataclass(frozen=True, slots=True)
 class ResolveDeadLetter:
     """The use case.
 
-    A terminal order needs nothing. A submitted one is followed on the chain, as any worker would. One that has moved
-    lately is left to the sweeper, which sends a fresh message: on a slow chain a message is received many times
-    within one attempt, and attempts are counted on the order. Any other is failed with the reason, unless a living
-    worker holds it.
+    A terminal order needs nothing. A submitted one is followed on the chain, as any worker would, and one that has
+    waited too long is ended, as any worker would. Any other waits on: the sweeper sends it again, one message for the
+    one that is gone. Sending it from here would be quicker, but AWS stops queues that feed themselves through Lambda.
     """
 
     execute: Execute
 
     async def __call__(self, ref: OrderRef, *, worker: str, deadline: int) -> Verdict:
-        """Bring a given-up order to its end.
+        """Bring a given-up order to its end, or back to the sweeper.
 
         Raises:
             OrderNotFound: there is no such order.
@@ -40,15 +43,16 @@ class ResolveDeadLetter:
             return Done(f"already {order.status}")
         if order.lease is not None and now < order.lease.until:
             return Later(order.lease.until - now, "held by another worker")
-        if order.status is Status.SUBMITTED:
+        step = next_step(order, now, self.execute.policy.retry.patience_ms)
+        if step.action in ("take_over", "give_up"):
             return await self.execute(ref, worker=worker, deadline=deadline)
-        if now < max(order.updated_at, order.retry_at or 0) + IDLE_MS:
-            return Done("it still moves; the sweeper sends it again")
-        failure = Failure("gave_up", "The order was delivered too often without coming to an end.")
-        failed = lifecycle.fail(order, failure, now)
+        return await self._hand_back(order, now)
+
+    async def _hand_back(self, order: Order, now: int) -> Verdict:
+        if order.resent_at is None or now < order.resent_at + ANOTHER_MS:
+            return Done("the sweeper sends it again, or has done so")
         try:
-            await self.execute.orders.replace(order, failed)
+            await self.execute.orders.replace(order, lifecycle.lose_message(order))
         except Conflict:
             return Later(1000, "it moved while it was being resolved")
-        self.execute.observer.changed(failed)
-        return Done(failure.message)
+        return Done("the sweeper sends it again")

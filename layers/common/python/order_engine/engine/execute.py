@@ -16,7 +16,7 @@ from typing import Protocol
 from order_engine.domain import lifecycle
 from order_engine.domain.amounts import limit_min_out, slippage_min_out
 from order_engine.domain.errors import AttemptFailed, OrderNotFound
-from order_engine.domain.failures import is_final, of_chain
+from order_engine.domain.failures import WAITED_TOO_LONG, is_final, of_chain
 from order_engine.domain.order import (
     Failure,
     Fill,
@@ -29,7 +29,7 @@ from order_engine.domain.order import (
 )
 from order_engine.engine.ports import Chain, Clock, Conflict, OrderStore, TransactionStatus, Venue
 from order_engine.engine.quoting import gather_pools
-from order_engine.engine.retry import RetryPolicy, after_failure, lost_workers
+from order_engine.engine.retry import PATIENCE_MS, RetryPolicy, after_failure, has_waited_too_long, lost_workers
 from order_engine.engine.routing.decide import decide
 
 MAX_LOST_WORKERS = 3
@@ -64,7 +64,7 @@ type Verdict = Done | Later
 class Step:
     """What a worker should do with an order, and why. ``wait_ms`` goes with ``wait``."""
 
-    action: str  # claim | take_over | wait | drop | expire | give_back | abandon
+    action: str  # claim | take_over | wait | drop | expire | give_back | give_up | abandon
     reason: str
     wait_ms: int = 0
 
@@ -101,7 +101,7 @@ class ExecutionPolicy:
     max_price_impact_bps: int = 1000
 
 
-def next_step(order: Order, now: int) -> Step:
+def next_step(order: Order, now: int, patience_ms: int = PATIENCE_MS) -> Step:
     """Decide what a worker that was handed this order should do. Pure."""
     if order.status in lifecycle.TERMINAL:
         return Step("drop", f"already {order.status}")
@@ -111,6 +111,8 @@ def next_step(order: Order, now: int) -> Step:
         return Step("wait", "held by another worker", order.lease.until - now)
     if order.status is Status.SUBMITTED:
         return Step("take_over", "its worker is gone; the chain knows what became of the transaction")
+    if has_waited_too_long(order, patience_ms, now):
+        return Step("give_up", "it has waited too long")
     step = _of_pending(order, now) if order.status is Status.PENDING else _of_orphan(order, now)
     if step is None and order.seq >= MAX_EVENTS:
         step = Step("abandon", f"no end after {MAX_EVENTS} events")
@@ -165,7 +167,7 @@ class Execute:
         if order is None:
             raise OrderNotFound("There is no such order.")
         for _ in range(_CLAIM_TRIES):
-            step = next_step(order, self.clock.now_ms())
+            step = next_step(order, self.clock.now_ms(), self.policy.retry.patience_ms)
             if step.action == "drop":
                 return Done(step.reason)
             if step.action == "wait":
@@ -173,7 +175,7 @@ class Execute:
                     return Later(step.wait_ms, step.reason)
                 await self.clock.sleep(step.wait_ms)
                 # Someone may have acted in the meantime; the claim below is conditional on what was read.
-                step = next_step(order, self.clock.now_ms())
+                step = next_step(order, self.clock.now_ms(), self.policy.retry.patience_ms)
                 if step.action == "wait":
                     return Later(step.wait_ms, step.reason)
             try:
@@ -193,6 +195,9 @@ class Execute:
             return Done(step.reason)
         if step.action == "give_back":
             return await self._retry(order, _TIME_LIMIT)
+        if step.action == "give_up":
+            await self._write(order, lifecycle.fail(order, WAITED_TOO_LONG, now))
+            return Done(step.reason)
         if step.action == "abandon":
             full = order.seq >= MAX_EVENTS
             failure = Failure("too_many_steps" if full else "worker_lost", f"The order was given up: {step.reason}.")

@@ -151,6 +151,9 @@ class OrderQueue(Protocol):
     async def send(self, refs: Sequence[OrderRef]) -> None:
         """Queue orders for execution. On an error, any of them may or may not have been sent."""
 
+    async def held(self) -> tuple[int, int]:
+        """Approximately how many messages wait to be received, and how many the queue holds with those received."""
+
     async def depth(self) -> Mapping[str, int]:
         """Approximate numbers of messages: ``visible``, ``in_flight``, ``delayed``, ``dead``."""
 

@@ -10,6 +10,7 @@ from order_engine.domain.failures import is_final
 from order_engine.domain.order import Failure, Order, Status
 
 JITTER = 4  # up to a quarter of the wait is added
+PATIENCE_MS = 6 * 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +21,13 @@ class RetryPolicy:
         max_retries: attempts after the first.
         base_ms: the wait before the first retry; it doubles with each.
         rest_ms: how long a limit order that missed its limit rests before it may fire again.
+        patience_ms: how long a market order may wait, from its acceptance, for an attempt to begin.
     """
 
     max_retries: int = 3
     base_ms: int = 1000
     rest_ms: int = 10_000
+    patience_ms: int = PATIENCE_MS
 
 
 def wait_ms(policy: RetryPolicy, order_id: str, attempt: int) -> int:
@@ -52,6 +55,17 @@ def after_failure(order: Order, failure: Failure, policy: RetryPolicy, now: int)
     if is_final(failure) or order.attempts > policy.max_retries:
         return lifecycle.fail(order, failure, now)
     return lifecycle.retry(order, failure, now + wait_ms(policy, order.ref.order_id, order.attempts), now)
+
+
+def has_waited_too_long(order: Order, patience_ms: int, now: int) -> bool:
+    """Whether no attempt may begin any more, whatever it was that kept the workers from it.
+
+    A market order takes the price that it finds: hours later that is another trade. A limit order has its price, and
+    waits until its own time limit. What has been submitted is no matter of patience, but of the chain.
+    """
+    if order.request.type != "market" or order.status is Status.SUBMITTED:
+        return False
+    return now >= order.created_at + patience_ms
 
 
 def lost_workers(order: Order) -> int:
