@@ -192,6 +192,16 @@ def test_decisions_are_the_best_of_all_routes_and_say_how_far_from_it_they_can_b
         assert tally.cases > tally.refused + tally.heavy
 
 
+# In the first, outputs of a pool would not fit in an account; in the second, another pool takes the few units that let
+# an intermediate token arrive whole.
+@pytest.mark.parametrize("number", [10_540, 10_032])
+def test_cases_that_were_once_far_from_the_best(number: int) -> None:
+    tables: dict[str, Tally] = {}
+    examine(number, tables)
+    (tally,) = tables.values()
+    assert (tally.missed, tally.gap_too_small, tally.broken) == ([], [], [])
+
+
 def test_the_comparison_notices_what_is_wrong() -> None:
     rng = random.Random(1)
     case = market_case(rng, MARKET, lambda _: 50_000.0)

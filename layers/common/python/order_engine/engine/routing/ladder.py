@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from math import inf, sqrt
 
+from order_engine.domain.amounts import U64_MAX
 from order_engine.domain.quote import Curve, Piece
 
 # What a pool does at a marginal price, where output less price times input is largest: that profit in units of
@@ -77,6 +78,14 @@ class Ladder:
             # Rounding of floats only: a curve's prices fall.
             price = self._floor
         size = min(size, room)
+        # What no account can hold is refused, so that a curve ends where its output does not fit in a u64.
+        left = (U64_MAX - self._outputs[-1]) / price
+        if bend * left < 1:
+            room = min(room, left / (1 - bend * left))
+            size = min(size, room)
+        if size <= 0:
+            self._floor = 0.0
+            return
         bent = 1 + bend * size
         self._costs.append(-price)
         self._roots.append(sqrt(price))

@@ -70,6 +70,7 @@ class _Search:
         self._best = float("-inf") if known is None else known + self._base
         self._found = Found()
         self._tried: set[frozenset[Ladder]] = set()
+        self._divided: set[frozenset[Ladder]] = set()
         self._closed = float("-inf")
         self._queue: list[tuple[float, int, Family]] = []
         self._count = 0
@@ -222,9 +223,14 @@ class _Search:
             self._try(least)
 
     def _try(self, least: Minimum) -> None:
+        """Divide the order in whole base units as the minimum does, once for each set of pools."""
+        key = frozenset(least.flows)
+        if key in self._divided:
+            return
         plan = exact(self._network, least.flows)
         if plan is None or not plan.amounts:
             return
+        self._divided.add(key)
         if self._worth(plan, least) and not self._network.sampled:
             plan = improve(self._network, plan, _WIDTH)
             if self._worth(plan, least) and self._wide < _WIDE:
