@@ -138,10 +138,10 @@ class Client:
         self.connections += 1
         self.socket = Socket(f"{self.name}-{self.connections}", self)
         self.gateway.sockets[self.socket.connection_id] = self.socket
-        done, _ = await self._invoke("$connect")
-        # Until $connect has answered, posting to the connection gives 410.
-        self.socket.connected = done
-        return done
+        done, answer = await self._invoke("$connect")
+        # Until $connect has let it in, posting to the connection gives 410.
+        self.socket.connected = done and answer["statusCode"] == 200
+        return self.socket.connected
 
     async def _disconnect(self) -> None:
         assert self.socket is not None
