@@ -10,8 +10,10 @@ from typing import Any
 import boto3
 import pytest
 from botocore.client import BaseClient
+from botocore.exceptions import ReadTimeoutError
 from hypothesis import given
 from hypothesis import strategies as st
+from moto.core.botocore_stubber import BotocoreStubber
 
 from order_engine.engine.place import order_id_for
 from tests.api.clock import StandingClock
@@ -51,7 +53,8 @@ def one_call_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("one_call_at_a_time")
 def test_a_thousand_posts_with_one_key_are_one_order_with_one_answer(deploy: Deploy, clock: StandingClock) -> None:
-    deploy(ORDERS_BURST="1000", ORDERS_PER_MINUTE="60")
+    # A replay is a read, and read limits are not what this is about.
+    deploy(ORDERS_BURST="1000", ORDERS_PER_MINUTE="60", READS_BURST="100000", READS_PER_MINUTE="100000")
     place("warm", user="another")
 
     with ThreadPoolExecutor(32) as threads:
@@ -59,6 +62,8 @@ def test_a_thousand_posts_with_one_key_are_one_order_with_one_answer(deploy: Dep
 
     assert {reply.status for reply in replies} == {202}
     assert len({reply.text for reply in replies}) == 1
+    # The clock stands: all of them come within one millisecond, and one of them only was the first.
+    assert [reply.headers.get("idempotent-replayed") for reply in replies].count(None) == 1
     assert [item["order_id"]["S"] for item in stored() if item["user_id"]["S"] == "alice"] == [
         replies[0].json["orderId"]
     ]
@@ -76,6 +81,30 @@ def test_of_two_bodies_at_the_same_moment_one_wins_and_the_other_is_told(deploy:
     assert len(accepted) == 1
     assert refused == {"idempotency_conflict"}
     assert sum(reply.status == 202 for reply in replies) == 32
+
+
+@pytest.mark.usefixtures("one_call_at_a_time")
+def test_an_order_whose_acceptance_was_not_answered_is_no_replay_to_the_call_that_made_it(
+    deploy: Deploy, clock: StandingClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy()
+    respond = BotocoreStubber.__call__
+    lost: list[str] = []
+
+    def losing(self: BotocoreStubber, event_name: str, request: Any, **named: Any) -> Any:
+        answer = respond(self, event_name, request, **named)
+        if event_name == "before-send.dynamodb.PutItem" and not lost:
+            lost.append(event_name)
+            raise ReadTimeoutError(endpoint_url=request.url)
+        return answer
+
+    monkeypatch.setattr(BotocoreStubber, "__call__", losing)
+    first = place("k")
+
+    assert (first.status, lost) == (202, ["before-send.dynamodb.PutItem"])
+    assert "idempotent-replayed" not in first.headers
+    assert place("k").headers["idempotent-replayed"] == "true"
+    assert len(stored()) == 1
 
 
 def test_a_replay_answers_the_status_at_acceptance(deploy: Deploy, clock: StandingClock) -> None:

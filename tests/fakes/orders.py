@@ -51,17 +51,20 @@ class FakeOrders:
         self._refused = refused
         # The order as the indexes know it, and its place in each.
         self._index: dict[OrderRef, tuple[Order, dict[str, str]]] = {}
+        self._created: dict[OrderRef, object] = {}
         self.stored: dict[OrderRef, Order] = {}
         self.corrupt: set[OrderRef] = set()
 
     async def create(self, order: Order) -> None:
-        await self._wire.call("orders.create", lambda: self._create(order), again=True)
+        mark = object()
+        await self._wire.call("orders.create", lambda: self._create(order, mark), again=True)
 
-    def _create(self, order: Order) -> None:
+    def _create(self, order: Order, mark: object) -> None:
         current = self.stored.get(order.ref)
         if current is None:
+            self._created[order.ref] = mark
             self._put(None, order)
-        elif current != order:
+        elif self._created.get(order.ref) is not mark:
             raise OrderExists(current)
 
     async def get(self, ref: OrderRef) -> Order | None:

@@ -201,6 +201,21 @@ def test_a_limit_order_at_the_very_edge_of_its_limit_rests_until_its_time_is_ove
     assert order.seq == 2
 
 
+@pytest.mark.parametrize("broken", ["chain.build", "chain.broadcast"])
+def test_a_limit_order_that_fires_into_an_outage_of_the_chain_is_filled_after_it(broken: str) -> None:
+    """Ten minutes, of which a market order sees four attempts."""
+    outage_ms = 10 * MINUTE_MS
+    limit = Planned(1000, "user1", limit_order(2 * SOL.unit, Decimal(140), EPOCH_MS + 60 * MINUTE_MS))
+    plan = Plan([limit], outages=[(broken, "refused", 0, outage_ms)], bad_ms=outage_ms, validity=75)
+    simulation = Simulation(1, plan)
+    assert simulation.run().violation is None
+    order = _only(simulation)
+    assert order.status is Status.CONFIRMED
+    assert 0 < order.updated_at - EPOCH_MS - outage_ms < 10 * MINUTE_MS
+    rested = [event for event in order.events if event.status is Status.OPEN]
+    assert len(rested) > 3
+
+
 @pytest.mark.parametrize("seed", range(100))
 def test_whoever_joins_at_the_very_end_sees_everything_and_is_let_go(seed: int) -> None:
     """With the ticket for that order, every fourth millisecond around its last event; every other seed those between.

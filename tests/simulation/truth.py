@@ -23,11 +23,16 @@ ALLOWED: frozenset[tuple[Status, Status]] = frozenset(
         *((O, then) for then in (P, CANCELLED, EXPIRED)),
         *((P, then) for then in (R, CANCELLED, EXPIRED, FAILED)),
         *((R, then) for then in (R, B, P, O, FAILED)),
-        *((B, then) for then in (R, S, P, FAILED)),
-        *((S, then) for then in (CONFIRMED, P, FAILED)),
+        *((B, then) for then in (R, S, P, O, FAILED)),
+        *((S, then) for then in (CONFIRMED, P, O, FAILED)),
     }
 )
 ENDED = frozenset({CONFIRMED, FAILED, CANCELLED, EXPIRED})
+# What says nothing against the order itself: a limit order goes on waiting for its price.
+PASSING = frozenset({
+    "no_route", "price_impact_too_high", "venues_unavailable", "routing_failed", "build_failed",
+    "slippage_tolerance_exceeded", "expired", "time_limit", "limit_not_met",
+})  # fmt: skip
 MAX_ATTEMPTS = 4
 MAX_WORKERS = 4
 LEASE_MS = 20_000
@@ -152,6 +157,8 @@ class Truth:
             waited = last.at - new.events[0].at
             long = new.request.type == "market" and waited + self.skew >= self.patience_ms
             self._must(long, f"{name} was given up after it had waited {waited} ms")
+        if failure is not None and new.request.type == "limit":
+            self._must(failure.code not in PASSING, f"{name}, a limit order, failed by {failure.code}")
         if new.status is P and old.status is O:
             early = old.retry_at is not None and last.at + self.skew < old.retry_at
             self._must(not early, f"{name} fired before {old.retry_at}")

@@ -17,17 +17,17 @@ from hypothesis import strategies as st
 from order_engine.domain import errors, lifecycle
 from order_engine.domain.errors import NoRoute, PriceImpactTooHigh, VenuesUnavailable
 from order_engine.domain.failures import CATALOGUE, LANDED_WITH_ERROR, is_final, of_chain
-from order_engine.domain.order import Failure, Lease, Order, OrderRef, Status
+from order_engine.domain.order import Failure, Lease, Order, OrderRef, Retry, Status
 from order_engine.domain.quote import NO_POOL, RAYDIUM, VENUES, LeftOut, Pool
-from order_engine.engine.execute import Done, Execute, ExecutionPolicy, Later, Silent
+from order_engine.engine.execute import MAX_EVENTS, Done, Execute, ExecutionPolicy, Later, Silent
 from order_engine.engine.ports import Venue
-from order_engine.engine.retry import RetryPolicy, after_failure
+from order_engine.engine.retry import LIMIT_NOT_MET, RetryPolicy, after_failure
 from order_engine.engine.routing.decide import decide
 from order_engine.venues.market import PaperMarket
 from order_engine.venues.paper import PaperChain, PaperVenue
 from tests.api.clock import StandingClock
 from tests.fakes.orders import FakeOrders
-from tests.unit.test_lifecycle import LIMIT, MARKET, T0
+from tests.unit.test_lifecycle import INTENT, LIMIT, MARKET, ROUTED, T0
 
 ROOT = Path(__file__).resolve().parents[2]
 ENGINE = ROOT / "layers/common/python/order_engine"
@@ -62,8 +62,8 @@ def test_every_code_is_in_snake_case_and_in_the_documentation() -> None:
     page = (ROOT / "docs/api.md").read_text()
     for code, reason in CATALOGUE.items():
         assert SNAKE.fullmatch(code)
-        [row] = re.findall(rf"^\| `{code}` \| (.*?) \| (.*?) \|$", page, re.MULTILINE)
-        assert row == (reason.meaning, "no" if reason.final else "yes"), code
+        [row] = re.findall(rf"^\| `{code}` \| (.*?) \| (yes|no) \| (yes|no) \|$", page, re.MULTILINE)
+        assert row == (reason.meaning, "no" if reason.final else "yes", "yes" if reason.rests else "no"), code
     for kind in _kinds(errors.EngineError):
         assert SNAKE.fullmatch(kind.code)
 
@@ -199,3 +199,74 @@ def test_a_limit_order_rests_again_instead() -> None:
     assert after.status is Status.OPEN
     assert after.retry_at is not None
     assert after.retry_at > T0
+
+
+@given(st.sampled_from(sorted(CATALOGUE)) | st.text(max_size=20))
+def test_what_ends_a_market_order_lets_a_limit_order_rest_unless_it_speaks_against_the_order(code: str) -> None:
+    order = lifecycle.fire(lifecycle.place(OrderRef("user", "order"), LIMIT, "print", T0), T0)
+    while True:
+        order = after_failure(_claimed(order), Failure(code, "Because."), RetryPolicy(), T0)
+        if order.status is not Status.PENDING:
+            break
+    known = CATALOGUE.get(code)
+    assert order.status is (Status.OPEN if known is not None and known.rests else Status.FAILED)
+    assert order.attempts == (1 if known is not None and known.final else 4)
+
+
+def test_an_outage_of_the_venues_ends_no_limit_order_and_all_of_its_market_orders() -> None:
+    async def run(order: Order) -> Order:
+        clock, store = StandingClock(T0), FakeOrders()
+        await store.create(order)
+        execute = Execute(
+            store, [_Late()], PaperChain(MARKET_1, clock, 0, 0, 0.0), clock,
+            ExecutionPolicy(RetryPolicy(), quote_deadline_ms=1), Silent(),
+        )  # fmt: skip
+        for number in range(4):
+            verdict = await execute(order.ref, worker=f"worker{number}", deadline=clock.now + 14_000)
+            clock.now += verdict.delay_ms if isinstance(verdict, Later) else 0
+        assert isinstance(verdict, Done)
+        return store.stored[order.ref]
+
+    limit = lifecycle.fire(lifecycle.place(OrderRef("user", "limit"), LIMIT, "print", T0), T0)
+    rests = asyncio.run(run(limit))
+    assert (rests.status, rests.attempts, rests.lease) == (Status.OPEN, 4, None)
+    detail = rests.events[-1].detail
+    assert isinstance(detail, Retry)
+    assert detail.failure.code == "venues_unavailable"
+    assert rests.retry_at == rests.updated_at + 10_000
+
+    failed = asyncio.run(run(lifecycle.place(OrderRef("user", "market"), MARKET, "print", T0)))
+    assert failed.status is Status.FAILED
+    assert failed.failure is not None
+    assert failed.failure.code == "venues_unavailable"
+
+
+@pytest.mark.parametrize(("code", "hours"), [("venues_unavailable", 9), ("expired", 4.5)])
+def test_a_limit_order_outlasts_hours_and_fires_soon_after_a_short_outage(code: str, hours: float) -> None:
+    """Fired again the moment that it may, it rests longer each time, and fails for its long history only."""
+    order = lifecycle.place(OrderRef("user", "order"), LIMIT, "print", T0)
+    rests: list[int] = []
+    while order.seq < MAX_EVENTS:
+        order = lifecycle.fire(order, order.retry_at or T0)
+        while order.status is Status.PENDING:
+            now = order.retry_at or order.updated_at
+            order = lifecycle.claim(order, Lease("worker", now + 20_000), now)
+            if code == "expired":
+                order = lifecycle.submit(lifecycle.route(order, ROUTED, now), INTENT, now)
+            order = after_failure(order, Failure(code, "Because."), RetryPolicy(), now)
+        assert order.status is Status.OPEN
+        assert order.intent is None
+        rests.append((order.retry_at or 0) - order.updated_at)
+    assert rests[:4] == [10_000, 20_000, 40_000, 80_000]
+    assert rests == sorted(rests)
+    assert rests[-1] == 900_000
+    assert order.updated_at - T0 > hours * 3_600_000
+
+
+def test_only_failed_attempts_make_the_rest_longer() -> None:
+    """A price that comes and goes is no outage."""
+    order = lifecycle.place(OrderRef("user", "order"), LIMIT, "print", T0)
+    for failure in (LIMIT_NOT_MET, Failure("no_route", "."), LIMIT_NOT_MET):
+        order = lifecycle.rest(_claimed(lifecycle.fire(order, T0)), failure, T0, T0)
+    back = after_failure(_claimed(lifecycle.fire(order, T0)), Failure("venues_unavailable", "."), RetryPolicy(), T0)
+    assert back.status is Status.PENDING

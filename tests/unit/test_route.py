@@ -98,6 +98,22 @@ def check_shape(decision: Decision, x: Token, y: Token, amount_in: int) -> None:
         assert set(held.values()) == {0}
 
 
+@pytest.mark.parametrize(("x", "y"), [(SOL, USDC), (JUP, USDC), (BONK, RAY), (USDC, SOL)])
+def test_no_two_candidates_use_the_same_pools(x: Token, y: Token) -> None:
+    """Of a small order's ways to a huge one's: a set of pools is listed once, with its best division."""
+    pools, kinds = all_pools(MARKET, x, y, AT), set()
+    for magnitude in range(1, 15):
+        amount = max(1, int(10 ** (magnitude / 2) / float(MARKET.price(x.mint, AT)) * x.unit))
+        try:
+            decision = route(pools, amount, x=x, y=y)
+        except NoRoute:
+            break
+        used = [frozenset(leg.pool_id for leg in candidate.legs) for candidate in decision.quotes]
+        assert len(set(used)) == len(used) > 1
+        kinds |= {candidate.kind for candidate in decision.quotes}
+    assert "split" in kinds
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     st.sampled_from([(a, b) for a in TOKENS for b in TOKENS if a != b]),

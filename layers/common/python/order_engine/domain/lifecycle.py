@@ -30,8 +30,8 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.OPEN: frozenset({Status.PENDING, Status.CANCELLED, Status.EXPIRED}),
     Status.PENDING: frozenset({Status.ROUTING, Status.CANCELLED, Status.EXPIRED, Status.FAILED}),
     Status.ROUTING: frozenset({Status.ROUTING, Status.BUILDING, Status.PENDING, Status.OPEN, Status.FAILED}),
-    Status.BUILDING: frozenset({Status.ROUTING, Status.SUBMITTED, Status.PENDING, Status.FAILED}),
-    Status.SUBMITTED: frozenset({Status.CONFIRMED, Status.PENDING, Status.FAILED}),
+    Status.BUILDING: frozenset({Status.ROUTING, Status.SUBMITTED, Status.PENDING, Status.OPEN, Status.FAILED}),
+    Status.SUBMITTED: frozenset({Status.CONFIRMED, Status.PENDING, Status.OPEN, Status.FAILED}),
     Status.CONFIRMED: frozenset(),
     Status.FAILED: frozenset(),
     Status.CANCELLED: frozenset(),
@@ -122,10 +122,10 @@ def retry(order: Order, failure: Failure, retry_at: int, now: int) -> Order:
 
 
 def rest(order: Order, failure: Failure, retry_at: int, now: int) -> Order:
-    """The limit is no longer met: the order rests again and does not fire before ``retry_at``."""
+    """What was tried did not land, and the limit order rests again; it does not fire before ``retry_at``."""
     back = _step(order, Status.OPEN, now, Retry(failure, retry_at))
-    # The attempt did not count: resting is what a limit order is for.
-    return replace(_release(back), retry_at=retry_at, aside=None)
+    # The attempts did not count: resting is what a limit order is for.
+    return replace(_release(back), retry_at=retry_at, intent=None, aside=None)
 
 
 def set_aside(order: Order, price: Decimal) -> Order:

@@ -16,7 +16,7 @@ from typing import Protocol
 from order_engine.domain import lifecycle
 from order_engine.domain.amounts import limit_min_out, slippage_min_out
 from order_engine.domain.errors import AttemptFailed, OrderNotFound
-from order_engine.domain.failures import WAITED_TOO_LONG, is_final, of_chain
+from order_engine.domain.failures import WAITED_TOO_LONG, of_chain
 from order_engine.domain.order import (
     Failure,
     Fill,
@@ -29,7 +29,14 @@ from order_engine.domain.order import (
 )
 from order_engine.engine.ports import Chain, Clock, Conflict, OrderStore, TransactionStatus, Venue
 from order_engine.engine.quoting import gather_pools
-from order_engine.engine.retry import PATIENCE_MS, RetryPolicy, after_failure, has_waited_too_long, lost_workers
+from order_engine.engine.retry import (
+    LIMIT_NOT_MET,
+    PATIENCE_MS,
+    RetryPolicy,
+    after_failure,
+    has_waited_too_long,
+    lost_workers,
+)
 from order_engine.engine.routing.decide import decide
 
 MAX_LOST_WORKERS = 3
@@ -37,7 +44,6 @@ MAX_EVENTS = 150
 _CLAIM_TRIES = 3
 # A wait shorter than the queue's resolution of one second is waited out by the worker itself.
 _SHORT_WAIT_MS = 1000
-_LIMIT_NOT_MET = Failure("limit_not_met", "At its full size the order would miss its limit; it rests again.")
 # Back to pending, from where the order expires.
 _TIME_LIMIT = Failure("time_limit", "The order's time limit passed while it was being prepared.")
 
@@ -222,11 +228,9 @@ class Execute:
         routed = await self._guard(self._route(order), "routing_failed")
         request = order.request
         if isinstance(routed, Failure):
-            if request.limit_price is not None and is_final(routed):
-                return await self._rest(order, routed)
             return await self._retry(order, routed)
         if request.limit_price is not None and routed.decision.chosen.amount_out < routed.min_out:
-            return await self._rest(order, _LIMIT_NOT_MET)
+            return await self._rest(order)
         order = await self._write(order, lifecycle.route(order, routed, self.clock.now_ms()))
         tx = await self._guard(self.chain.build(order, min_out=routed.min_out), "build_failed")
         if isinstance(tx, Failure):
@@ -329,16 +333,16 @@ class Execute:
         await self._write(order, lifecycle.confirm(order, fill, self.clock.now_ms()))
         return Done("confirmed")
 
-    async def _rest(self, order: Order, failure: Failure) -> Verdict:
+    async def _rest(self, order: Order) -> Verdict:
         """Let a limit order wait for a better market: that is what it is for."""
         now = self.clock.now_ms()
-        await self._write(order, lifecycle.rest(order, failure, now + self.policy.retry.rest_ms, now))
-        return Done(failure.message)
+        await self._write(order, lifecycle.rest(order, LIMIT_NOT_MET, now + self.policy.retry.rest_ms, now))
+        return Done(LIMIT_NOT_MET.message)
 
     async def _retry(self, order: Order, failure: Failure) -> Verdict:
         now = self.clock.now_ms()
         after = await self._write(order, after_failure(order, failure, self.policy.retry, now))
-        if after.status is Status.FAILED or after.retry_at is None:
+        if after.status is not Status.PENDING or after.retry_at is None:
             return Done(failure.message)
         return Later(after.retry_at - now, failure.message)
 

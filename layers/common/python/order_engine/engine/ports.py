@@ -85,6 +85,9 @@ class OrderStore(Protocol):
     async def create(self, order: Order) -> None:
         """Store a new order.
 
+        A write whose answer was lost and that is tried again finds itself and succeeds. Another call does not, not
+        even with an equal order.
+
         Raises:
             OrderExists: the key is taken, with what is stored there.
         """

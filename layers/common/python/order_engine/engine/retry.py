@@ -6,11 +6,12 @@ import hashlib
 from dataclasses import dataclass
 
 from order_engine.domain import lifecycle
-from order_engine.domain.failures import is_final
-from order_engine.domain.order import Failure, Order, Status
+from order_engine.domain.failures import is_final, lets_rest
+from order_engine.domain.order import Failure, Order, Retry, Status
 
 JITTER = 4  # up to a quarter of the wait is added
 PATIENCE_MS = 6 * 3_600_000
+LIMIT_NOT_MET = Failure("limit_not_met", "At its full size the order would miss its limit; it rests again.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +21,16 @@ class RetryPolicy:
     Attributes:
         max_retries: attempts after the first.
         base_ms: the wait before the first retry; it doubles with each.
-        rest_ms: how long a limit order that missed its limit rests before it may fire again.
+        rest_ms: how long a limit order that missed its limit rests before it may fire again. One whose attempts all
+            failed rests as long the first time, and twice as long each further time.
+        longest_rest_ms: but no longer than this.
         patience_ms: how long a market order may wait, from its acceptance, for an attempt to begin.
     """
 
     max_retries: int = 3
     base_ms: int = 1000
     rest_ms: int = 10_000
+    longest_rest_ms: int = 900_000
     patience_ms: int = PATIENCE_MS
 
 
@@ -48,13 +52,32 @@ def wait_ms(policy: RetryPolicy, order_id: str, attempt: int) -> int:
 
 
 def after_failure(order: Order, failure: Failure, policy: RetryPolicy, now: int) -> Order:
-    """The order after an attempt that is proved not to have landed: pending again, or failed for good.
+    """The order after an attempt that is proved not to have landed: pending again, resting again, or failed for good.
 
-    What trying again cannot cure is not tried again. The reason of the last attempt is the reason of the order.
+    What trying again cannot cure is not tried again. The reason of the last attempt is the reason of the order. A limit
+    order whose attempts are used up rests again where nothing speaks against it: its owner expects it to wait for its
+    price as long as its own time limit allows, through an outage too. The first time all attempts are made. After that
+    one has to do for each time it fires, and it fires less and less often: its history is long enough for hours of it.
     """
+    rested = times_rested(order)
+    spent = is_final(failure) or order.attempts > (0 if rested else policy.max_retries)
+    if spent and order.request.type == "limit" and lets_rest(failure):
+        wait = policy.rest_ms if is_final(failure) else min(policy.rest_ms << rested, policy.longest_rest_ms)
+        return lifecycle.rest(order, failure, now + wait, now)
     if is_final(failure) or order.attempts > policy.max_retries:
         return lifecycle.fail(order, failure, now)
     return lifecycle.retry(order, failure, now + wait_ms(policy, order.ref.order_id, order.attempts), now)
+
+
+def times_rested(order: Order) -> int:
+    """How often a limit order has gone back to rest because its attempts failed, and not because of its price."""
+    return sum(
+        event.status is Status.OPEN
+        and isinstance(event.detail, Retry)
+        and event.detail.failure.code != LIMIT_NOT_MET.code
+        and not is_final(event.detail.failure)
+        for event in order.events
+    )
 
 
 def has_waited_too_long(order: Order, patience_ms: int, now: int) -> bool:
