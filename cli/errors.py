@@ -31,7 +31,7 @@ class ApiError(ClientError):
     @property
     def passing(self) -> bool:
         """Whether the same request may be served later."""
-        return self.status == 429 or self.status >= 500
+        return self.status == 429 or self.status >= 500 or self.code == "newer_release"
 
 
 class Unreachable(ClientError):

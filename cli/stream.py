@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 import websockets
 
 from cli.errors import ApiError, Unreachable
+from order_engine.domain.errors import TooNew
 from order_engine.domain.lifecycle import TERMINAL
 from order_engine.domain.order import Status
+from order_engine.wire import forms
 
 if TYPE_CHECKING:
     from cli.client import Client
@@ -387,6 +389,12 @@ class Follower:
 
 
 def _parse(text: str | bytes) -> dict[str, Any]:
+    """A frame.
+
+    Raises:
+        ApiError: it has a newer form than this program reads.
+        _Lost: it cannot be understood.
+    """
     try:
         frame = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -394,4 +402,11 @@ def _parse(text: str | bytes) -> dict[str, Any]:
     if not isinstance(frame, dict) or not isinstance(frame.get("type"), str):
         # API Gateway's own messages have no type.
         raise _Lost(str(frame.get("message")) if isinstance(frame, dict) else "a frame that is not an object")
+    try:
+        forms.FRAME.check(frame.get(forms.SCHEMA))
+    except TooNew as error:
+        message = "The engine's stream has a newer form than this program reads: install its newer release."
+        raise ApiError(0, "program_too_old", message) from error
+    except ValueError as error:
+        raise _Lost("the server sent a frame that cannot be read") from error
     return frame

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from local.template import Json
 from order_engine.aws import codec
+from order_engine.domain.errors import TooNew
 from order_engine.domain.order import Event, Order, Retry, Status
 from order_engine.wire import views
 
@@ -37,7 +38,7 @@ class Steps:
         change = record["dynamodb"]
         try:
             order = codec.from_item(change.get("NewImage", {}))
-        except codec.Corrupt:
+        except (codec.Corrupt, TooNew):
             return
         known = len(change["OldImage"]["events"]["L"]) if "OldImage" in change else 0
         for event in order.events[known:]:

@@ -109,11 +109,12 @@ function paintStream(now) {
     offline: "Offline",
     stopped: "No key",
     refused: "Key refused",
+    outdated: "Reload the page",
   }[name];
   setText(byId("stream-text"), text);
   setAttribute(byId("stream"), "data-state", name);
   byId("stream-retry").hidden = name !== "waiting" && name !== "offline";
-  const told = { connected: "Live updates are on.", waiting: "Live updates are interrupted.", offline: "Offline." };
+  const told = { connected: "Live updates are on.", waiting: "Live updates are interrupted.", offline: "Offline.", outdated: "The engine was updated: reload the page." };
   setText(byId("stream-announcer"), told[name] ?? "");
 }
 

@@ -5,6 +5,8 @@ const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 15_000;
 const PING_EVERY_MS = 20_000;
 const ANSWER_WITHIN_MS = 8_000;
+// The form of frames that this page reads; a newer one it would only guess at.
+const FORM = 1;
 
 /** The pause before the n-th try in a row (from 0), jittered so that many pages do not return at once. */
 export function pause(tries, random = Math.random) {
@@ -26,8 +28,8 @@ export class Stream {
   /**
    * @param open resolves to the address of a socket; an error with `unauthorized` ends the stream
    * @param onFrame called with every frame, parsed
-   * @param onState called with {name, until, tries}; the name is connecting, connected, waiting, offline, stopped or
-   *   refused, `until` the time of the next try (milliseconds since the epoch)
+   * @param onState called with {name, until, tries}; the name is connecting, connected, waiting, offline, stopped,
+   *   refused or outdated, `until` the time of the next try (milliseconds since the epoch)
    */
   constructor({ open, onFrame, onState }) {
     this.#open = open;
@@ -109,6 +111,11 @@ export class Stream {
     socket.addEventListener("message", ({ data }) => {
       if (!current()) return;
       const frame = this.#parse(data);
+      if (frame?.schema > FORM) {
+        this.stop();
+        this.#onState({ name: "outdated" });
+        return;
+      }
       if (frame?.type === "subscribed") {
         subscribed = true;
         this.#tries = 0;

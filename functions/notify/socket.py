@@ -6,6 +6,7 @@ import re
 from typing import Any, NotRequired, TypedDict
 
 from order_engine import bootstrap
+from order_engine.domain.errors import TooNew
 from order_engine.domain.numerals import read_whole
 from order_engine.engine.ports import Connection, ConnectionGone, TooManyOrders
 from order_engine.engine.sockets import Revoked, TooManySockets
@@ -113,7 +114,10 @@ async def _subscribe(connection: Connection, content: dict[str, Any]) -> None:
     if order_id is None:
         if connection.only is not None:
             return await _refuse(connection, "forbidden", "This socket was opened for one order.")
-        await bootstrap.subscribe().all(connection)
+        try:
+            await bootstrap.subscribe().all(connection)
+        except TooNew as error:
+            return await _refuse(connection, error.code, error.message)
         return await _answer(connection, views.subscribed_frame(None))
     if not isinstance(order_id, str) or not _ORDER_ID.fullmatch(order_id):
         return await _refuse(connection, "invalid_message", "orderId is the id that the order was accepted with.")
@@ -125,6 +129,8 @@ async def _subscribe(connection: Connection, content: dict[str, Any]) -> None:
         most = bootstrap.settings().orders_per_socket
         message = f"A socket follows {most} unfinished orders one by one. Subscribe without orderId to follow all."
         return await _refuse(connection, "too_many_orders", message)
+    except TooNew as error:
+        return await _refuse(connection, error.code, error.message)
     if not found:
         return await _refuse(connection, "order_not_found", "There is no such order.")
     return None

@@ -6,12 +6,15 @@ import secrets
 from collections.abc import Awaitable
 from typing import NotRequired, Protocol, TypedDict
 
-from order_engine.domain.errors import OrderNotFound
+from order_engine.domain.errors import OrderNotFound, TooNew
 from order_engine.domain.order import OrderRef
 from order_engine.engine.execute import Done, Later, Verdict
 from order_engine.observability import count, logger
 from order_engine.runtime import MARGIN_MS, Context, gather
 from order_engine.wire.messages import Unreadable, decode
+
+# How long what a newer release has written is left to its functions. The queues' limits of receives bound the wait.
+_TOO_NEW_MS = 60_000
 
 
 class Record(TypedDict):
@@ -72,6 +75,11 @@ async def work_off(
             count("Quarantined")
             await keep(record["body"], reason)
             return True
+        except TooNew as error:
+            logger.warning("message left to a newer release: %s", error, extra={"message_id": record["messageId"]})
+            count("TooNew")
+            await hide(record["receiptHandle"], _TOO_NEW_MS)
+            return False
         if isinstance(verdict, Done):
             return True
         await _postpone(record, verdict, ref)

@@ -21,6 +21,8 @@ from submit import limits
 MEDIA_TYPE = "application/problem+json"
 # A breaker leaves a venue alone for longer after each failure; the first time for about this long.
 _VENUES_RETRY_S = "2"
+# An update of all functions takes a minute or two.
+_UPDATE_RETRY_S = "10"
 WRONG_METHOD = "This address does not take this method."
 
 TITLES: dict[int, str] = {
@@ -47,6 +49,7 @@ _STATUS: dict[type[errors.EngineError], int] = {
     RateLimited: 429,
     errors.InvalidInput: 422,
     errors.VenuesUnavailable: 503,
+    errors.TooNew: 503,
     errors.NoRoute: 422,
     errors.PriceImpactTooHigh: 422,
 }
@@ -100,6 +103,8 @@ def of_engine(error: errors.EngineError) -> Problem:
         headers |= limits.state(error.rate, error)
     if isinstance(error, errors.VenuesUnavailable):
         headers["Retry-After"] = _VENUES_RETRY_S
+    if isinstance(error, errors.TooNew):
+        headers["Retry-After"] = _UPDATE_RETRY_S
     if isinstance(error, NotAuthorized):
         headers["WWW-Authenticate"] = "Bearer"
     return Problem(status, error.code, error.message, field=error.field, headers=headers)

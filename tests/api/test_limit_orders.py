@@ -99,7 +99,7 @@ def test_an_order_whose_price_is_reached_fires_once_and_gets_at_least_its_limit(
     beat(clock)
     beat(clock)
     messages = queued(resources)
-    assert messages == [{"userId": "alice", "orderId": order_id}]
+    assert messages == [{"userId": "alice", "orderId": order_id, "schema": 1}]
     run(bootstrap.queue().send([OrderRef("alice", order_id)]))
     work_off(resources)
 
@@ -197,4 +197,4 @@ def test_an_order_fires_within_two_beats_beside_ten_thousand_that_another_user_c
         beat(clock)
 
     assert read(order_id)["status"] == "pending"
-    assert queued(resources) == [{"userId": "alice", "orderId": order_id}]
+    assert queued(resources) == [{"userId": "alice", "orderId": order_id, "schema": 1}]

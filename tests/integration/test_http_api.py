@@ -44,7 +44,7 @@ def test_an_order_is_accepted_stored_and_queued(resources: Resources) -> None:
     assert reply.json["wsUrl"].startswith("wss://socket.example/live?ticket=")
     assert reply.headers["location"] == f"/api/orders/{reply.json['orderId']}"
     assert len(stored()) == 1
-    assert queued(resources) == [{"userId": "alice", "orderId": reply.json["orderId"]}]
+    assert queued(resources) == [{"userId": "alice", "orderId": reply.json["orderId"], "schema": 1}]
 
 
 def test_an_order_reads_back_with_what_was_asked(resources: Resources) -> None:
@@ -306,3 +306,30 @@ def test_the_same_key_with_another_body_is_a_conflict(resources: Resources) -> N
 
 def test_health_needs_nothing(resources: Resources) -> None:
     assert request("GET", "/health").json == {"status": "ok", "stage": "local"}
+
+
+def test_an_order_that_a_newer_release_has_written_is_neither_shown_nor_changed(resources: Resources) -> None:
+    """While an update is under way: come again shortly, and nothing is guessed or lost."""
+    body = {**ORDER, "amountIn": "2.5"}
+    headers = {"Idempotency-Key": "once"}
+    order_id = place(body, headers=headers).json["orderId"]
+    table = boto3.resource("dynamodb").Table("orders")
+    key = {"user_id": "alice", "order_id": order_id}
+    raised: dict[str, Any] = {"UpdateExpression": "SET #s = :s", "ExpressionAttributeNames": {"#s": "schema"}}
+    table.update_item(Key=key, ExpressionAttributeValues={":s": 2}, **raised)
+    newer = stored()
+
+    for method, path in (
+        ("GET", f"/api/orders/{order_id}"),
+        ("DELETE", f"/api/orders/{order_id}"),
+        ("GET", "/api/orders"),
+    ):
+        reply = request(method, path)
+        assert (reply.status, reply.json["code"]) == (503, "newer_release"), path
+        assert int(reply.headers["retry-after"]) > 0
+    assert place(body, headers=headers).json["code"] == "newer_release"
+    assert stored() == newer
+
+    table.update_item(Key=key, ExpressionAttributeValues={":s": 1}, **raised)
+    assert request("GET", f"/api/orders/{order_id}").json["status"] == "pending"
+    assert place(body, headers=headers).json["orderId"] == order_id

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from order_engine.domain.errors import OrderNotFound
+from order_engine.domain.errors import OrderNotFound, TooNew
 from order_engine.domain.order import OrderRef
 from order_engine.engine.execute import Done, Later, Verdict
 from order_engine.wire import messages
@@ -175,5 +175,17 @@ async def test_the_orders_of_a_batch_are_worked_on_side_by_side() -> None:
     assert most == 3
 
 
-def test_a_letter_names_its_order_and_nothing_else() -> None:
-    assert json.loads(letter("one")) == {"userId": "user", "orderId": "one"}
+def test_a_letter_names_its_order_and_its_form_and_nothing_else() -> None:
+    assert json.loads(letter("one")) == {"userId": "user", "orderId": "one", "schema": 1}
+
+
+async def test_what_a_newer_release_has_written_is_left_to_its_functions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A letter that is too new, and the letter of an order that is: hidden for a minute, not spent, not quarantined."""
+    counted: list[str] = []
+    monkeypatch.setattr(batch, "count", counted.append)
+    run = Run({"new": fails(TooNew("order", 2, 1)), "well": done})
+    newer = json.dumps({"orders": ["another form"], "schema": 2})
+    assert await run(newer, letter("new"), letter("well")) == ["m0", "m1"]
+    assert sorted(run.hidden) == [("r0", 60_000), ("r1", 60_000)]
+    assert run.kept == []
+    assert counted == ["TooNew"] * 2

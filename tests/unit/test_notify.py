@@ -88,6 +88,54 @@ async def test_what_cannot_be_read_is_set_aside_whole_and_the_rest_is_pushed(mon
     assert reason.startswith("not an order")
 
 
+class Clock:
+    """Notes how long was waited."""
+
+    def __init__(self) -> None:
+        self.waited: list[int] = []
+
+    def now_ms(self) -> int:
+        return T0
+
+    async def sleep(self, ms: int) -> None:
+        self.waited.append(ms)
+
+
+class Context:
+    aws_request_id = "request"
+    function_name = "notify"
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 30_000
+
+
+async def test_a_record_of_a_newer_release_comes_again_until_it_is_set_aside_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The others are pushed at once; the wait comes after them, and is longer than the record may be retried."""
+    kept, pushed, clock = Kept(), Pushed([]), Clock()
+    monkeypatch.setattr(bootstrap, "stream_failures", lambda: kept)
+    monkeypatch.setattr(bootstrap, "push_events", lambda: pushed)
+    monkeypatch.setattr(bootstrap, "CLOCK", clock)
+    newer = record("2", PENDING)
+    newer["dynamodb"]["NewImage"]["schema"] = {"N": "2"}
+    records = [record("1", PENDING), newer, record("3", ROUTING, PENDING)]
+    for age_s in (0, 74):
+        newer["dynamodb"]["ApproximateCreationDateTime"] = T0 / 1000 - age_s
+        answer = await handler.handle({"Records": records}, Context())
+        assert answer == {"batchItemFailures": [{"itemIdentifier": "2"}]}
+        assert [change.record for change in pushed.changes] == ["1", "3"]
+        pushed.changes.clear()
+    assert kept.letters == []
+    assert clock.waited == [15_000] * 2
+    newer["dynamodb"]["ApproximateCreationDateTime"] = T0 / 1000 - 75
+    assert await handler.handle({"Records": records}, Context()) == {"batchItemFailures": []}
+    ((body, reason),) = kept.letters
+    assert json.loads(body) == newer
+    assert "newer release" in reason
+    assert [change.record for change in pushed.changes] == ["1", "3"]
+
+
 async def test_a_record_that_could_not_be_set_aside_fails_the_batch_so_that_it_comes_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

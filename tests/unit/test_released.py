@@ -18,7 +18,7 @@ from cli.stream import OrderEvent
 from order_engine.aws import codec
 from order_engine.domain import lifecycle
 from order_engine.domain.order import Lease, Order, OrderRef, Status
-from order_engine.wire import messages, views
+from order_engine.wire import forms, messages, views
 from tests.unit import asyncapi
 
 RELEASED = Path(__file__).resolve().parents[1] / "released"
@@ -74,6 +74,17 @@ def test_samples_of_the_last_release_are_kept() -> None:
     assert "0.1.0" in VERSIONS
     statuses = {sample["shown"]["status"] for sample in samples("0.1.0", "orders")}
     assert statuses >= set(Status) - {Status.EXPIRED}
+
+
+def test_nothing_is_written_in_a_form_that_the_last_release_does_not_read() -> None:
+    """What its functions meet during the update to this one. ``forms.json`` says up to which form it reads."""
+    last = max(VERSIONS, key=lambda version: tuple(map(int, version.split("."))))
+    reads: dict[str, int] = json.loads((RELEASED / last / "forms.json").read_text(encoding="utf-8"))
+    written = {form.name: form for form in (forms.ORDER, forms.MESSAGE, forms.FRAME)}
+    assert written.keys() == reads.keys()
+    assert [name for name, form in written.items() if form.writes > reads[name]] == []
+    # What was read once is read for good: items outlive releases.
+    assert [name for name, form in written.items() if form.reads < reads[name]] == []
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -19,6 +19,7 @@ SendsFailed, PushesFailed messages not sent (the sweeper sends them), stream bat
 SlowSockets, ChainSilent  sockets closed for being slow; questions whose answer was none, or too old
 MeterFailures             reads that were let pass because the rate limiter did not answer
 SweepFailures             orders or pairs that a beat of the sweeper could not handle
+TooNew                    messages, records and orders that were left to a function of a newer release
 Quarantined               messages that cannot be read or name no order
 StreamRecordsSetAside     records of the stream that cannot be read
 ========================= =========================================================================================

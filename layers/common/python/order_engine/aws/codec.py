@@ -13,6 +13,7 @@ from typing import Any
 
 from order_engine.aws.indexes import aside_price, index_keys, time_key
 from order_engine.domain.amounts import BY_MINT, token
+from order_engine.domain.errors import TooNew
 from order_engine.domain.numerals import read_decimal
 from order_engine.domain.order import (
     Detail,
@@ -30,6 +31,7 @@ from order_engine.domain.order import (
     Submission,
 )
 from order_engine.domain.quote import Candidate, Decision, LeftOut, Leg
+from order_engine.wire import forms
 
 type Item = dict[str, Any]
 
@@ -254,6 +256,7 @@ def to_item(order: Order) -> Item:
     item["request"] = {"S": _encode_request(order.request)}
     item["fingerprint"] = {"S": order.fingerprint}
     item["events"] = {"L": [{"S": encode_event(event)} for event in order.events]}
+    item[forms.SCHEMA] = _value(max(order.form, forms.ORDER.writes))
     item |= {name: _value(value) for name, value in _state(order).items() if value is not None}
     return item
 
@@ -262,9 +265,11 @@ def from_item(item: Mapping[str, Any]) -> Order:
     """Read an item, or an image of the stream.
 
     Raises:
+        TooNew: a newer release has written it, in a form that this one does not read.
         Corrupt: it is not an order.
     """
     try:
+        form = forms.ORDER.check(_number(item, forms.SCHEMA))
         events = tuple(decode_event(seq, text["S"]) for seq, text in enumerate(item["events"]["L"], start=1))
         return Order(
             ref=ref_of(item),
@@ -279,7 +284,10 @@ def from_item(item: Mapping[str, Any]) -> Order:
             resent_at=_number(item, "resent_at"),
             resends=_number(item, "resends") or 0,
             aside=aside_price(item["work_sk"]["S"]) if "work_sk" in item else None,
+            form=form,
         )
+    except TooNew:
+        raise
     except (KeyError, ValueError, TypeError, IndexError, AttributeError, ArithmeticError) as error:
         raise Corrupt(f"not an order: {type(error).__name__} {error}") from error
     except Exception as error:
@@ -335,6 +343,12 @@ def update_of(old: Order, new: Order) -> dict[str, Any]:
         names["#events"] = "events"
         values[":added"] = {"L": [{"S": encode_event(event)} for event in added]}
         sets.append("#events = list_append(#events, :added)")
+    form = max(old.form, forms.ORDER.writes)
+    if form != old.form:
+        # Now a part of it has the newer form. One that is newer already is never called older.
+        names["#schema"] = forms.SCHEMA
+        values[":schema"] = _value(form)
+        sets.append("#schema = :schema")
     clauses = []
     if sets:
         clauses.append(f"SET {', '.join(sets)}")

@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from order_engine.aws import codec, indexes
 from order_engine.aws.clients import CONDITION_FAILED, call, error_code, old_item
 from order_engine.domain import lifecycle
+from order_engine.domain.errors import TooNew
 from order_engine.domain.order import Order, OrderRef, Status
 from order_engine.engine.listing import examined
 from order_engine.engine.ports import Conflict, Listing, OrderExists, Page, SetAside
@@ -228,7 +229,7 @@ class DynamoOrders:
         for item in await self._items(refs):
             try:
                 order = codec.from_item(item)
-            except codec.Corrupt as error:
+            except (codec.Corrupt, TooNew) as error:
                 found[codec.ref_of(item)] = error
             else:
                 found[order.ref] = order

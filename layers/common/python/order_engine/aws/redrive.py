@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from order_engine.aws.clients import call
+from order_engine.domain.errors import TooNew
 from order_engine.wire import messages
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ async def redrive(
 def _readable(message: MessageTypeDef) -> bool:
     try:
         messages.decode(message["Body"])
-    except messages.Unreadable:
+    except (messages.Unreadable, TooNew):
         return False
     return True
 

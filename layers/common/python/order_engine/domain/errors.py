@@ -53,6 +53,17 @@ class OrderNotFound(EngineError):
     code = "order_not_found"
 
 
+class TooNew(EngineError):
+    """Something that a newer release has written, in a form that this one does not read."""
+
+    code = "newer_release"
+
+    def __init__(self, what: str, form: int, reads: int) -> None:
+        super().__init__(
+            f"The {what} was written by a newer release (form {form}; this one reads up to {reads}). Try again shortly."
+        )
+
+
 class TooLateToCancel(EngineError):
     code = "too_late_to_cancel"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from typing import Literal
@@ -164,6 +164,7 @@ class Order:
         resent_at: when the sweeper last sent a message for this order, and how often in a row.
         aside: set while the order rests although the market's price has met its limit, since its full size would
             miss it: the marginal price (as ``limit_price``) at which it would be filled if the pools kept their shape.
+        form: the newest form that any part of it is stored in. It says nothing about the order.
     """
 
     ref: OrderRef
@@ -178,6 +179,7 @@ class Order:
     resent_at: int | None = None
     resends: int = 0
     aside: Decimal | None = None
+    form: int = field(default=1, compare=False)
 
     @property
     def status(self) -> Status:

@@ -9,6 +9,7 @@ from typing import Any
 from order_engine.domain.amounts import BY_MINT, format_amount, format_price, price
 from order_engine.domain.order import Event, Failure, Fill, Order, OrderRequest, Retry, Routed, Submission
 from order_engine.domain.quote import Candidate, Decision, Leg
+from order_engine.wire import forms
 from order_engine.wire.times import to_text
 
 type Json = dict[str, Any]
@@ -144,7 +145,7 @@ def order_view(order: Order, *, events: bool = True) -> Json:
 
 
 def _frame(content: Mapping[str, Any]) -> bytes:
-    return json.dumps(content, separators=(",", ":")).encode()
+    return json.dumps({**content, forms.SCHEMA: forms.FRAME.writes}, separators=(",", ":")).encode()
 
 
 def event_frame(order: Order, event: Event) -> bytes:
