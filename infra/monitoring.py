@@ -59,9 +59,10 @@ class Monitoring(Construct):
             ),
             self._alarm("HttpServerErrors", http.server_errors(), 5, "the HTTP API answers 5xx"),
         ]
-        alarms += [*self._order_alarms(config), self._sweeper_alarm(workers.sweep)]
+        silence = self._sweeper_alarm(workers.sweep)
+        alarms += [*self._order_alarms(config), silence]
         if config.alarm_email is not None:
-            self._tell(config.alarm_email, alarms)
+            self._tell(config.alarm_email, alarms, silence)
         elif config.retain:
             Annotations.of(self).add_warning_v2(
                 "order-engine:noAlarmEmail", "Nobody is told of alarms: give -c alarmEmail=you@example.com."
@@ -98,16 +99,23 @@ class Monitoring(Construct):
         return alarms
 
     def _sweeper_alarm(self, sweep: PythonFunction) -> cloudwatch.Alarm:
-        """Nobody else would tell: what the sweeper does not see is not counted as stuck either."""
+        """Nobody else would tell: what the sweeper does not see is not counted as stuck either.
+
+        The schedule starts it every minute, also in an idle stage, so that its invocations go on as long as it does:
+        when they cease, the alarm has insufficient data, and tells so (``_tell``). Silence taken for breaching would
+        do the same, but also at every first deployment, where nothing has run yet: a new alarm begins with
+        insufficient data, and only a change is told.
+        https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html
+        """
         return cloudwatch.Alarm(
             self,
             "SweeperStopped",
-            metric=sweep.function.metric_invocations(period=_FIVE_MINUTES, statistic="Sum"),
+            metric=sweep.function.metric_invocations(period=_MINUTE, statistic="Sum"),
             threshold=1,
-            evaluation_periods=1,
+            evaluation_periods=5,
             comparison_operator=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
-            treat_missing_data=cloudwatch.TreatMissingData.BREACHING,
-            alarm_description=f"{Stack.of(self).stack_name}: the sweeper has not run for five minutes.",
+            treat_missing_data=cloudwatch.TreatMissingData.MISSING,
+            alarm_description=f"{Stack.of(self).stack_name}: insufficient data means that the sweeper no longer runs.",
         )
 
     def _alarm(
@@ -125,7 +133,8 @@ class Monitoring(Construct):
             alarm_description=f"{Stack.of(self).stack_name}: {meaning}.",
         )
 
-    def _tell(self, email: str, alarms: Sequence[cloudwatch.Alarm]) -> None:
+    def _tell(self, email: str, alarms: Sequence[cloudwatch.Alarm], silence: cloudwatch.Alarm) -> None:
+        """``silence``: the alarm of which insufficient data are news."""
         topic = sns.Topic(self, "Alarms", enforce_ssl=True)
         # Any policy of our own replaces the one that SNS gives a topic, and with it CloudWatch's right to publish.
         # https://docs.aws.amazon.com/sns/latest/dg/sns-access-policy-use-cases.html
@@ -142,6 +151,7 @@ class Monitoring(Construct):
         for alarm in alarms:
             alarm.add_alarm_action(actions.SnsAction(topic))
             alarm.add_ok_action(actions.SnsAction(topic))
+        silence.add_insufficient_data_action(actions.SnsAction(topic))
 
     def _dashboard(
         self,

@@ -459,16 +459,30 @@ def test_every_function_has_alarms_on_errors_and_throttles(stack: Stack) -> None
     assert ("Duration", stack.function(PROCESS)[0]) in watched
 
 
-def test_a_sweeper_that_stops_raises_an_alarm(stack: Stack) -> None:
-    """Silence is the alarm here, and nowhere else."""
-    alarms = {name: item["Properties"] for name, item in stack.of_type("AWS::CloudWatch::Alarm").items()}
-    (silent,) = [alarm for alarm in alarms.values() if alarm["TreatMissingData"] == "breaching"]
+def test_a_sweeper_that_stops_is_told_of_and_one_that_has_not_begun_is_not(prod: Stack) -> None:
+    """Silence is the news here, and nowhere else. A new alarm has insufficient data, and tells changes only.
+
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html
+    """
+    alarms = {name: item["Properties"] for name, item in prod.of_type("AWS::CloudWatch::Alarm").items()}
+    assert {alarm["TreatMissingData"] for alarm in alarms.values()} == {"missing", "notBreaching"}
+    (silent,) = [alarm for alarm in alarms.values() if alarm["TreatMissingData"] == "missing"]
     assert (silent["MetricName"], silent["ComparisonOperator"], silent["Threshold"]) == (
         "Invocations",
         "LessThanThreshold",
         1,
     )
-    assert text(silent["Dimensions"][0]["Value"]).strip("<>") == stack.function(SWEEP)[0]
+    assert text(silent["Dimensions"][0]["Value"]).strip("<>") == prod.function(SWEEP)[0]
+    # Longer than the schedule's beat by far, so that one late minute is no news.
+    assert (silent["Period"], silent["EvaluationPeriods"]) == (60, 5)
+    _, rule = prod.one("AWS::Events::Rule")
+    assert rule["ScheduleExpression"] == "rate(1 minute)"
+    topic, _ = prod.one("AWS::SNS::Topic")
+    told = {
+        name: alarm["InsufficientDataActions"] for name, alarm in alarms.items() if "InsufficientDataActions" in alarm
+    }
+    assert list(told.values()) == [[{"Ref": topic}]]
+    assert alarms[next(iter(told))] is silent
 
 
 def test_the_failure_rate_is_known_also_when_nothing_confirms(stack: Stack) -> None:
