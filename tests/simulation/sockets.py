@@ -41,9 +41,10 @@ class Gateway:
     world: World
     sockets: dict[str, Socket] = field(default_factory=dict)
 
-    async def post(self, connection_id: str, frame: bytes) -> None:
+    async def post(self, connection_id: str, frame: bytes, *, within_ms: int | None = None) -> None:
         try:
-            await self.world.call("push.post", lambda: self._post(connection_id, frame))
+            async with asyncio.timeout(None if within_ms is None else within_ms / 1000):
+                await self.world.call("push.post", lambda: self._post(connection_id, frame))
         except BaseException:
             self._trouble(connection_id)
             raise

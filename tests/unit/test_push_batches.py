@@ -27,7 +27,7 @@ class _Slow:
     def __init__(self) -> None:
         self.sent: list[str] = []
 
-    async def post(self, connection_id: str, frame: bytes) -> None:
+    async def post(self, connection_id: str, frame: bytes, *, within_ms: int | None = None) -> None:
         await asyncio.sleep(0.02)
         self.sent.append(connection_id)
 

@@ -46,7 +46,11 @@ class Sockets:
     closed: list[str] = field(default_factory=list)
     got: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
-    async def post(self, connection_id: str, frame: bytes) -> None:
+    async def post(self, connection_id: str, frame: bytes, *, within_ms: int | None = None) -> None:
+        async with asyncio.timeout(None if within_ms is None else within_ms / 1000):
+            await self._post(connection_id, frame)
+
+    async def _post(self, connection_id: str, frame: bytes) -> None:
         self.tried += 1
         if connection_id in self.gone:
             raise ConnectionGone(connection_id)

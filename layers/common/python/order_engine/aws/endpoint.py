@@ -26,10 +26,17 @@ if TYPE_CHECKING:
 # What is kept open beside what is in use; more than that at once is rare.
 _KEPT = 32
 _READ = 65_536
+# Until a connection is open, its handshake included. A cold function opens many at once with a fraction of a core; what
+# the socket behind it may take for a frame says nothing about that. The same as botocore's here (``clients``).
+_OPEN_S = 2.0
 
 
 class NoAnswer(OSError):
     """The endpoint did not answer. Whether it did what it was asked is not known."""
+
+
+class Unreachable(NoAnswer):
+    """No connection could be opened: it was asked nothing."""
 
 
 class Endpoint:
@@ -53,16 +60,19 @@ class Endpoint:
         # A connection belongs to the loop that opened it.
         self._idle: WeakKeyDictionary[asyncio.AbstractEventLoop, list[_Connection]] = WeakKeyDictionary()
 
-    async def request(self, method: str, path: str, body: bytes = b"") -> int:
+    async def request(self, method: str, path: str, body: bytes = b"", *, within_s: float | None = None) -> int:
         """The status of the answer to one request.
 
         Args:
             path: below the endpoint's, with a slash, encoded.
+            within_s: how long the exchange may take on an open connection. Opening one has a limit of its own.
 
         Raises:
             NoAnswer: there was none, or it cannot be read.
+            TimeoutError: there was none in time.
         """
-        return await self.send(method, f"{self._place.path}{path}", self._headers(method, path, body), body)
+        headers = self._headers(method, path, body)
+        return await self.send(method, f"{self._place.path}{path}", headers, body, within_s=within_s)
 
     def _headers(self, method: str, path: str, body: bytes) -> list[tuple[str, str]]:
         if self._credentials is None:
@@ -71,21 +81,26 @@ class Endpoint:
         SigV4Auth(self._credentials.get_frozen_credentials(), self._service, self._region).add_auth(asked)
         return [("Host", self._place.netloc), ("Content-Length", str(len(body))), *asked.headers.items()]
 
-    async def send(self, method: str, target: str, headers: list[tuple[str, str]], body: bytes) -> int:
+    async def send(
+        self, method: str, target: str, headers: list[tuple[str, str]], body: bytes, *, within_s: float | None = None
+    ) -> int:
         """Send what has been signed."""
         asked = h11.Request(method=method, target=target, headers=headers)
         try:
             async with self._connection() as connection:
                 used = connection.used
                 try:
-                    return await connection.exchange(asked, body)
+                    async with asyncio.timeout(within_s):
+                        return await connection.exchange(asked, body)
                 except _Stale:
                     if not used:
                         raise
             # The other side had closed it while nobody looked, as after a freeze. It has not seen the request, or in
             # the worst case gets it twice.
-            async with self._connection(fresh=True) as connection:
+            async with self._connection(fresh=True) as connection, asyncio.timeout(within_s):
                 return await connection.exchange(asked, body)
+        except (TimeoutError, NoAnswer):
+            raise
         except (OSError, h11.ProtocolError) as error:
             raise NoAnswer(str(error) or type(error).__name__) from error
 
@@ -110,7 +125,11 @@ class Endpoint:
 
     async def _open(self) -> _Connection:
         port = self._place.port or (443 if self._tls else 80)
-        reader, writer = await asyncio.open_connection(self._place.hostname, port, ssl=self._tls)
+        try:
+            async with asyncio.timeout(_OPEN_S):
+                reader, writer = await asyncio.open_connection(self._place.hostname, port, ssl=self._tls)
+        except OSError as error:
+            raise Unreachable(str(error) or type(error).__name__) from error
         return _Connection(reader, writer)
 
 

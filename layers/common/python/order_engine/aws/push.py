@@ -6,8 +6,8 @@ import asyncio
 import random
 from urllib.parse import quote
 
-from order_engine.aws.endpoint import Endpoint, NoAnswer
-from order_engine.engine.ports import ConnectionGone
+from order_engine.aws.endpoint import Endpoint, NoAnswer, Unreachable
+from order_engine.engine.ports import ConnectionGone, GatewayUnreachable
 
 _GONE = 410
 # Too much at once, or trouble that passes: worth one more try within the time that a frame has.
@@ -28,8 +28,9 @@ class ApiGatewayPush:
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
 
-    async def post(self, connection_id: str, frame: bytes) -> None:
-        if not await self._ask("POST", connection_id, frame):
+    async def post(self, connection_id: str, frame: bytes, *, within_ms: int | None = None) -> None:
+        within_s = None if within_ms is None else within_ms / 1000
+        if not await self._ask("POST", connection_id, frame, within_s):
             raise ConnectionGone(connection_id)
 
     async def close(self, connection_id: str) -> None:
@@ -38,23 +39,32 @@ class ApiGatewayPush:
     async def alive(self, connection_id: str) -> bool:
         return await self._ask("GET", connection_id)
 
-    async def _ask(self, method: str, connection_id: str, body: bytes = b"") -> bool:
+    async def _ask(self, method: str, connection_id: str, body: bytes = b"", within_s: float | None = None) -> bool:
         """Whether the connection was there.
 
         Raises:
-            Refused, NoAnswer: it could not be asked.
+            GatewayUnreachable, Refused, NoAnswer, TimeoutError: it could not be asked.
         """
         path = f"/@connections/{quote(connection_id, safe='')}"
         try:
-            status = await self._endpoint.request(method, path, body)
-        except NoAnswer:
-            status = 0
-        if status == 0 or status in _PASSING:
-            # A frame that arrives twice is dropped by its number.
-            await asyncio.sleep(_PAUSE_S * (1 + random.random()))  # noqa: S311 - jitter
-            status = await self._endpoint.request(method, path, body)
+            status = await self._twice(method, path, body, within_s)
+        except Unreachable as error:
+            raise GatewayUnreachable(str(error)) from error
         if status == _GONE:
             return False
         if not 200 <= status < 300:
             raise Refused(f"API Gateway answered {status} to {method} of a connection.")
         return True
+
+    async def _twice(self, method: str, path: str, body: bytes, within_s: float | None) -> int:
+        try:
+            status = await self._endpoint.request(method, path, body, within_s=within_s)
+        except Unreachable:
+            raise
+        except NoAnswer:
+            status = 0
+        if status == 0 or status in _PASSING:
+            # A frame that arrives twice is dropped by its number.
+            await asyncio.sleep(_PAUSE_S * (1 + random.random()))  # noqa: S311 - jitter
+            status = await self._endpoint.request(method, path, body, within_s=within_s)
+        return status

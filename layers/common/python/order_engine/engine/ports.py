@@ -38,6 +38,10 @@ class ConnectionGone(Exception):
     """The client's socket is closed."""
 
 
+class GatewayUnreachable(Exception):
+    """No connection to what sends frames could be opened."""
+
+
 class TooManyOrders(Exception):
     """A socket follows as many orders as one may."""
 
@@ -324,11 +328,17 @@ class ConnectionStore(Protocol):
 
 
 class Push(Protocol):
-    async def post(self, connection_id: str, frame: bytes) -> None:
+    async def post(self, connection_id: str, frame: bytes, *, within_ms: int | None = None) -> None:
         """Send one frame.
+
+        Args:
+            within_ms: how long the socket may take for it. Opening a connection to the gateway has a limit of its own,
+                because a process that is new or was asleep is slow at it, and the socket is not.
 
         Raises:
             ConnectionGone: the socket is closed.
+            GatewayUnreachable: nothing was sent, and nothing is known of the socket.
+            TimeoutError: the socket was slow.
         """
 
     async def close(self, connection_id: str) -> None:

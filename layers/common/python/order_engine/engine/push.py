@@ -21,6 +21,7 @@ from order_engine.engine.ports import (
     Connection,
     ConnectionGone,
     ConnectionStore,
+    GatewayUnreachable,
     Push,
     StatisticsStore,
     Tally,
@@ -30,6 +31,8 @@ from order_engine.engine.turns import FairTurns
 
 # A socket that does not take a frame in this time is closed: it may cost one batch this much, and no more.
 _POST_MS = 1000
+# Tidying up waits for nobody's reading; a connection may have to be opened for it.
+_TIDY_MS = 4000
 # So many frames go out at once; a frame's time begins when it is its turn.
 _POSTS_AT_ONCE = 32
 # A user for whom one batch would bring more frames than this gets one for each order, and of what moves on anyway none.
@@ -175,10 +178,12 @@ class PushEvents:
     async def _post(self, known: Connection, frame: bytes) -> bool:
         """Whether the socket may have more."""
         try:
-            async with asyncio.timeout(_POST_MS / 1000):
-                await self.push.post(known.connection_id, frame)
+            await self.push.post(known.connection_id, frame, within_ms=_POST_MS)
         except ConnectionGone:
             pass
+        except GatewayUnreachable:
+            # No socket's fault. Its record comes again, and brings what has not been sent.
+            raise
         except Exception as error:  # noqa: BLE001 - one socket's trouble is its own
             self.observer.noted("", "socket_slow", type(error).__name__)
             # Left open, its client would not know that a frame is missing; perhaps the last one.
@@ -190,7 +195,7 @@ class PushEvents:
 
     async def _quietly(self, work: Awaitable[None]) -> None:
         try:
-            async with asyncio.timeout(_POST_MS / 1000):
+            async with asyncio.timeout(_TIDY_MS / 1000):
                 await work
         except Exception as error:  # noqa: BLE001 - tidying up; the item's time to live does it otherwise
             self.observer.noted("", "tidy_failed", type(error).__name__)
