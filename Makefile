@@ -115,6 +115,10 @@ deploy-test: $(CDK) ## deploy into an emulator of AWS, use it, update it, remove
 simulate: $(VENV)/.ready ## search for broken promises: make simulate SEEDS=100000
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --jobs 2
 
+.PHONY: release
+release: $(VENV)/.ready ## keep what the next release must get on with: make release VERSION=1.2.3
+	@$(BIN)/python -m tests.release $(VERSION)
+
 .PHONY: programs
 programs: $(VENV)/.ready ## save the venues' programs from a Solana node, for tests: make programs RPC_URL=https://…
 	@test -n "$(RPC_URL)" || { echo "Which node? make programs RPC_URL=https://…"; exit 1; }

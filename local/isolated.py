@@ -18,7 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -32,12 +33,13 @@ _LINE_LIMIT = 64 * 1024 * 1024
 
 @dataclass(slots=True)
 class Worker:
-    """One worker process, connected. ``request_id`` is what it works on, or None."""
+    """One worker process, connected. ``request_id`` is what it works on, or None; ``release`` counts updates."""
 
     function: str
     pid: int
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
+    release: int
     request_id: str | None = None
 
 
@@ -57,6 +59,8 @@ class Isolated:
         self._idle: dict[str, list[Worker]] = {name: [] for name in functions}
         self._workers: dict[int, Worker] = {}
         self._awaited: dict[int, asyncio.Future[tuple[int, asyncio.StreamReader, asyncio.StreamWriter]]] = {}
+        self._roots: dict[str, Sequence[Path]] = {}
+        self._release: Counter[str] = Counter()
         self._ids = itertools.count(1)
         self._directory = ""
         self._parent: asyncio.subprocess.Process | None = None
@@ -103,12 +107,28 @@ class Isolated:
             self._drop(worker)
             raise InvocationError("Runtime.ExitError", f"{name}: the worker {worker.pid} ended without an answer")
         worker.request_id = None
-        self._idle[name].append(worker)
+        if worker.release == self._release[name]:
+            self._idle[name].append(worker)
+        else:
+            self._kill(worker)
         answer = json.loads(line)
         if "error" in answer:
             error = answer["error"]
             raise InvocationError(error["errorType"], error["errorMessage"], error["stackTrace"])
         return answer["result"]
+
+    def update(self, name: str, roots: Sequence[Path] = ()) -> None:
+        """Run a function's next invocations from other sources, as a deployment of another release does.
+
+        What runs is left to end, and its worker is used no more.
+
+        Args:
+            roots: directories to import from before this project's own; none for this project's.
+        """
+        self._roots[name] = tuple(roots)
+        self._release[name] += 1
+        while self._idle[name]:
+            self._kill(self._idle[name].pop())
 
     def workers(self) -> list[dict[str, Json]]:
         """The worker processes there are: function, process id, and the request that each works on."""
@@ -125,20 +145,25 @@ class Isolated:
             if not worker.reader.at_eof():
                 return worker
             self._drop(worker)
-        number = next(self._ids)
+        number, release = next(self._ids), self._release[function.name]
         future: asyncio.Future[tuple[int, asyncio.StreamReader, asyncio.StreamWriter]]
         future = asyncio.get_running_loop().create_future()
         self._awaited[number] = future
         if self._parent is None or self._parent.stdin is None:
             raise InvocationError("Runtime.Unavailable", "the workers' parent is not running")
-        order = {"id": number, "handler": function.handler, "environment": dict(function.environment)}
+        order = {
+            "id": number,
+            "handler": function.handler,
+            "environment": dict(function.environment),
+            "roots": [str(root) for root in self._roots.get(function.name, ())],
+        }
         self._parent.stdin.write(json.dumps(order).encode() + b"\n")
         await self._parent.stdin.drain()
         try:
             pid, reader, writer = await future
         finally:
             del self._awaited[number]
-        worker = Worker(function.name, pid, reader, writer)
+        worker = Worker(function.name, pid, reader, writer, release)
         self._workers[pid] = worker
         return worker
 

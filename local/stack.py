@@ -10,7 +10,8 @@ import re
 import socket
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
 from typing import IO, Any, Literal, Self
 
 import boto3
@@ -124,6 +125,12 @@ class Stack:
     def workers(self) -> list[dict[str, Json]]:
         """The worker processes of an isolated stack; none otherwise."""
         return self._host.workers() if isinstance(self._host, Isolated) else []
+
+    def update(self, function: str, roots: Sequence[Path] = ()) -> None:
+        """Run a function of an isolated stack from other sources from now on; see ``local.isolated``."""
+        if not isinstance(self._host, Isolated):
+            raise TypeError("Only an isolated stack can run functions of several releases.")
+        self._host.update(function, roots)
 
     def client(self, service: str) -> Any:
         """A boto3 client of the simulated services."""

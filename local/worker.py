@@ -5,8 +5,8 @@ own environment and takes one event at a time. It ends when the runner closes it
 one available in milliseconds; the parent has no threads, so that it is safe. No worker outlives the runner.
 
 Started by ``local.isolated``: ``python -m local.worker SOCKET``. Standard input brings one JSON line per worker to
-start, ``{"id", "handler", "environment"}``; each worker connects to SOCKET and says ``{"id", "pid"}``, then reads
-events and writes results, one JSON line each.
+start, ``{"id", "handler", "environment", "roots"}``; each worker connects to SOCKET and says ``{"id", "pid"}``, then
+reads events and writes results, one JSON line each.
 """
 
 from __future__ import annotations
@@ -62,6 +62,8 @@ def _end_with(parent: int) -> None:
 def _work(address: str, order: dict[str, Any], parent: int) -> None:
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     os.environ.update(order["environment"])
+    # Another release's sources, if any: before this project's own.
+    sys.path[:0] = order["roots"]
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(address)
         with connection.makefile("rw", encoding="utf-8") as wire:

@@ -24,7 +24,7 @@ def isolated(*parts: dict[str, Any], **arguments: Any) -> Stack:
 async def test_an_invocation_runs_in_another_process_which_is_used_again() -> None:
     async with (
         isolated(sample.http(), environment={"GREETING": "hello"}) as stack,
-        httpx.AsyncClient(base_url=stack.http_url, trust_env=False) as client,
+        httpx.AsyncClient(base_url=stack.http_url, trust_env=False, timeout=30) as client,
     ):
         first = (await client.post("/post?as=context")).json()
         second = (await client.post("/post?as=context")).json()
@@ -42,7 +42,7 @@ async def test_functions_may_disagree_about_a_variable() -> None:
     resources["Echo"]["Properties"]["Environment"]["Variables"]["GREETING"] = "echo"
     async with (
         isolated(resources) as stack,
-        httpx.AsyncClient(base_url=stack.http_url, trust_env=False) as client,
+        httpx.AsyncClient(base_url=stack.http_url, trust_env=False, timeout=30) as client,
     ):
         assert (await client.post("/post?as=context")).json()["greeting"] == "echo"
 
@@ -50,7 +50,7 @@ async def test_functions_may_disagree_about_a_variable() -> None:
 async def test_a_handler_that_exceeds_its_timeout_is_killed() -> None:
     async with (
         isolated(sample.http()) as stack,
-        httpx.AsyncClient(base_url=stack.http_url, trust_env=False) as client,
+        httpx.AsyncClient(base_url=stack.http_url, trust_env=False, timeout=30) as client,
     ):
         asked = asyncio.create_task(client.get("/slow?seconds=30", timeout=20))
         worker = await busy(stack, "Slow")
@@ -69,7 +69,8 @@ async def test_an_invocation_that_is_killed_comes_again_after_its_visibility_tim
         os.kill(worker["pid"], signal.SIGKILL)
         _, second = await results.of("bodies", 2)
         assert first["pid"] == worker["pid"] != second["pid"]
-        assert 1.9 < second["at"] - sent < 4
+        # A loaded machine takes its time to start the second worker; before its time the message must not come.
+        assert 1.9 < second["at"] - sent < 20
         count = second["event"]["Records"][0]["attributes"]["ApproximateReceiveCount"]
         assert count == "2"
         await asyncio.sleep(1)
@@ -113,7 +114,7 @@ async def test_no_process_survives_the_stack() -> None:
 
 async def busy(stack: Stack, function: str) -> dict[str, Any]:
     """A worker that is at work on the function."""
-    for _ in range(200):
+    for _ in range(600):
         for worker in stack.workers():
             if worker["function"] == function and worker["requestId"]:
                 return worker

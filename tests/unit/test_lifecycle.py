@@ -66,9 +66,13 @@ EVENTS: dict[str, tuple[S, Callable[[Order, int], Order]]] = {
 }
 
 
+def place(order_type: str) -> Order:
+    request = LIMIT if order_type == "limit" else MARKET
+    return lifecycle.place(OrderRef("user", "order"), request, "print", T0)
+
+
 def _after(*events: str) -> Order:
-    request = LIMIT if events[:1] == ("fire",) or not events else MARKET
-    order = lifecycle.place(OrderRef("user", "order"), request, "print", T0)
+    order = place("limit" if events[:1] == ("fire",) or not events else "market")
     for number, event in enumerate(events):
         order = EVENTS[event][1](order, T0 + number)
     return order

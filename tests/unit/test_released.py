@@ -9,7 +9,6 @@ a release wrote to a table, a queue or a socket; they are never changed.
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,11 +18,11 @@ from order_engine.aws import codec
 from order_engine.domain import lifecycle
 from order_engine.domain.order import Lease, Order, OrderRef, Status
 from order_engine.wire import forms, messages, views
+from tests.release import RELEASED, versions
 from tests.unit import asyncapi
 
-RELEASED = Path(__file__).resolve().parents[1] / "released"
 ACTIVE = {f"active#{number}" for number in range(16)}
-VERSIONS = sorted(directory.name for directory in RELEASED.iterdir() if directory.is_dir())
+VERSIONS = versions()
 
 
 def samples(version: str, name: str) -> list[Any]:
@@ -78,8 +77,7 @@ def test_samples_of_the_last_release_are_kept() -> None:
 
 def test_nothing_is_written_in_a_form_that_the_last_release_does_not_read() -> None:
     """What its functions meet during the update to this one. ``forms.json`` says up to which form it reads."""
-    last = max(VERSIONS, key=lambda version: tuple(map(int, version.split("."))))
-    reads: dict[str, int] = json.loads((RELEASED / last / "forms.json").read_text(encoding="utf-8"))
+    reads: dict[str, int] = json.loads((RELEASED / VERSIONS[-1] / "forms.json").read_text(encoding="utf-8"))
     written = {form.name: form for form in (forms.ORDER, forms.MESSAGE, forms.FRAME)}
     assert written.keys() == reads.keys()
     assert [name for name, form in written.items() if form.writes > reads[name]] == []
