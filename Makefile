@@ -42,6 +42,10 @@ run: $(VENV)/.ready ## run the whole stack on this machine (Ctrl-C stops it)
 test: lint $(CDK) ## lint, check types and import rules, run all tests
 	$(BIN)/pytest -n 2 --dist loadfile -q
 
+.PHONY: test-long
+test-long: $(CDK) ## the same promises on many more cases: 216 orders, 200 cut streams, 10,000 orders of a neighbour, days of pause
+	$(BIN)/pytest -n 2 --dist loadfile -q -m long
+
 .PHONY: lint
 lint: $(VENV)/.ready ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

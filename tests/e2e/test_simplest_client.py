@@ -17,7 +17,7 @@ from websockets.asyncio.client import connect
 from local import Running, running
 from tests.e2e.clients import HEADERS, ORDER, read
 
-ORDERS = 216
+NUMBERS = [24, pytest.param(216, marks=pytest.mark.long)]
 AT_ONCE = 12
 ENDS = ("confirmed", "failed")
 
@@ -72,7 +72,8 @@ async def lost(stack: Running, seen: dict[str, Seen]) -> dict[str, list[int]]:
     return missing
 
 
-async def test_on_a_socket_for_each_order_it_loses_nothing(stack: Running) -> None:
+@pytest.mark.parametrize("orders", NUMBERS)
+async def test_on_a_socket_for_each_order_it_loses_nothing(stack: Running, orders: int) -> None:
     gate, seen = asyncio.Semaphore(AT_ONCE), dict[str, Seen]()
 
     async def one(http: httpx.AsyncClient, seed: int) -> None:
@@ -88,13 +89,14 @@ async def test_on_a_socket_for_each_order_it_loses_nothing(stack: Running) -> No
                     client.take(json.loads(message))
 
     async with httpx.AsyncClient(timeout=30) as http, asyncio.timeout(240):
-        await asyncio.gather(*(one(http, seed) for seed in range(ORDERS)))
+        await asyncio.gather(*(one(http, seed) for seed in range(orders)))
 
     assert await lost(stack, seen) == {}
 
 
+@pytest.mark.parametrize("orders", NUMBERS)
 @pytest.mark.parametrize("asks", ["for each order", "for all"])
-async def test_on_one_socket_for_many_orders_it_loses_nothing(stack: Running, asks: str) -> None:
+async def test_on_one_socket_for_many_orders_it_loses_nothing(stack: Running, asks: str, orders: int) -> None:
     seen = dict[str, Seen]()
     async with httpx.AsyncClient(timeout=30) as http, asyncio.timeout(240):
         ticket = (await http.post(f"{stack.http_url}/api/stream-tickets", json={}, headers=HEADERS)).json()
@@ -126,7 +128,7 @@ async def test_on_one_socket_for_many_orders_it_loses_nothing(stack: Running, as
                 await socket.send(json.dumps({"action": "subscribe"}))
             else:
                 begun = []
-            placed = await asyncio.gather(*begun, *(one(seed) for seed in range(100, 100 + ORDERS)))
+            placed = await asyncio.gather(*begun, *(one(seed) for seed in range(100, 100 + orders)))
             listening.cancel()
             with suppress(asyncio.CancelledError):
                 await listening

@@ -23,7 +23,6 @@ from local import Running, running
 from tests.e2e.clients import HEADERS, KEY, ORDER, place_and_follow, read
 from tests.unit.asyncapi import check
 
-PATTERNS = 200
 AT_ONCE = 12
 
 
@@ -106,8 +105,9 @@ def views(events: list[OrderEvent]) -> list[dict[str, Any]]:
     return [{name: value for name, value in view.items() if name != "orderId"} for view in found]
 
 
+@pytest.mark.parametrize("patterns", [40, pytest.param(200, marks=pytest.mark.long)])
 async def test_whatever_is_cut_a_client_sees_the_stored_order_and_nothing_twice(
-    stack: Running, monkeypatch: pytest.MonkeyPatch
+    stack: Running, monkeypatch: pytest.MonkeyPatch, patterns: int
 ) -> None:
     monkeypatch.setattr(stream, "_FIRST_WAIT_S", 0.05)
     monkeypatch.setattr(stream, "_LONGEST_WAIT_S", 0.2)
@@ -135,7 +135,7 @@ async def test_whatever_is_cut_a_client_sees_the_stored_order_and_nothing_twice(
 
     async with cutter.running(), CutClient(stack, cutter) as client, asyncio.timeout(240):
         following = asyncio.create_task(follow_everything(client))
-        results = await asyncio.gather(*(one(client, seed) for seed in range(PATTERNS)))
+        results = await asyncio.gather(*(one(client, seed) for seed in range(patterns)))
         cutter.calm = True
         while not all(everything.get(name) and everything[name][-1].terminal for name in placed):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
@@ -150,7 +150,7 @@ async def test_whatever_is_cut_a_client_sees_the_stored_order_and_nothing_twice(
         assert views(found) == stored[name]
     assert (missed, repeated) == (0, 0)
     # It was no fair weather.
-    assert cutter.cuts > PATTERNS
+    assert cutter.cuts > patterns
     assert any(len(events) > 5 for events in stored.values())
 
 

@@ -82,6 +82,7 @@ def test_orders_of_one_batch_share_a_write(account: Account) -> None:
     assert account.counted() == 100
 
 
+@pytest.mark.long
 def test_a_user_at_the_default_limit_pays_two_units_at_most(account: Account) -> None:
     """100 orders a minute, for longer than a round of lanes: the marks of former minutes do not pile up."""
     for minute in range(25):
@@ -94,7 +95,16 @@ def test_a_user_at_the_default_limit_pays_two_units_at_most(account: Account) ->
     assert account.largest() < 2048
 
 
-@pytest.mark.parametrize("pause", [20 * MINUTE, 60 * MINUTE, 240 * MINUTE, 241 * MINUTE, 25 * 60 * MINUTE])
+@pytest.mark.parametrize(
+    "pause",
+    [
+        pytest.param(20 * MINUTE, marks=pytest.mark.long),
+        60 * MINUTE,
+        pytest.param(240 * MINUTE, marks=pytest.mark.long),
+        241 * MINUTE,
+        pytest.param(25 * 60 * MINUTE, marks=pytest.mark.long),
+    ],
+)
 def test_who_trades_now_and_then_leaves_nothing_behind(account: Account, pause: int) -> None:
     orders = 80
     for number in range(orders):

@@ -63,9 +63,11 @@ def test_orders_wait_out_a_pause_and_are_executed_soon_after_it(how: str, minute
     assert max(messages.values(), default=0) <= 8
 
 
+@pytest.mark.parametrize("days", [0.5, pytest.param(3, marks=pytest.mark.long)])
 @pytest.mark.parametrize("how", ["throttled", "disabled"])
-def test_after_three_days_what_waited_too_long_has_ended_and_patience_is_a_setting(how: str) -> None:
-    simulation, result, _ = paused(how, 3 * DAY_MS)
+def test_after_days_what_waited_too_long_has_ended_and_patience_is_a_setting(how: str, days: float) -> None:
+    pause_ms = int(days * DAY_MS)
+    simulation, result, _ = paused(how, pause_ms)
     assert result.violation is None
     assert result.statuses == {"failed": 10}
     for order in ended(simulation):
@@ -73,7 +75,7 @@ def test_after_three_days_what_waited_too_long_has_ended_and_patience_is_a_setti
         assert order.failure.code == "gave_up"
         # Ended by the sweeper, while no worker runs.
         assert PATIENCE_MS <= order.updated_at - order.created_at <= PATIENCE_MS + 3 * MINUTE_MS
-    simulation, result, messages = paused(how, 3 * DAY_MS, patience_ms=7 * DAY_MS)
+    simulation, result, messages = paused(how, pause_ms, patience_ms=7 * DAY_MS)
     assert result.violation is None
     assert result.statuses == {"confirmed": 10}
     assert max(messages.values()) <= 20
