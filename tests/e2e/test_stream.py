@@ -102,7 +102,7 @@ class CutClient(Client):
 def views(events: list[OrderEvent]) -> list[dict[str, Any]]:
     """Events as an order's document has them."""
     found = [json.loads(event_json(event)) for event in events]
-    return [{name: value for name, value in view.items() if name != "orderId"} for view in found]
+    return [{name: value for name, value in view.items() if name not in ("orderId", "schema")} for view in found]
 
 
 @pytest.mark.parametrize("patterns", [40, pytest.param(200, marks=pytest.mark.long)])
@@ -137,8 +137,10 @@ async def test_whatever_is_cut_a_client_sees_the_stored_order_and_nothing_twice(
         following = asyncio.create_task(follow_everything(client))
         results = await asyncio.gather(*(one(client, seed) for seed in range(patterns)))
         cutter.calm = True
-        while not all(everything.get(name) and everything[name][-1].terminal for name in placed):  # noqa: ASYNC110
+        while not all(everything.get(name) and everything[name][-1].terminal for name in placed):
             await asyncio.sleep(0.1)
+            # One that has stopped says why.
+            assert not following.done() or following.result()
         following.cancel()
         stored = {name: (await client.get(name))["events"] for name in placed}
 
@@ -239,7 +241,8 @@ async def test_every_frame_is_as_the_document_says(stack: Running) -> None:
                 frame = await answer(socket)
                 kinds.add(frame["type"])
                 ended += frame["status"] in ("confirmed", "failed")
-    assert kinds == {"event"}
+    # An event that could have come before another comes in a snapshot.
+    assert "event" in kinds <= {"event", "snapshot"}
 
 
 async def test_a_ticket_opens_what_it_is_for_and_nothing_else(stack: Running) -> None:
