@@ -15,7 +15,7 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -32,9 +32,9 @@ from local.aws import ACCOUNT, CREDENTIALS, REGION, Services
 from local.functions import Context, Invocation, common_environment, context_of, handler_of, process_environment
 from local.provision import provision
 from local.template import Function, Template, functions
-from order_engine import bootstrap
-from order_engine.aws import clients
 from order_engine.aws.endpoint import Endpoint
+from order_engine.compose import Engine as OrderEngine
+from order_engine.compose import deployed
 
 type Json = Any
 type Item = Mapping[str, Json]
@@ -184,6 +184,8 @@ class Account:
         # Operations that fail, once each, with this status: what a network does.
         self.failing: dict[str, int] = {}
         self.functions: dict[str, Function] = {}
+        self.engine: OrderEngine = deployed()
+        self._handlers: dict[str, Callable[[Json, Context], Json]] = {}
         self._services = services
         self._lock = threading.Lock()
         self._inside_s = 0.0
@@ -317,7 +319,7 @@ class Account:
     def invoke(self, handler: str, event: Json, *, timeout_s: float | None = None) -> Invoked:
         """Run a handler as Lambda does. ``handler`` is its module; ``timeout_s`` wins over the function's own."""
         function = self.function(handler)
-        run = handler_of(function.handler)
+        run = self._handler(function.handler)
         token = _function.set(handler)
         known = len(self.calls)
         context = _context(function, timeout_s or function.timeout_s)
@@ -329,6 +331,17 @@ class Account:
             _function.reset(token)
         cpu_s = time.process_time() - cpu - (self._inside_s - inside)
         return Invoked(handler, 1000 * cpu_s, 1000 * (time.monotonic() - started), tuple(self.calls[known:]), result)
+
+    def forget(self) -> None:
+        """Make everything anew, as new execution environments would."""
+        self.engine = deployed()
+        self._handlers.clear()
+
+    def _handler(self, dotted: str) -> Callable[[Json, Context], Json]:
+        if dotted not in self._handlers:
+            found: Any = handler_of(dotted)
+            self._handlers[dotted] = found.over(self.engine)
+        return self._handlers[dotted]
 
     def messages(self, queue: str, limit: int = 10) -> list[Json]:
         """Receive from a queue, by the beginning of its logical id: records as the event source gives them."""
@@ -428,19 +441,9 @@ def running(body: Mapping[str, Json], **settings: str) -> Iterator[Account]:
             account.functions = {function.name: function for function in functions(template)}
             own = process_environment({**common_environment(account.functions), **settings})
             with own, patch.object(Endpoint, "send", lambda self, *asked: account.socket(self, *asked)):
-                forget()
+                account.forget()
                 yield account
         finally:
             _current = None
             boto3.DEFAULT_SESSION = None
             services.close()
-            forget()
-
-
-def forget() -> None:
-    """Drop cached clients and use cases, as a new execution environment would."""
-    for module in (bootstrap, clients):
-        for value in vars(module).values():
-            clear = getattr(value, "cache_clear", None)
-            if clear is not None:
-                clear()

@@ -25,15 +25,15 @@ from bench import machine
 from infra import bundle
 
 _RUNS = 7
-# What the first invocation of each handler makes, from order_engine.bootstrap.
+# What the first invocation of each handler makes, of its engine.
 HANDLERS: Mapping[str, tuple[str, ...]] = {
-    "submit.handler": ("place", "rate_limiter", "ticket_secrets"),
-    "submit.authorizer": ("keys", "key_use", "ticket_secrets"),
-    "process.handler": ("execute", "queue", "quarantine"),
-    "process.dead_letters": ("resolve_dead_letter", "dead_letters", "quarantine"),
+    "submit.handler": ("place", "stores.rate_limiter", "stores.ticket_secrets"),
+    "submit.authorizer": ("stores.keys", "stores.key_use", "stores.ticket_secrets"),
+    "process.handler": ("execute", "stores.queue", "stores.quarantine"),
+    "process.dead_letters": ("resolve_dead_letter", "stores.dead_letters", "stores.quarantine"),
     "process.sweep": ("sweep",),
     "notify.handler": ("push_events",),
-    "notify.socket": ("subscribe", "push"),
+    "notify.socket": ("subscribe", "stores.push"),
 }
 # At most this share of the naive handler.
 TARGETS = {"submit.handler": 0.9, "process.handler": 0.6, "notify.handler": 0.6}
@@ -55,11 +55,10 @@ table = session.resource("dynamodb").Table("orders")
 queue = session.client("sqs")
 """
 _OURS = """
-import importlib
-importlib.import_module({handler!r})
-from order_engine import bootstrap
+import importlib, operator
+engine = importlib.import_module({handler!r}).lambda_handler.engine
 for name in {makes!r}:
-    getattr(bootstrap, name)()
+    operator.attrgetter(name)(engine)
 """
 # Everything that any of the handlers imports, at once and at the top: what lazy imports spare.
 _EAGER = (

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from bench import events
 from bench.account import Account, Invoked
-from order_engine import bootstrap, observability
+from order_engine import observability
 from order_engine.aws.codec import from_item
 from order_engine.domain.lifecycle import TERMINAL
 from order_engine.domain.order import Order
@@ -60,8 +60,8 @@ def logs() -> Iterator[io.StringIO]:
 
 def new_user(account: Account, user: str = "alice", scopes: Sequence[str] = ("trade", "read")) -> str:
     """Make an API key, as the command line does, and return it."""
-    key, stored = new_key(user, bootstrap.CLOCK.now_ms(), scopes=scopes)
-    event_loop().run_until_complete(bootstrap.keys().add_key(stored))
+    key, stored = new_key(user, account.engine.clock.now_ms(), scopes=scopes)
+    event_loop().run_until_complete(account.engine.stores.keys.add_key(stored))
     return key
 
 

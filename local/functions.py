@@ -168,7 +168,7 @@ class InProcess:
     def _import_all(self) -> None:
         for function in self._functions.values():
             try:
-                self._handlers[function.name] = handler_of(function.handler)
+                self._handlers[function.name] = _within(handler_of(function.handler), function.environment)
             except Exception as error:
                 logger.exception("cannot import %s", function.handler)
                 raise HandlerMissing(f"{function.handler} cannot be imported: {error!r}.") from error
@@ -206,6 +206,12 @@ class InProcess:
         for idle in self._idle.values():
             while idle:
                 idle.pop().end()
+
+
+def _within(handler: Callable[[Json, Context], Json], own: Mapping[str, str]) -> Callable[[Json, Context], Json]:
+    """The handler as the function's own environment makes it, where it can be made for one."""
+    made: Callable[[Mapping[str, str]], Callable[[Json, Context], Json]] | None = getattr(handler, "within", None)
+    return handler if made is None else made({**os.environ, **own})
 
 
 class Functions:

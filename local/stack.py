@@ -58,7 +58,7 @@ class Unreachable(Exception):
 class Stack:
     """Runs a synthesised template until the block ends: ``async with Stack(template) as stack: …``.
 
-    One stack at a time per process: handlers read the process's environment, and moto's state is global. Handlers
+    One stack at a time per process: AWS clients read the process's environment, and moto's state is global. Handlers
     that keep what they read then see the first stack's only: use ``isolate``, or ``local.running``.
 
     Args:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any, NotRequired, TypedDict
 
-from order_engine import bootstrap
 from order_engine.aws.codec import Corrupt, from_item
+from order_engine.compose import Engine, deployed
 from order_engine.domain.errors import TooNew
 from order_engine.engine.push import Change
 from order_engine.observability import count, logger
@@ -58,7 +58,7 @@ def read(record: StreamRecord) -> Change | None:
     return Change(number, from_item(view["NewImage"]), known)
 
 
-async def handle(event: StreamEvent, context: Context) -> BatchResponse:
+async def handle(engine: Engine, event: StreamEvent, context: Context) -> BatchResponse:
     """Push each new event to the sockets that follow its order, and count finished orders."""
     changes: list[Change] = []
     left: list[str] = []
@@ -67,33 +67,33 @@ async def handle(event: StreamEvent, context: Context) -> BatchResponse:
             change = read(record)
         except TooNew as error:
             count("TooNew")
-            if _age_ms(record) < _TOO_NEW_MS:
+            if _age_ms(engine, record) < _TOO_NEW_MS:
                 logger.warning("stream record left to a newer release: %s", error)
                 left.append(record["dynamodb"]["SequenceNumber"])
             else:
-                await _set_aside(record, error)
+                await _set_aside(engine, record, error)
             continue
         except Corrupt as error:
             # It will never become readable: it is set aside at once, so that nobody waits behind it.
-            await _set_aside(record, error)
+            await _set_aside(engine, record, error)
             continue
         if change is not None:
             changes.append(change)
-    failed = [*left, *await bootstrap.push_events()(changes)]
+    failed = [*left, *await engine.push_events(changes)]
     if left:
-        await bootstrap.CLOCK.sleep(max(0, min(_PAUSE_MS, context.get_remaining_time_in_millis() - _RESERVE_MS)))
+        await engine.clock.sleep(max(0, min(_PAUSE_MS, context.get_remaining_time_in_millis() - _RESERVE_MS)))
     return {"batchItemFailures": [{"itemIdentifier": number} for number in failed]}
 
 
-def _age_ms(record: StreamRecord) -> float:
+def _age_ms(engine: Engine, record: StreamRecord) -> float:
     """How long ago it was written, to the second; long ago where it does not say."""
-    return bootstrap.CLOCK.now_ms() - 1000 * record["dynamodb"].get("ApproximateCreationDateTime", 0)
+    return engine.clock.now_ms() - 1000 * record["dynamodb"].get("ApproximateCreationDateTime", 0)
 
 
-async def _set_aside(record: StreamRecord, error: Exception) -> None:
+async def _set_aside(engine: Engine, record: StreamRecord, error: Exception) -> None:
     logger.error("stream record set aside: %s", error, extra={"event_id": record.get("eventID")})
     count("StreamRecordsSetAside")
-    await bootstrap.stream_failures().keep(json.dumps(record, default=str), str(error))
+    await engine.stores.stream_failures.keep(json.dumps(record, default=str), str(error))
 
 
-lambda_handler = entry(handle)
+lambda_handler = entry(handle, deployed())

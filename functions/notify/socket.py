@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, NotRequired, TypedDict
 
-from order_engine import bootstrap
+from order_engine.compose import Engine, deployed
 from order_engine.domain.errors import TooNew
 from order_engine.domain.numerals import read_whole
 from order_engine.engine.ports import Connection, ConnectionGone, TooManyOrders
@@ -37,7 +37,7 @@ class Answer(TypedDict):
 OK: Answer = {"statusCode": 200}
 
 
-def _connection(event: SocketEvent) -> Connection:
+def _connection(event: SocketEvent, now: int) -> Connection:
     """The caller's socket, as API Gateway keeps it: who opened it, for which order, and until when."""
     context = event["requestContext"]
     authorizer = context.get("authorizer", {})
@@ -46,7 +46,7 @@ def _connection(event: SocketEvent) -> Connection:
         connection_id=context["connectionId"],
         only=authorizer.get("orderId") or None,
         key_id=authorizer.get("keyId") or "",
-        since=context.get("connectedAt") or bootstrap.CLOCK.now_ms(),
+        since=context.get("connectedAt") or now,
         ends_at=_whole(authorizer, "expiresAt"),
     )
 
@@ -57,91 +57,93 @@ def _whole(authorizer: dict[str, Any], name: str) -> int | None:
     return read_whole(text, high=10**15) if text else None
 
 
-async def handle(event: SocketEvent, context: Context) -> Answer:
+async def handle(engine: Engine, event: SocketEvent, context: Context) -> Answer:
     """Serve one route."""
-    connection = _connection(event)
+    connection = _connection(event, engine.clock.now_ms())
     route = event["requestContext"]["routeKey"]
     if route == "$connect":
-        return await _connect(connection, event["requestContext"].get("authorizer", {}))
+        return await _connect(engine, connection, event["requestContext"].get("authorizer", {}))
     if route == "$disconnect":
-        await bootstrap.connections().remove(connection.user_id, connection.connection_id)
+        await engine.stores.connections.remove(connection.user_id, connection.connection_id)
         return OK
     try:
-        await _message(connection, event.get("body") or "")
+        await _message(engine, connection, event.get("body") or "")
     except ConnectionGone:
         # Closed already, forgotten by us, or ended with its key: a client that is still there comes back.
         logger.info("socket was gone before its answer")
-        await bootstrap.push().close(connection.connection_id)
+        await engine.stores.push.close(connection.connection_id)
     return OK
 
 
-async def _connect(connection: Connection, authorizer: dict[str, Any]) -> Answer:
+async def _connect(engine: Engine, connection: Connection, authorizer: dict[str, Any]) -> Answer:
     """Let a socket in, or refuse its handshake. It follows nothing until it asks to."""
-    most = _whole(authorizer, "maxSockets") or bootstrap.settings().sockets_per_user
+    most = _whole(authorizer, "maxSockets") or engine.settings.sockets_per_user
     try:
-        await bootstrap.connect()(connection, most)
+        await engine.connect(connection, most)
     except (Revoked, TooManySockets) as refused:
         logger.info("refused: %s", refused.code)
         return {"statusCode": 429 if isinstance(refused, TooManySockets) else 403}
     return OK
 
 
-async def _message(connection: Connection, body: str) -> None:
-    if connection.ended(bootstrap.CLOCK.now_ms()):
+async def _message(engine: Engine, connection: Connection, body: str) -> None:
+    if connection.ended(engine.clock.now_ms()):
         # What API Gateway keeps of the authorizer's answer says so; nothing needs to be read.
-        await _refuse(connection, "unauthorized", "The API key has expired.")
+        await _refuse(engine, connection, "unauthorized", "The API key has expired.")
         raise ConnectionGone(connection.connection_id)
     try:
         content = exact_json.read(body)
     except exact_json.NotJson:
         content = None
     if not isinstance(content, dict):
-        return await _refuse(connection, "invalid_message", "Send a JSON object with an action.")
+        return await _refuse(engine, connection, "invalid_message", "Send a JSON object with an action.")
     action = content.get("action")
     if action == "ping":
-        return await _answer(connection, views.pong_frame(bootstrap.CLOCK.now_ms()))
+        return await _answer(engine, connection, views.pong_frame(engine.clock.now_ms()))
     if action == "subscribe":
-        return await _subscribe(connection, content)
-    return await _refuse(connection, "unknown_action", 'The actions are "subscribe" and "ping".')
+        return await _subscribe(engine, connection, content)
+    return await _refuse(engine, connection, "unknown_action", 'The actions are "subscribe" and "ping".')
 
 
-async def _subscribe(connection: Connection, content: dict[str, Any]) -> None:
+async def _subscribe(engine: Engine, connection: Connection, content: dict[str, Any]) -> None:
     order_id, after = content.get("orderId"), content.get("after", 0)
     if isinstance(after, bool) or not isinstance(after, int) or not 0 <= after < _MAX_SEQ:
         return await _refuse(
-            connection, "invalid_message", "after is the sequence number up to which you have everything, or 0."
+            engine, connection, "invalid_message", "after is the sequence number up to which you have everything, or 0."
         )
     if order_id is None:
         if connection.only is not None:
-            return await _refuse(connection, "forbidden", "This socket was opened for one order.")
+            return await _refuse(engine, connection, "forbidden", "This socket was opened for one order.")
         try:
-            await bootstrap.subscribe().all(connection)
+            await engine.subscribe.all(connection)
         except TooNew as error:
-            return await _refuse(connection, error.code, error.message)
-        return await _answer(connection, views.subscribed_frame(None))
+            return await _refuse(engine, connection, error.code, error.message)
+        return await _answer(engine, connection, views.subscribed_frame(None))
     if not isinstance(order_id, str) or not _ORDER_ID.fullmatch(order_id):
-        return await _refuse(connection, "invalid_message", "orderId is the id that the order was accepted with.")
+        return await _refuse(
+            engine, connection, "invalid_message", "orderId is the id that the order was accepted with."
+        )
     if connection.only not in (None, order_id):
-        return await _refuse(connection, "forbidden", "This socket was opened for another order.")
+        return await _refuse(engine, connection, "forbidden", "This socket was opened for another order.")
     try:
-        found = await bootstrap.subscribe().one(connection, order_id, after)
+        found = await engine.subscribe.one(connection, order_id, after)
     except TooManyOrders:
-        most = bootstrap.settings().orders_per_socket
+        most = engine.settings.orders_per_socket
         message = f"A socket follows {most} unfinished orders one by one. Subscribe without orderId to follow all."
-        return await _refuse(connection, "too_many_orders", message)
+        return await _refuse(engine, connection, "too_many_orders", message)
     except TooNew as error:
-        return await _refuse(connection, error.code, error.message)
+        return await _refuse(engine, connection, error.code, error.message)
     if not found:
-        return await _refuse(connection, "order_not_found", "There is no such order.")
+        return await _refuse(engine, connection, "order_not_found", "There is no such order.")
     return None
 
 
-async def _answer(connection: Connection, frame: bytes) -> None:
-    await bootstrap.push().post(connection.connection_id, frame)
+async def _answer(engine: Engine, connection: Connection, frame: bytes) -> None:
+    await engine.stores.push.post(connection.connection_id, frame)
 
 
-async def _refuse(connection: Connection, code: str, message: str) -> None:
-    await _answer(connection, views.error_frame(code, message))
+async def _refuse(engine: Engine, connection: Connection, code: str, message: str) -> None:
+    await _answer(engine, connection, views.error_frame(code, message))
 
 
-lambda_handler = entry(handle)
+lambda_handler = entry(handle, deployed())

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import NotRequired, Protocol, TypedDict
 
 from order_engine.domain.errors import OrderNotFound, TooNew
@@ -49,12 +48,20 @@ class Keep(Protocol):
 
 
 async def work_off(
-    event: SqsEvent, context: Context, now_ms: int, use_case: UseCase, *, hide: Hide, keep: Keep
+    event: SqsEvent,
+    context: Context,
+    now_ms: int,
+    use_case: UseCase,
+    *,
+    name: Callable[[], str],
+    hide: Hide,
+    keep: Keep,
 ) -> BatchResponse:
     """Run a use case over a batch.
 
     Args:
         now_ms: the time at which the invocation began, milliseconds since the epoch.
+        name: names each execution anew: two of one batch may be for the same order.
         hide: makes a message come again after a delay.
         keep: stores a message that cannot be read or names no order.
     """
@@ -67,8 +74,7 @@ async def work_off(
             count("DuplicateDeliveries")
         try:
             ref = decode(record["body"])
-            # The name must be new for every execution: two of one batch may be for the same order.
-            verdict = await use_case(ref, worker=secrets.token_hex(6), deadline=deadline)
+            verdict = await use_case(ref, worker=name(), deadline=deadline)
         except (Unreadable, OrderNotFound) as error:
             reason = str(error)
             logger.error("message quarantined: %s", reason, extra={"message_id": record["messageId"]})

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from order_engine import bootstrap
+from order_engine.compose import Engine, deployed
 from order_engine.runtime import Context, entry
 from process.batch import BatchResponse, SqsEvent, work_off
 
 
-async def handle(event: SqsEvent, context: Context) -> BatchResponse:
+async def handle(engine: Engine, event: SqsEvent, context: Context) -> BatchResponse:
     """Execute the orders of one batch concurrently."""
     return await work_off(
         event,
         context,
-        bootstrap.CLOCK.now_ms(),
-        bootstrap.execute(),
-        hide=bootstrap.queue().hide,
-        keep=bootstrap.quarantine().keep,
+        engine.clock.now_ms(),
+        engine.execute,
+        name=engine.worker_name,
+        hide=engine.stores.queue.hide,
+        keep=engine.stores.quarantine.keep,
     )
 
 
-lambda_handler = entry(handle)
+lambda_handler = entry(handle, deployed())

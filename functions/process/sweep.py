@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from order_engine import bootstrap
+from order_engine.compose import Engine, deployed
 from order_engine.runtime import MARGIN_MS, Context, entry, gather
 
 # The next minute's invocation takes over before this one is stopped.
@@ -21,36 +21,36 @@ _INDEX_LAG_MS = 3_000
 _AUDIT_S = 10
 
 
-async def handle(event: Mapping[str, Any], context: Context) -> None:
+async def handle(engine: Engine, event: Mapping[str, Any], context: Context) -> None:
     """Send stranded orders again and end expired ones; beside that, and never in its way, fire limit orders.
 
     Also look for orders that were swapped twice, and close the sockets of keys that have ended.
     """
-    settings = bootstrap.settings()
+    settings = engine.settings
     budget = min(_RUN_MS, context.get_remaining_time_in_millis() - MARGIN_MS)
     sweeping, *_ = await gather(
         [
-            bootstrap.rounds().run(
-                bootstrap.CLOCK.now_ms() + budget,
+            engine.rounds.run(
+                engine.clock.now_ms() + budget,
                 sweep_every_ms=settings.sweep_beat_ms,
                 watch_every_ms=settings.watch_beat_ms,
                 stay_until=_written_until(event) + _INDEX_LAG_MS,
             ),
             # Once a run: the next begins within a minute.
-            _audit(),
-            bootstrap.close_ended()(),
+            _audit(engine),
+            engine.close_ended(),
         ]
     )
     if isinstance(sweeping, BaseException):
         raise sweeping
 
 
-async def _audit() -> None:
+async def _audit(engine: Engine) -> None:
     try:
         async with asyncio.timeout(_AUDIT_S):
-            await bootstrap.audit()()
+            await engine.audit()
     except Exception as error:  # noqa: BLE001 - the chain may answer anything or nothing; the next minute asks again
-        bootstrap.OBSERVER.noted("", "audit_failed", type(error).__name__)
+        engine.observer.noted("", "audit_failed", type(error).__name__)
 
 
 def _written_until(event: Mapping[str, Any]) -> int:
@@ -59,4 +59,4 @@ def _written_until(event: Mapping[str, Any]) -> int:
     return int(max(seconds) + 1) * 1000 if seconds else 0
 
 
-lambda_handler = entry(handle)
+lambda_handler = entry(handle, deployed())

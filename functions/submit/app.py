@@ -5,12 +5,12 @@ from __future__ import annotations
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 
-from order_engine import bootstrap
 from order_engine.version import VERSION
 from submit import pages, problems
 from submit.description import describe
 from submit.routes import orders, quotes, stats, tickets
 from submit.schemas import COMMON_ERRORS, HealthView
+from submit.served import Served
 
 ROUTERS = (orders.router, tickets.router, quotes.router, stats.router)
 DESCRIPTION = """Execute Solana swaps over Raydium and Meteora, exactly once.
@@ -44,7 +44,7 @@ def create_app() -> FastAPI:
     pages.install(app)
 
     @app.get("/health", response_model=HealthView, operation_id="health", summary="Is the API up?", tags=["service"])
-    async def health() -> JSONResponse:
-        return JSONResponse({"status": "ok", "stage": bootstrap.settings().stage})
+    async def health(engine: Served) -> JSONResponse:
+        return JSONResponse({"status": "ok", "stage": engine.settings.stage})
 
     return app

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from order_engine import bootstrap
+from order_engine.compose import Engine, deployed
 from order_engine.domain.errors import EngineError
 from order_engine.engine.accounts import Identity, identify_key, identify_ticket
 from order_engine.observability import logger
@@ -21,11 +21,11 @@ class MayNotRead(EngineError):
     code = "insufficient_scope"
 
 
-async def handle(event: Mapping[str, Any], context: Context) -> dict[str, Any]:
+async def handle(engine: Engine, event: Mapping[str, Any], context: Context) -> dict[str, Any]:
     """Answer an HTTP API authorizer request (payload 2.0, simple response) or a WebSocket one (policy)."""
     websocket = "methodArn" in event
     try:
-        identity = await _identify(event, websocket=websocket)
+        identity = await _identify(engine, event, websocket=websocket)
     except EngineError as error:
         logger.info("refused: %s", error.code)
         identity = None
@@ -36,24 +36,24 @@ async def handle(event: Mapping[str, Any], context: Context) -> dict[str, Any]:
     return {"isAuthorized": True, "context": _context(identity)}
 
 
-async def _identify(event: Mapping[str, Any], *, websocket: bool) -> Identity:
-    now = bootstrap.CLOCK.now_ms()
+async def _identify(engine: Engine, event: Mapping[str, Any], *, websocket: bool) -> Identity:
+    now = engine.clock.now_ms()
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
     ticket = (event.get("queryStringParameters") or {}).get("ticket")
     if websocket and ticket:
-        return await identify_ticket(ticket, bootstrap.ticket_secrets(), now)
-    identity = await identify_key(bootstrap.keys(), headers.get("authorization"), now)
-    await _note_use(identity.key_id, now)
+        return await identify_ticket(ticket, engine.stores.ticket_secrets, now)
+    identity = await identify_key(engine.stores.keys, headers.get("authorization"), now)
+    await _note_use(engine, identity.key_id, now)
     if websocket and "read" not in identity.scopes:
         raise MayNotRead("This key lacks the scope “read”.")
     return identity
 
 
-async def _note_use(key_id: str, now: int) -> None:
+async def _note_use(engine: Engine, key_id: str, now: int) -> None:
     """For the record only: whoever calls neither waits long for it nor is refused because of it."""
     try:
         async with asyncio.timeout(_NOTE_S):
-            await bootstrap.key_use().note(key_id, now)
+            await engine.stores.key_use.note(key_id, now)
     except Exception as error:  # noqa: BLE001 - whatever it was
         logger.warning("a key's use was not noted: %s", type(error).__name__)
 
@@ -84,4 +84,4 @@ def _policy(identity: Identity | None, arn: str) -> dict[str, Any]:
     }
 
 
-lambda_handler = entry(handle)
+lambda_handler = entry(handle, deployed())

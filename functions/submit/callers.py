@@ -7,11 +7,11 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from order_engine import bootstrap
 from order_engine.domain.numerals import NotANumeral, read_whole
 from order_engine.engine.accounts import Identity, NotAuthorized
 from order_engine.engine.tokens import identify_token
 from submit import problems
+from submit.served import engine_of
 
 # Where an OIDC issuer is configured, the API is served under this prefix too, behind the native JWT authorizer.
 TOKENS_PREFIX = "/oidc"
@@ -23,10 +23,11 @@ def identity(request: Request) -> Identity:
     Raises:
         NotAuthorized: nobody that is known.
     """
+    engine = engine_of(request)
     event = request.scope.get("aws.event") or {}
     authorizer = event.get("requestContext", {}).get("authorizer") or {}
     if "jwt" in authorizer:
-        plain_issuer = bootstrap.settings().oidc_plain_issuer
+        plain_issuer = engine.settings.oidc_plain_issuer
         return identify_token(authorizer["jwt"]["claims"], plain_issuer=plain_issuer)
     found = authorizer.get("lambda") or {}
     try:
@@ -34,7 +35,7 @@ def identity(request: Request) -> Identity:
         max_sockets, max_open_orders = _whole(found, "maxSockets"), _whole(found, "maxOpenOrders")
     except NotANumeral as error:
         raise NotAuthorized("The credentials cannot be read.") from error
-    if not found.get("userId") or (expires_at is not None and bootstrap.CLOCK.now_ms() >= expires_at):
+    if not found.get("userId") or (expires_at is not None and engine.clock.now_ms() >= expires_at):
         raise NotAuthorized("The API key is missing, unknown, expired or revoked.")
     return Identity(
         found["userId"],

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from mangum import Mangum
 
-from order_engine import observability
-from order_engine.runtime import Context, event_loop
+from order_engine.compose import Engine, deployed
+from order_engine.runtime import Context, Handler, event_loop
 from submit.app import create_app
 from submit.callers import TOKENS_PREFIX
 from submit.careful import Careful
+from submit.served import Over
 
 event_loop()
-_http = Mangum(
-    Careful(create_app()),
-    lifespan="off",
-    api_gateway_base_path=TOKENS_PREFIX,
-    text_mime_types=["text/", "application/", "image/svg+xml"],
-)
+_app = Careful(create_app())
 
 
 def _is_preflight(event: dict[str, Any]) -> bool:
@@ -28,11 +25,23 @@ def _is_preflight(event: dict[str, Any]) -> bool:
     return method == "OPTIONS" and "origin" in headers and "access-control-request-method" in headers
 
 
-def lambda_handler(event: dict[str, Any], context: Context) -> dict[str, Any]:
-    """Serve one HTTP API request (payload 2.0)."""
-    if _is_preflight(event):
-        # API Gateway adds what the deployment allows; where nothing is allowed, nothing is added and the browser stops.
-        return {"statusCode": 204, "headers": {}, "body": ""}
-    event_loop()
-    with observability.invocation(context.function_name, context.aws_request_id):
-        return _http(event, context)  # type: ignore[arg-type]
+def serving(engine: Engine) -> Callable[[dict[str, Any], Context], dict[str, Any]]:
+    """Serves HTTP API requests (payload 2.0) over an engine."""
+    http = Mangum(
+        Over(_app, engine),
+        lifespan="off",
+        api_gateway_base_path=TOKENS_PREFIX,
+        text_mime_types=["text/", "application/", "image/svg+xml"],
+    )
+
+    def serve(event: dict[str, Any], context: Context) -> dict[str, Any]:
+        if _is_preflight(event):
+            # API Gateway adds what the deployment allows; where nothing is allowed, nothing is added and the browser
+            # stops.
+            return {"statusCode": 204, "headers": {}, "body": ""}
+        return http(event, context)  # type: ignore[arg-type]
+
+    return serve
+
+
+lambda_handler = Handler(serving, deployed())

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from order_engine import bootstrap
+from order_engine.compose import Engine
 from order_engine.engine.accounts import Identity
 from order_engine.engine.rates import MAX_PER_MINUTE, Allowance, Rate, RateLimited
+from order_engine.settings import Settings
 
 # What reading costs, in units of one order's read. Dear is what asks the venues, the queues, or for many orders.
 ORDER, TICKET, REPLAY, QUOTE, STATS = 1, 1, 1, 5, 5
@@ -20,36 +21,35 @@ def listing(orders: int) -> int:
     return 1 + -(-orders // _ORDERS_PER_UNIT)
 
 
-def orders(caller: Identity) -> Rate:
+def orders(engine: Engine, caller: Identity) -> Rate:
     """The caller's limit of new orders. A key with a rate of its own has a burst in the same proportion."""
-    settings = bootstrap.settings()
-    return _rate("orders", caller, settings.orders_per_minute, settings.orders_burst)
+    settings = engine.settings
+    return _rate(settings, "orders", caller, settings.orders_per_minute, settings.orders_burst)
 
 
-def reads(caller: Identity) -> Rate:
+def reads(engine: Engine, caller: Identity) -> Rate:
     """The caller's limit of reads. Who may place more orders than others may read about more, and never about fewer."""
-    return _reads("reads", caller)
+    return _reads(engine.settings, "reads", caller)
 
 
-def open_orders(caller: Identity) -> int:
+def open_orders(engine: Engine, caller: Identity) -> int:
     """How many limit orders that have not ended the caller's user may have."""
-    return caller.max_open_orders or max(1, bootstrap.settings().open_orders_per_user)
+    return caller.max_open_orders or max(1, engine.settings.open_orders_per_user)
 
 
-def cancellations(caller: Identity) -> Rate:
+def cancellations(engine: Engine, caller: Identity) -> Rate:
     """As many as reads, but counted apart: who has read too much can still cancel."""
-    return _reads("cancellations", caller)
+    return _reads(engine.settings, "cancellations", caller)
 
 
-def _reads(name: str, caller: Identity) -> Rate:
-    settings = bootstrap.settings()
-    rate = _rate(name, caller, settings.reads_per_minute, settings.reads_burst)
+def _reads(settings: Settings, name: str, caller: Identity) -> Rate:
+    rate = _rate(settings, name, caller, settings.reads_per_minute, settings.reads_burst)
     default = Rate(max(1, settings.reads_per_minute), max(1, settings.reads_burst), name)
     return rate if rate.per_minute > default.per_minute else default
 
 
-def _rate(name: str, caller: Identity, per_minute: int, burst: int) -> Rate:
-    default = max(1, bootstrap.settings().orders_per_minute)
+def _rate(settings: Settings, name: str, caller: Identity, per_minute: int, burst: int) -> Rate:
+    default = max(1, settings.orders_per_minute)
     own = caller.orders_per_minute or default
     return Rate(
         min(max(1, per_minute * own // default), MAX_PER_MINUTE),
@@ -59,13 +59,13 @@ def _rate(name: str, caller: Identity, per_minute: int, burst: int) -> Rate:
     )
 
 
-async def spend(caller: Identity, rate: Rate, units: int) -> None:
+async def spend(engine: Engine, caller: Identity, rate: Rate, units: int) -> None:
     """Count a request that is not a new order, before anything is done for it.
 
     Raises:
         RateLimited: too many.
     """
-    await bootstrap.meter().spend(caller.user_id, rate, bootstrap.CLOCK.now_ms(), units=units)
+    await engine.meter.spend(caller.user_id, rate, engine.clock.now_ms(), units=units)
 
 
 def policy(rate: Rate) -> dict[str, str]:

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from fastapi import FastAPI, Header
+from fastapi import FastAPI, Header, Request
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from order_engine import bootstrap
+from submit.served import engine_of
 
 DOCS = "docs.html"
 # What the bundle has compressed already lies beside the file.
@@ -94,9 +94,9 @@ _SWAGGER_UI = {
 
 
 @cache
-def _headers(page: str = "") -> dict[str, str]:
+def _headers(websocket_url: str, page: str = "") -> dict[str, str]:
     """The page may load its own files, and talk to its own API and to the one WebSocket."""
-    socket = urlsplit(bootstrap.settings().websocket_url)
+    socket = urlsplit(websocket_url)
     policy: dict[str, str | None] = {
         "default-src": "'none'",
         "script-src": "'self'",
@@ -130,19 +130,25 @@ def install(app: FastAPI) -> None:
     """Serve the page at /, the API's description at /docs, and their files under /web/."""
 
     @app.get("/", include_in_schema=False)
-    async def index(if_none_match: IfNoneMatch = None, accept_encoding: AcceptEncoding = "") -> Response:
-        return _serve("index.html", if_none_match, accept_encoding)
+    async def index(
+        request: Request, if_none_match: IfNoneMatch = None, accept_encoding: AcceptEncoding = ""
+    ) -> Response:
+        return _serve(request, "index.html", if_none_match, accept_encoding)
 
     @app.get("/docs", include_in_schema=False)
-    async def docs(if_none_match: IfNoneMatch = None, accept_encoding: AcceptEncoding = "") -> Response:
-        return _serve(DOCS, if_none_match, accept_encoding)
+    async def docs(
+        request: Request, if_none_match: IfNoneMatch = None, accept_encoding: AcceptEncoding = ""
+    ) -> Response:
+        return _serve(request, DOCS, if_none_match, accept_encoding)
 
     @app.get("/web/{name:path}", include_in_schema=False)
-    async def file(name: str, if_none_match: IfNoneMatch = None, accept_encoding: AcceptEncoding = "") -> Response:
+    async def file(
+        request: Request, name: str, if_none_match: IfNoneMatch = None, accept_encoding: AcceptEncoding = ""
+    ) -> Response:
         named, _, rest = name.partition("/")
         if _VERSION.fullmatch(named):
-            return _serve(rest, if_none_match, accept_encoding, lasting=named == version())
-        return _serve(name, if_none_match, accept_encoding)
+            return _serve(request, rest, if_none_match, accept_encoding, lasting=named == version())
+        return _serve(request, name, if_none_match, accept_encoding)
 
 
 def _takes_gzip(accepted: str) -> bool:
@@ -154,7 +160,7 @@ def _takes_gzip(accepted: str) -> bool:
     return re.fullmatch(r"0(\.0*)?", weights.get("gzip", weights.get("*", "0"))) is None
 
 
-def _serve(name: str, known: str | None, accepted: str, *, lasting: bool = False) -> Response:
+def _serve(request: Request, name: str, known: str | None, accepted: str, *, lasting: bool = False) -> Response:
     """A file. ``lasting``: its address is this content's, and never another's."""
     found = _file(name)
     if found is None:
@@ -162,7 +168,7 @@ def _serve(name: str, known: str | None, accepted: str, *, lasting: bool = False
     packed = found.packed if found.packed is not None and _takes_gzip(accepted) else None
     etag = f'"{found.etag}-gzip"' if packed is not None else f'"{found.etag}"'
     headers = {
-        **_headers(name if name == DOCS else ""),
+        **_headers(engine_of(request).settings.websocket_url, name if name == DOCS else ""),
         # A page is asked for every time, and sent only when it has changed.
         "Cache-Control": f"public, max-age={_YEAR_S}, immutable" if lasting else "no-cache",
         "ETag": etag,

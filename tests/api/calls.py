@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from order_engine.aws import clients
+from tests.integration.aws import engine
 
 
 @dataclass(slots=True)
@@ -26,6 +26,7 @@ def counted() -> Iterator[Calls]:
     def ask(params: dict[str, Any], model: Any, **_: Any) -> None:
         calls.count[f"{model.name} {params.get('TableName', '')}".strip()] += 1
 
-    for client in (clients.dynamodb(), clients.sqs(), clients.secrets()):
+    clients = engine().stores.clients
+    for client in (clients.dynamodb, clients.sqs, clients.secrets):
         client.meta.events.register_first("provide-client-params", ask)
     yield calls

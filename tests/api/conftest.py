@@ -7,9 +7,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from order_engine import bootstrap
 from tests.api.clock import StandingClock
-from tests.integration.aws import Resources, deployed
+from tests.integration.aws import Resources, deployed, set_clock
 
 type Deploy = Callable[..., Resources]
 
@@ -22,8 +21,9 @@ def deploy() -> Iterator[Deploy]:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> StandingClock:
-    """The clock of the whole process; it stands until a test moves it."""
+def clock() -> Iterator[StandingClock]:
+    """The deployed engine's clock; it stands until a test moves it."""
     standing = StandingClock()
-    monkeypatch.setattr(bootstrap, "CLOCK", standing)
-    return standing
+    former = set_clock(standing)
+    yield standing
+    set_clock(former)

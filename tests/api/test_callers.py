@@ -10,8 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from order_engine import bootstrap
-from order_engine.aws import clients
 from order_engine.domain.errors import InvalidInput
 from order_engine.domain.order import OrderRef
 from order_engine.engine.accounts import (
@@ -28,6 +26,7 @@ from order_engine.engine.tokens import identify_token, user_of
 from order_engine.runtime import event_loop
 from tests.api.clock import StandingClock
 from tests.api.conftest import Deploy
+from tests.integration.aws import engine
 from tests.integration.http import LambdaContext, Reply, request
 
 ORDER: dict[str, Any] = {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "1"}
@@ -38,7 +37,7 @@ def authorize(header: str | None) -> dict[str, Any]:
     from submit.authorizer import lambda_handler
 
     headers = {} if header is None else {"authorization": header}
-    answer = lambda_handler({"version": "2.0", "type": "REQUEST", "headers": headers}, LambdaContext())
+    answer = lambda_handler.over(engine())({"version": "2.0", "type": "REQUEST", "headers": headers}, LambdaContext())
     assert answer["isAuthorized"] is True
     assert all(isinstance(value, str) for value in answer["context"].values())
     return {"lambda": answer["context"]}
@@ -53,12 +52,12 @@ def connect(header: str | None = None, ticket: str | None = None) -> str:
         "headers": {} if header is None else {"Authorization": header},
         "queryStringParameters": None if ticket is None else {"ticket": ticket},
     }
-    effect: str = lambda_handler(event, LambdaContext())["policyDocument"]["Statement"][0]["Effect"]
+    effect: str = lambda_handler.over(engine())(event, LambdaContext())["policyDocument"]["Statement"][0]["Effect"]
     return effect
 
 
 def add(key: ApiKey) -> None:
-    event_loop().run_until_complete(bootstrap.keys().add_key(key))
+    event_loop().run_until_complete(engine().stores.keys.add_key(key))
 
 
 def call(header: str | None, method: str = "GET", path: str = "/api/orders", **more: Any) -> Reply:
@@ -124,7 +123,7 @@ def test_an_order_and_the_log_tell_which_key_placed_and_cancelled_it(
 def test_a_step_of_the_engines_own_names_no_key(deploy: Deploy, clock: StandingClock) -> None:
     deploy()
     order_id = request("POST", "/api/orders/execute", body=ORDER).json["orderId"]
-    work = bootstrap.execute()(OrderRef("alice", order_id), worker="w", deadline=clock.now + 10_000)
+    work = engine().execute(OrderRef("alice", order_id), worker="w", deadline=clock.now + 10_000)
     event_loop().run_until_complete(work)
 
     order = request("GET", f"/api/orders/{order_id}").json
@@ -175,7 +174,7 @@ def test_an_expired_or_revoked_key_is_refused(deploy: Deploy, clock: StandingClo
     other, stored = new_key("alice", clock.now)
     add(stored)
     assert call(f"Bearer {other}").status == 200
-    event_loop().run_until_complete(bootstrap.keys().revoke_key(stored.key_id, clock.now, "operator"))
+    event_loop().run_until_complete(engine().stores.keys.revoke_key(stored.key_id, clock.now, "operator"))
     assert_refused(call(f"Bearer {other}"))
     assert connect(f"Bearer {other}") == "Deny"
 
@@ -233,7 +232,7 @@ def admitted(ticket: str) -> dict[str, str]:
     from submit.authorizer import lambda_handler
 
     event = {"methodArn": "arn:aws:execute-api:eu-central-1:0:api/live/$connect", "headers": {}}
-    answer = lambda_handler(event | {"queryStringParameters": {"ticket": ticket}}, LambdaContext())
+    answer = lambda_handler.over(engine())(event | {"queryStringParameters": {"ticket": ticket}}, LambdaContext())
     assert answer["policyDocument"]["Statement"][0]["Effect"] == "Allow"
     context: dict[str, str] = answer["context"]
     return context
@@ -307,11 +306,11 @@ def test_forged_tickets_do_not_become_calls(deploy: Deploy, clock: StandingClock
         nonlocal reads
         reads += 1
 
-    clients.secrets().meta.events.register("before-call.secrets-manager.GetSecretValue", counted)
+    engine().stores.clients.secrets.meta.events.register("before-call.secrets-manager.GetSecretValue", counted)
     # Read a moment ago: a bad ticket changes nothing.
     assert [connect(ticket=forged) for _ in range(20)] == ["Deny"] * 20
     assert reads == 0
-    bootstrap.ticket_secrets()._asked_at -= 11
+    engine().stores.ticket_secrets._asked_at -= 11
     assert connect(ticket=fresh) == "Allow"
     assert [connect(ticket=text) for text in (forged, good, fresh, forged)] == ["Deny", "Allow", "Allow", "Deny"]
     # The current secret and the former one, once.
@@ -334,7 +333,7 @@ def test_nobody_waits_for_the_record_of_a_keys_use(
             raise OSError("no answer")
 
     for trouble in (Silent(), Broken()):
-        monkeypatch.setattr(bootstrap, "key_use", lambda trouble=trouble: trouble)
+        monkeypatch.setattr(engine().stores, "key_use", trouble)
         began = time.monotonic()
         assert authorize(f"Bearer {key}")["lambda"]["userId"] == "alice"
         assert time.monotonic() - began < 2
@@ -349,7 +348,7 @@ def test_a_keys_use_is_noted(deploy: Deploy, clock: StandingClock) -> None:
     authorize(f"Bearer {key}")
     authorize("Bearer oek_nobodys")
 
-    used = event_loop().run_until_complete(bootstrap.key_use().last_used([stored.key_id]))
+    used = event_loop().run_until_complete(engine().stores.key_use.last_used([stored.key_id]))
     assert used == {stored.key_id: clock.now - 1000}
 
 
@@ -458,7 +457,7 @@ def test_a_change_of_the_issuer_hands_nobodys_orders_on(deploy: Deploy) -> None:
 
 
 async def _is_stored(user_id: str, order_id: str) -> None:
-    assert await bootstrap.orders().get(OrderRef(user_id, order_id)) is not None
+    assert await engine().stores.orders.get(OrderRef(user_id, order_id)) is not None
 
 
 def test_a_stored_key_that_claims_to_be_a_tokens_user_is_refused(deploy: Deploy, clock: StandingClock) -> None:

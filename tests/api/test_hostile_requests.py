@@ -12,8 +12,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from order_engine import bootstrap
-from tests.integration.aws import Resources, deployed
+from tests.integration.aws import Resources, deployed, engine
 from tests.integration.http import LambdaContext, request
 from tests.unit.hostile import little_work, numerals
 
@@ -118,9 +117,9 @@ def test_no_number_in_a_sockets_message_harms(text: str) -> None:
         "body": f'{{"action":"subscribe","orderId":"none","after":{text}}}',
     }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bootstrap, "push", Push)
+        patch.setattr(engine().stores, "push", Push())
         with little_work(CPU_S):
-            assert socket.lambda_handler(event, LambdaContext()) == {"statusCode": 200}
+            assert socket.lambda_handler.over(engine())(event, LambdaContext()) == {"statusCode": 200}
 
     [frame] = refused
     assert json.loads(frame)["code"] in ("invalid_message", "order_not_found", "gone")

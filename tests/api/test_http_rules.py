@@ -8,7 +8,7 @@ from typing import Any
 import boto3
 import pytest
 
-from tests.integration.aws import Resources, deployed
+from tests.integration.aws import Resources, deployed, engine
 from tests.integration.http import request
 
 ORDER: dict[str, Any] = {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "1"}
@@ -88,11 +88,9 @@ def answers() -> dict[str, dict[str, str]]:
 
 
 def test_every_answer_is_careful_with_browsers_and_caches(monkeypatch: pytest.MonkeyPatch) -> None:
-    from order_engine import bootstrap
-
     found = answers()
     with monkeypatch.context() as patch:
-        patch.setattr(bootstrap, "orders", None)
+        patch.setattr(engine().stores, "orders", None)
         crashed = request("GET", "/api/orders")
     assert crashed.status == 503
 

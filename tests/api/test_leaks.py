@@ -19,12 +19,12 @@ from urllib.parse import quote
 import boto3
 import pytest
 
-from order_engine import bootstrap
 from order_engine.engine.accounts import Ticket, new_key, sign_ticket
 from order_engine.engine.tokens import user_of
 from order_engine.runtime import event_loop
 from tests.api.clock import StandingClock
 from tests.api.conftest import Deploy
+from tests.integration.aws import engine
 from tests.integration.http import LambdaContext, Reply, request
 
 REQUESTS = int(os.environ.get("LEAK_REQUESTS", "500"))
@@ -62,11 +62,11 @@ def authorized(header: str) -> dict[str, Any]:
     from submit.authorizer import lambda_handler
 
     event = {"version": "2.0", "type": "REQUEST", "headers": {"authorization": header}}
-    return {"lambda": lambda_handler(event, LambdaContext())["context"]}
+    return {"lambda": lambda_handler.over(engine())(event, LambdaContext())["context"]}
 
 
 def make_user(name: str, clock: StandingClock) -> User:
-    keys, run = bootstrap.keys(), event_loop().run_until_complete
+    keys, run = engine().stores.keys, event_loop().run_until_complete
 
     def key(**more: Any) -> str:
         text, stored = new_key(name, clock.now, **more)
@@ -154,7 +154,7 @@ def socket_user(ticket: str | None, header: str | None) -> str | None:
         "headers": {"Authorization": header} if header else {},
         "queryStringParameters": {"ticket": ticket} if ticket else None,
     }
-    answer = lambda_handler(event, LambdaContext())
+    answer = lambda_handler.over(engine())(event, LambdaContext())
     allowed = answer["policyDocument"]["Statement"][0]["Effect"] == "Allow"
     return str(answer["principalId"]) if allowed else None
 
@@ -296,7 +296,7 @@ def test_the_attacks_would_notice_a_leak(deploy: Deploy, clock: StandingClock, m
     alice, bob = make_user("alice", clock), make_user("bob", clock)
     for user in (alice, bob):
         furnish(user, authorized(f"Bearer {user.both}"), clock)
-    stores = bootstrap.orders()
+    stores = engine().stores.orders
     get = stores.get
     monkeypatch.setattr(type(stores), "get", lambda _, ref: get(type(ref)("bob", ref.order_id)))
     attack = Attack(random.Random(1), clock, alice, bob)

@@ -11,7 +11,6 @@ import boto3
 import pytest
 from moto.dynamodb.models import dynamodb_backends
 
-from order_engine import bootstrap
 from order_engine.aws import codec
 from order_engine.domain import lifecycle
 from order_engine.domain.amounts import SOL, USDC
@@ -19,7 +18,7 @@ from order_engine.domain.order import OrderRef, OrderRequest
 from order_engine.runtime import event_loop
 from tests.api.clock import StandingClock
 from tests.api.conftest import Deploy
-from tests.integration.aws import Resources
+from tests.integration.aws import Resources, engine
 from tests.integration.http import LambdaContext, request
 
 LIMIT: dict[str, Any] = {"type": "limit", "tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "1"}
@@ -44,7 +43,7 @@ def run[T](work: Coroutine[Any, Any, T]) -> T:
 
 def beat(clock: StandingClock) -> None:
     """One beat of each kind, as the scheduled function makes them."""
-    run(bootstrap.rounds().run(clock.now + 2000, sweep_every_ms=0, watch_every_ms=0))
+    run(engine().rounds.run(clock.now + 2000, sweep_every_ms=0, watch_every_ms=0))
 
 
 def queued(resources: Resources) -> list[dict[str, str]]:
@@ -70,7 +69,7 @@ def work_off(resources: Resources) -> None:
             "eventSourceARN": arn,
             "attributes": {"ApproximateReceiveCount": "1", "SentTimestamp": "0"},
         }
-        lambda_handler({"Records": [record]}, LambdaContext())
+        lambda_handler.over(engine())({"Records": [record]}, LambdaContext())
 
 
 @pytest.fixture
@@ -100,7 +99,7 @@ def test_an_order_whose_price_is_reached_fires_once_and_gets_at_least_its_limit(
     beat(clock)
     messages = queued(resources)
     assert messages == [{"userId": "alice", "orderId": order_id, "schema": 1}]
-    run(bootstrap.queue().send([OrderRef("alice", order_id)]))
+    run(engine().stores.queue.send([OrderRef("alice", order_id)]))
     work_off(resources)
 
     order = read(order_id)

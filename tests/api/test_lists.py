@@ -6,7 +6,6 @@ from itertools import pairwise
 
 import pytest
 
-from order_engine import bootstrap
 from order_engine.domain import lifecycle
 from order_engine.domain.order import Order, Status
 from order_engine.runtime import event_loop
@@ -14,6 +13,7 @@ from tests.api.calls import Calls, counted
 from tests.api.clock import StandingClock
 from tests.api.conftest import Deploy
 from tests.contract.samples import FAILURE, T0, an_order, claimed
+from tests.integration.aws import engine
 from tests.integration.http import request
 
 MANY = 230
@@ -21,7 +21,7 @@ MANY = 230
 
 def store(*steps: Order) -> None:
     async def run() -> None:
-        orders = bootstrap.orders()
+        orders = engine().stores.orders
         await orders.create(steps[0])
         for old, new in pairwise(steps):
             await orders.replace(old, new)
@@ -85,7 +85,7 @@ def test_a_list_by_a_status_that_has_to_be_looked_for_is_metered_as_what_it_read
         with pytest.MonkeyPatch.context() as patch:
             spend = limits.spend
 
-            async def noted(caller: object, rate: object, units: int) -> None:
+            async def noted(engine: object, caller: object, rate: object, units: int) -> None:
                 spent.append(units)
 
             patch.setattr(limits, "spend", noted)

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from order_engine import bootstrap
 from order_engine.runtime import event_loop
 from tests.api.calls import counted
 from tests.api.clock import StandingClock
 from tests.api.conftest import Deploy
+from tests.integration.aws import engine
 from tests.integration.http import Reply, request
 
 LIMIT: dict[str, Any] = {"type": "limit", "tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "1", "limitPrice": "100000"}
@@ -56,7 +56,7 @@ def test_cancelling_or_expiring_makes_room(clock: StandingClock) -> None:
     assert place().status == 202
     assert place().status == 409
     clock.now += 60_000
-    rounds = bootstrap.rounds().run(clock.now + 2000, sweep_every_ms=0, watch_every_ms=0)
+    rounds = engine().rounds.run(clock.now + 2000, sweep_every_ms=0, watch_every_ms=0)
     event_loop().run_until_complete(rounds)
     assert [place().status for _ in range(MOST)] == [202, 202, 409]
 
@@ -64,8 +64,8 @@ def test_cancelling_or_expiring_makes_room(clock: StandingClock) -> None:
 def test_an_order_that_has_fired_is_open_until_it_ends() -> None:
     for _ in range(MOST):
         place({**LIMIT, "limitPrice": "1.25"})
-    clock = bootstrap.CLOCK
-    rounds = bootstrap.rounds().run(clock.now_ms() + 2000, sweep_every_ms=0, watch_every_ms=0)
+    clock = engine().clock
+    rounds = engine().rounds.run(clock.now_ms() + 2000, sweep_every_ms=0, watch_every_ms=0)
     event_loop().run_until_complete(rounds)
     assert {order["status"] for order in request("GET", "/api/orders").json["orders"]} == {"pending"}
     assert place().status == 409

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from order_engine import bootstrap
 from order_engine.domain.order import OrderRef
 from order_engine.domain.quote import Pool
 from order_engine.runtime import event_loop
 from tests.api.clock import StandingClock
 from tests.api.conftest import Deploy
+from tests.integration.aws import engine
 from tests.integration.http import LambdaContext, Reply, request
 
 PAIR = {"tokenIn": "SOL", "tokenOut": "USDC"}
@@ -27,8 +27,8 @@ def quote(amount: str) -> Reply:
 def execute(amount: str) -> Any:
     """Place an order and let a worker try it once; the order afterwards."""
     order_id = request("POST", "/api/orders/execute", body={**PAIR, "amountIn": amount}).json["orderId"]
-    now = bootstrap.CLOCK.now_ms()
-    work = bootstrap.execute()(OrderRef("alice", order_id), worker="w", deadline=now + 10_000)
+    now = engine().clock.now_ms()
+    work = engine().execute(OrderRef("alice", order_id), worker="w", deadline=now + 10_000)
     event_loop().run_until_complete(work)
     return request("GET", f"/api/orders/{order_id}").json
 
@@ -74,9 +74,9 @@ def test_a_venue_that_is_missing_makes_a_quote_unavailable_and_an_order_wait(
     deploy: Deploy, clock: StandingClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deploy(QUOTE_DEADLINE_MS="30")
-    some, _ = bootstrap.venues()
+    some, _ = engine().market.venues
     venues = (some, Late("meteora"))
-    monkeypatch.setattr(bootstrap, "venues", lambda: venues)
+    monkeypatch.setattr(engine().market, "venues", venues)
 
     refused = quote(FAR)
     order = execute(FAR)
@@ -98,6 +98,6 @@ def test_a_worker_of_the_queue_reports_a_final_failure_as_done(deploy: Deploy, c
     body = f'{{"userId":"alice","orderId":"{placed["orderId"]}"}}'
     record: Any = {"messageId": "m", "receiptHandle": "r", "body": body}
 
-    answer = lambda_handler({"Records": [record]}, LambdaContext())
+    answer = lambda_handler.over(engine())({"Records": [record]}, LambdaContext())
 
     assert answer == {"batchItemFailures": []}

@@ -13,14 +13,13 @@ from hypothesis import given
 from hypothesis import settings as with_settings
 from hypothesis import strategies as st
 
-from order_engine.aws import clients
 from order_engine.aws.rates import DynamoRateLimiter
 from order_engine.engine.rates import Allowance, Rate, RateLimited
 from order_engine.runtime import event_loop
 from tests.api.calls import counted
 from tests.api.clock import StandingClock
 from tests.api.conftest import Deploy
-from tests.integration.aws import deployed
+from tests.integration.aws import deployed, engine
 from tests.integration.http import Reply, request
 
 ORDER: dict[str, Any] = {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "1"}
@@ -45,7 +44,7 @@ class OneAtATime:
 @pytest.mark.parametrize(("per_minute", "burst"), [(100, 100), (100, 7), (33, 1)])
 def test_64_threads_at_one_moment_are_admitted_exactly_the_burst(deploy: Deploy, per_minute: int, burst: int) -> None:
     deploy()
-    client: Any = OneAtATime(clients.dynamodb())
+    client: Any = OneAtATime(engine().stores.clients.dynamodb)
     shared = [DynamoRateLimiter(client, "accounts") for _ in range(4)]
 
     def one(number: int) -> bool:
@@ -101,7 +100,7 @@ def test_two_processes_together_admit_what_one_would(
     rate, now = Rate(per_minute, burst), 1_800_000_000_000
     model = Model(rate)
     with deployed():
-        processes = [DynamoRateLimiter(clients.dynamodb(), "accounts") for _ in range(2)]
+        processes = [DynamoRateLimiter(engine().stores.clients.dynamodb, "accounts") for _ in range(2)]
         for wait, second in steps:
             now += wait
             answer = admitted(processes[second], rate, now)

@@ -7,7 +7,6 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from order_engine import bootstrap
 from order_engine.domain import lifecycle
 from order_engine.domain.order import Status
 from order_engine.engine.ports import Tally
@@ -15,6 +14,7 @@ from order_engine.engine.stats import moves, stage
 from order_engine.runtime import event_loop
 from tests.api.calls import counted
 from tests.api.conftest import Deploy
+from tests.integration.aws import engine
 from tests.integration.http import request
 
 
@@ -65,7 +65,7 @@ def test_a_user_sees_open_active_and_finished_orders_counted_once(deploy: Deploy
         )
         for number, (before, after) in enumerate(changes)
     ]
-    count = bootstrap.statistics().count
+    count = engine().stores.statistics.count
     for batch in (tallies[:4], tallies[2:5], tallies[:6], tallies):
         event_loop().run_until_complete(count("alice", batch))
 

@@ -14,7 +14,7 @@ import boto3
 import pytest
 from moto.core.botocore_stubber import BotocoreStubber
 
-from order_engine.aws import clients, codec
+from order_engine.aws import codec
 from order_engine.aws.connections import DynamoConnections
 from order_engine.aws.keys import DynamoKeys, DynamoKeyUse
 from order_engine.aws.orders import DynamoOrders
@@ -32,7 +32,7 @@ from tests.fakes.connections import FakeConnections
 from tests.fakes.orders import FakeOrders
 from tests.fakes.queue import FakeQueue
 from tests.fakes.statistics import FakeStatistics
-from tests.integration.aws import deployed
+from tests.integration.aws import deployed, engine
 
 type Received = tuple[str, str]
 
@@ -115,8 +115,8 @@ def services(request: pytest.FixtureRequest) -> Iterator[Services]:
         return
     with one_call_at_a_time(), deployed() as made:
         sqs = boto3.client("sqs")
-        dynamodb: Any = LaggingClient(clients.dynamodb())
-        queue: Any = PickyClient(clients.sqs())
+        dynamodb: Any = LaggingClient(engine().stores.clients.dynamodb)
+        queue: Any = PickyClient(engine().stores.clients.sqs)
         sqs.set_queue_attributes(QueueUrl=made.orders_queue_url, Attributes={"VisibilityTimeout": "90"})
 
         def receive(url: str) -> list[Received]:
@@ -138,7 +138,7 @@ def services(request: pytest.FixtureRequest) -> Iterator[Services]:
             DynamoKeyUse(dynamodb, made.accounts_table),
             DynamoRateLimiter(dynamodb, made.accounts_table),
             SqsOrderQueue(queue, made.orders_queue_url, made.dead_letters_queue_url),
-            SqsMailbox(clients.sqs(), made.quarantine_queue_url),
+            SqsMailbox(engine().stores.clients.sqs, made.quarantine_queue_url),
             lambda: receive(made.orders_queue_url),
             lambda: [body for body, _ in receive(made.quarantine_queue_url)],
             dynamodb.catch_up,

@@ -99,3 +99,13 @@ class FakeRateLimiter:
     def _give_back(self, user_id: str, rate: Rate, now: int) -> None:
         if self._arrival.get((user_id, rate.bucket), 0) > now:
             self._arrival[user_id, rate.bucket] -= _MINUTE_MS / rate.per_minute
+
+
+class NoTickets:
+    """``TicketKeys`` where nobody signs one."""
+
+    async def accepted(self) -> Sequence[str]:
+        return ()
+
+    async def reread(self) -> Sequence[str]:
+        return ()

@@ -12,11 +12,10 @@ import boto3
 import pytest
 
 from bench import events
-from bench.account import Account, Call, forget, running
+from bench.account import Account, Call, running
 from bench.orders import MARKET_ORDER, logs, new_user, place
 from infra.synth import ROOT, template
 from local.template import Template
-from order_engine import bootstrap
 from order_engine.clock import SystemClock
 from order_engine.domain import lifecycle
 from order_engine.domain.order import Lease, Order, OrderRef
@@ -61,7 +60,7 @@ class _Flows:
             self.set_aside,
         ):
             # Each in new execution environments, where nothing is cached.
-            forget()
+            self.account.forget()
             flow()
 
     def invoke(self, handler: str, event: Json, **more: float) -> Json:
@@ -124,7 +123,7 @@ class _Flows:
     def follow(self) -> None:
         placed = self.order()
         ticket = events.socket_authorizer(_ticket(placed["wsUrl"]))
-        forget()
+        self.account.forget()
         one = self.invoke("submit.authorizer", ticket)["context"]
         every = {**self.identity, "orderId": ""}
         subscribe = {"action": "subscribe"}
@@ -151,7 +150,7 @@ class _Flows:
             answer = self.invoke("notify.socket", events.socket("$connect", connection, who))
             assert answer["statusCode"] == status
             self.account.gone.add("old")
-            forget()
+            self.account.forget()
         self.invoke("notify.socket", events.socket("$disconnect", "second", who))
         now = int(time.time() * 1000)
         ended = {**who, "expiresAt": str(now)}
@@ -163,11 +162,11 @@ class _Flows:
         """A transaction that fails, and a message that comes back for it."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("FAILURE_RATE", "1")
-            forget()
+            self.account.forget()
             self.order()
             assert self.process(self.account.messages("Orders")) == 1
             self._keep_raw()
-        forget()
+        self.account.forget()
 
     def _keep_raw(self) -> None:
         """The signed transactions are in the table's images and nowhere else."""
@@ -201,12 +200,12 @@ class _Flows:
 
     def _hold(self, order_id: str) -> None:
         order = self._read(order_id)
-        now = bootstrap.CLOCK.now_ms()
+        now = self.account.engine.clock.now_ms()
         claimed = lifecycle.claim(order, Lease("another", now + 20_000), now)
-        event_loop().run_until_complete(bootstrap.orders().replace(order, claimed))
+        event_loop().run_until_complete(self.account.engine.stores.orders.replace(order, claimed))
 
     def _read(self, order_id: str) -> Order:
-        order = event_loop().run_until_complete(bootstrap.orders().get(OrderRef(USER, order_id)))
+        order = event_loop().run_until_complete(self.account.engine.stores.orders.get(OrderRef(USER, order_id)))
         assert order is not None
         return order
 
@@ -218,7 +217,7 @@ class _Flows:
         late = self.order({**_LIMIT, "limitPrice": "1000000", "expiresAt": soon})
         crossed = self.order({**_LIMIT, "limitPrice": "0.000001"})
         self._later(10)
-        forget()
+        self.account.forget()
         self.invoke("process.sweep", {}, timeout_s=2.5)
         self.patch.undo()
         assert self._read(late["orderId"]).status == "expired"

@@ -27,9 +27,9 @@ ISOLATED = """
 import importlib, os, sys
 module = importlib.import_module(sys.argv[1])
 assert callable(module.lambda_handler)
-from order_engine.aws import clients
-for make in (clients.dynamodb, clients.sqs, clients.secrets):
-    make()
+from order_engine.aws.clients import Clients
+clients = Clients()
+assert all((clients.dynamodb, clients.sqs, clients.secrets))
 clients.connections("http://127.0.0.1:1")
 files = [getattr(m, "__file__", None) or "" for m in list(sys.modules.values())]
 assert not any("site-packages" in file for file in files), files

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import boto3
 from moto import mock_aws
 
-from order_engine import bootstrap
-from order_engine.aws import clients
+from order_engine.aws.stores import AwsStores
+from order_engine.clock import SystemClock
+from order_engine.compose import Engine, Paper, compose
+from order_engine.engine.ports import Clock
+from order_engine.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +33,45 @@ class Resources:
     ticket_secret_arn: str
 
 
-def reset_process() -> None:
-    """Forget all cached clients and use cases, as a new Lambda environment would."""
-    for module in (bootstrap, clients):
-        for value in vars(module).values():
-            clear = getattr(value, "cache_clear", None)
-            if clear is not None:
-                clear()
+_engine: DeployedEngine | None = None
+_clock: Clock = SystemClock()
+
+
+@dataclass(eq=False, kw_only=True)
+class DeployedEngine(Engine):
+    """An engine whose stores are known to be AWS's."""
+
+    stores: AwsStores
+
+
+class _TestsClock:
+    """The clock that is set, at every moment."""
+
+    def now_ms(self) -> int:
+        return _clock.now_ms()
+
+    async def sleep(self, ms: int) -> None:
+        await _clock.sleep(ms)
+
+
+def engine() -> DeployedEngine:
+    """The engine over what ``deployed`` has made."""
+    assert _engine is not None, "nothing is deployed"
+    return _engine
+
+
+def new_engine() -> DeployedEngine:
+    """Another one, as a new execution environment has."""
+    settings, clock = Settings.load(), _TestsClock()
+    made = compose(settings, clock=clock, market=Paper(settings, clock), stores=AwsStores(settings))
+    return DeployedEngine(**{item.name: getattr(made, item.name) for item in fields(made)})
+
+
+def set_clock(clock: Clock) -> Clock:
+    """Set the time of all these engines; returns the clock that was."""
+    global _clock
+    former, _clock = _clock, clock
+    return former
 
 
 def _table(name: str, hash_key: str, range_key: str | None = None, **more: Any) -> None:
@@ -84,7 +119,7 @@ def deployed(**settings: str) -> Iterator[Resources]:
     }
     before = dict(os.environ)
     os.environ.update(environment)
-    reset_process()
+    global _engine
     try:
         with mock_aws():
             made = _make()
@@ -92,11 +127,12 @@ def deployed(**settings: str) -> Iterator[Resources]:
                 os.environ[name.upper()] = getattr(made, name)
             os.environ["WEBSOCKET_URL"] = "wss://socket.example/live"
             os.environ["CONNECTIONS_ENDPOINT"] = "https://socket.example/live"
+            _engine = new_engine()
             yield made
     finally:
         os.environ.clear()
         os.environ.update(before)
-        reset_process()
+        _engine = None
 
 
 def _make() -> Resources:

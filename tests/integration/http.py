@@ -48,6 +48,7 @@ def request(
         authorizer: what API Gateway's authorizer found, instead of ``user`` and ``scopes``; empty for none.
     """
     from submit.handler import lambda_handler
+    from tests.integration.aws import engine
 
     raw = json.dumps(body).encode() if isinstance(body, dict) else body.encode() if isinstance(body, str) else body
     sent = {
@@ -78,7 +79,7 @@ def request(
     }
     if raw is not None:
         event["body"] = base64.b64encode(raw).decode()
-    answer = lambda_handler(event, context or LambdaContext())
+    answer = lambda_handler.over(engine())(event, context or LambdaContext())
     text = answer["body"]
     if answer.get("isBase64Encoded"):
         content = base64.b64decode(text)

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from order_engine import bootstrap
 from order_engine.domain import lifecycle
 from order_engine.domain.amounts import SOL, USDC
 from order_engine.domain.order import Order, OrderRef, OrderRequest, SignedTransaction, Status
@@ -20,7 +19,7 @@ from order_engine.engine.ports import Known
 from order_engine.engine.retry import RetryPolicy
 from order_engine.venues.market import PaperMarket
 from order_engine.venues.paper import PaperChain, PaperVenue
-from tests.integration.aws import deployed
+from tests.integration.aws import deployed, engine
 
 _REQUEST = OrderRequest("market", SOL.mint, USDC.mint, 1_500_000_000, 100)
 _MAX_DELIVERIES = 12
@@ -110,7 +109,7 @@ async def live(fate: Fate) -> tuple[Order, Ledger, int]:
     market = PaperMarket(7)
     ledger = Ledger(market, clock, 2000, 3000, 0.0)
     venues = [Watched(PaperVenue(name, market, clock, 200), f"venue.{name}", fate) for name in VENUES]
-    orders = bootstrap.orders()
+    orders = engine().stores.orders
     execute = Execute(
         Watched(orders, "orders", fate),
         venues,
@@ -119,7 +118,7 @@ async def live(fate: Fate) -> tuple[Order, Ledger, int]:
         ExecutionPolicy(RetryPolicy()),
         Silent(),
     )
-    ref = (await Place(orders, bootstrap.queue(), clock, Silent())("alice", _REQUEST)).order.ref
+    ref = (await Place(orders, engine().stores.queue, clock, Silent())("alice", _REQUEST)).order.ref
     for delivery in itertools.count(1):
         assert delivery <= _MAX_DELIVERIES, "the order does not end"
         verdict: Done | Later | None = None

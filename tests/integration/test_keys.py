@@ -9,12 +9,10 @@ from typing import Any
 import boto3
 import pytest
 
-from order_engine import bootstrap
-from order_engine.aws import clients
 from order_engine.aws.keys import DynamoKeys, DynamoKeyUse
 from order_engine.engine.accounts import ApiKey, new_key
 from order_engine.engine.rates import Rate
-from tests.integration.aws import Resources, deployed
+from tests.integration.aws import Resources, deployed, engine
 
 NOW = 1_800_000_000_000
 
@@ -27,7 +25,7 @@ def made() -> Iterator[Resources]:
 
 @pytest.fixture
 def keys(made: Resources) -> DynamoKeys:
-    return DynamoKeys(clients.dynamodb(), made.keys_table, former_table=made.accounts_table)
+    return DynamoKeys(engine().stores.clients.dynamodb, made.keys_table, former_table=made.accounts_table)
 
 
 class Counted:
@@ -66,7 +64,7 @@ def former(made: Resources, user: str, **more: Any) -> ApiKey:
 
 async def test_a_former_key_is_found_until_it_is_moved_and_then_too(made: Resources, keys: DynamoKeys) -> None:
     alice, bob = former(made, "alice"), former(made, "bob")
-    await bootstrap.rate_limiter().admit("alice", Rate(100, 100), NOW)
+    await engine().stores.rate_limiter.admit("alice", Rate(100, 100), NOW)
     assert await keys.find_key(alice.key_hash) == alice
     assert list(await keys.list_keys(None)) == []
 
@@ -112,7 +110,7 @@ async def test_a_move_that_was_stopped_half_way_revives_nothing(made: Resources,
 
 async def test_a_key_is_read_consistently(made: Resources) -> None:
     """A new key must be known at once, and a revoked one must not be known as valid a moment longer."""
-    counted = Counted(clients.dynamodb())
+    counted = Counted(engine().stores.clients.dynamodb)
     keys = DynamoKeys(counted, made.keys_table, former_table=made.accounts_table)  # type: ignore[arg-type]
     _, key = new_key("alice", NOW)
     await keys.find_key(key.key_hash)
@@ -123,7 +121,7 @@ async def test_a_key_is_read_consistently(made: Resources) -> None:
 
 
 async def test_a_busy_key_costs_one_write_an_hour_and_process(made: Resources) -> None:
-    counted = [Counted(clients.dynamodb()) for _ in range(3)]
+    counted = [Counted(engine().stores.clients.dynamodb) for _ in range(3)]
     processes = [DynamoKeyUse(client, made.accounts_table) for client in counted]  # type: ignore[arg-type]
     for minute in range(60):
         for process in processes:
@@ -134,7 +132,7 @@ async def test_a_busy_key_costs_one_write_an_hour_and_process(made: Resources) -
 
 async def test_what_is_remembered_of_keys_is_bounded(made: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("order_engine.aws.keys._MAX_REMEMBERED", 5)
-    use = DynamoKeyUse(clients.dynamodb(), made.accounts_table)
+    use = DynamoKeyUse(engine().stores.clients.dynamodb, made.accounts_table)
     await asyncio.gather(*(use.note(str(n), NOW) for n in range(23)))
     assert len(use._noted) <= 5
     assert len(await use.last_used([str(n) for n in range(150)])) == 23

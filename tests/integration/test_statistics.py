@@ -10,11 +10,10 @@ import boto3
 import pytest
 
 from bench.account import item_size, write_units
-from order_engine.aws import clients
 from order_engine.aws.statistics import DynamoStatistics
 from order_engine.domain.order import Status
 from order_engine.engine.ports import Tally
-from tests.integration.aws import deployed
+from tests.integration.aws import deployed, engine
 
 T0 = 1_767_225_600_000
 MINUTE = 60_000
@@ -25,7 +24,7 @@ class Account:
 
     def __init__(self, table: str) -> None:
         self._table = table
-        self._client = clients.dynamodb()
+        self._client = engine().stores.clients.dynamodb
         self._number = 0
         self.store = DynamoStatistics(self._client, table)
         self.writes = 0

@@ -188,7 +188,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "shared-worker-name",
         "every execution has a name of its own",
-        edit(process.handler, "work_off", ("secrets.token_hex(6)", '"worker"')),
+        edit(process.handler, "handle", ("name=engine.worker_name", 'name=lambda: "worker"')),
         1,
     ),
     Mutant(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 import random
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -16,30 +17,23 @@ from unittest.mock import patch
 
 import notify.handler
 import notify.socket
-import process.batch
 import process.dead_letters
 import process.handler
 import process.sweep
-from order_engine import bootstrap
+from order_engine.compose import Engine, compose
 from order_engine.domain.amounts import SOL, USDC
 from order_engine.domain.errors import IdempotencyConflict, TooLateToCancel
 from order_engine.domain.lifecycle import place
 from order_engine.domain.order import Order, OrderRef, OrderRequest, Status
 from order_engine.domain.quote import VENUES
 from order_engine.engine import execute, triggers
-from order_engine.engine.audit import Audit
-from order_engine.engine.cancel import Cancel
-from order_engine.engine.dead_letters import ResolveDeadLetter
-from order_engine.engine.execute import Execute, ExecutionPolicy
-from order_engine.engine.place import Place, order_id_for
-from order_engine.engine.push import PushEvents, Sent
-from order_engine.engine.retry import PATIENCE_MS, RetryPolicy
-from order_engine.engine.rounds import Rounds
-from order_engine.engine.sockets import CloseEnded, Connect, Subscribe
-from order_engine.engine.sweep import Sweep
-from order_engine.engine.triggers import Triggers, least_output
+from order_engine.engine.place import order_id_for
+from order_engine.engine.ports import Venue
+from order_engine.engine.retry import PATIENCE_MS
+from order_engine.engine.triggers import least_output
 from order_engine.settings import Settings
 from order_engine.wire import views
+from tests.fakes.accounts import FakeKeys, FakeKeyUse, FakeRateLimiter, NoTickets
 from tests.fakes.connections import FakeConnections
 from tests.fakes.orders import FakeOrders
 from tests.fakes.queue import FakeQueue, body_of
@@ -233,15 +227,30 @@ class Context:
         return max(0, self.ends_at - self.world.now)
 
 
-class _Names:
-    """Stands in for ``secrets``: names that are new every time, and the same in every run of a seed."""
+@dataclass(frozen=True, slots=True)
+class _Market:
+    """``Market`` of the simulation."""
 
-    def __init__(self) -> None:
-        self._count = 0
+    venues: Sequence[Venue]
+    chain: SimChain
 
-    def token_hex(self, size: int) -> str:
-        self._count += 1
-        return f"worker{self._count}"
+
+@dataclass(frozen=True, slots=True)
+class _Stores:
+    """``Stores`` of the simulation, as far as it goes: it has no callers who show keys."""
+
+    orders: FakeOrders
+    connections: FakeConnections
+    statistics: FakeStatistics
+    keys: FakeKeys
+    key_use: FakeKeyUse
+    rate_limiter: FakeRateLimiter
+    ticket_secrets: NoTickets
+    queue: FakeQueue
+    dead_letters: FakeQueue
+    quarantine: FakeQueue
+    stream_failures: FakeQueue
+    push: Gateway
 
 
 class _Watcher:
@@ -270,7 +279,7 @@ class Simulation:
         world = self.world
         self.loop.set_exception_handler(self._unhandled)
         self.truth = Truth(world, plan.patience_ms)
-        self.stream = StreamSource(world, notify_handler(world), [Shard(), Shard()])
+        self.stream = StreamSource(world, self._notify, [Shard(), Shard()])
         self.orders = FakeOrders(world, self._written, self.truth.refused)
         self.connections = FakeConnections(world)
         self.statistics = FakeStatistics(world)
@@ -319,61 +328,53 @@ class Simulation:
 
     def _compose(self) -> None:
         world = self.world
-        self.observer = observer = _Watcher(self.world)
+        self.observer = _Watcher(world)
+        self._orders_named, self._workers_named = itertools.count(1), itertools.count(1)
+        self.settings = Settings(landing_poll_ms=500, order_patience_ms=self.plan.patience_ms)
         venues = tuple(market.SwingVenue(name, self.market, world) for name in VENUES)
-        settings = Settings()
-        policy = ExecutionPolicy(RetryPolicy(patience_ms=self.plan.patience_ms), landing_poll_ms=500)
-        executes = Execute(self.orders, venues, self.chain, world, policy, observer)
-        identifiers = iter(range(1, 1_000_000))
-        self.settings = settings
-        self.place = Place(self.orders, self.queue, world, observer, lambda: f"order{next(identifiers)}")
-        self.cancel = Cancel(self.orders, world, observer)
-        beats = (
-            Sweep(self.orders, self.queue, world, observer, self.plan.patience_ms),
-            Triggers(self.orders, self.queue, venues, world, observer),
+        self._venues = _Market(venues, self.chain)
+        self.stores = _Stores(
+            orders=self.orders,
+            connections=self.connections,
+            statistics=self.statistics,
+            keys=FakeKeys(world),
+            key_use=FakeKeyUse(),
+            rate_limiter=FakeRateLimiter(world),
+            ticket_secrets=NoTickets(),
+            queue=self.queue,
+            dead_letters=self.dead_letters,
+            quarantine=self.quarantine,
+            stream_failures=self.stream_failures,
+            push=self.gateway,
         )
-        push_events = PushEvents(
-            self.connections, self.gateway, self.statistics, views.event_frame, views.snapshot_frames, world, observer
+        self.engine = self._new_engine()
+        # Of the stream's consumer, which remembers what it has sent.
+        self._environments = [self._new_engine() for _ in range(2)]
+
+    def _new_engine(self) -> Engine:
+        """What a new execution environment makes; names are new every time, and the same in every run of a seed."""
+        return compose(
+            self.settings,
+            clock=self.world,
+            market=self._venues,
+            stores=self.stores,
+            observer=self.observer,
+            order_id=lambda: f"order{next(self._orders_named)}",
+            worker_name=lambda: f"worker{next(self._workers_named)}",
         )
-        environments = [replace(push_events, sent=Sent()) for _ in range(2)]
 
-        def any_environment() -> PushEvents:
-            """Which remembers what it has sent, unless it is new."""
-            number = world.rng.randrange(len(environments))
-            if world.rng.random() < 0.1:
-                environments[number] = replace(push_events, sent=Sent())
-            return environments[number]
-
-        self.push_events = any_environment
-        self.wired: dict[str, Any] = {
-            "settings": settings,
-            "orders": self.orders,
-            "connections": self.connections,
-            "queue": self.queue,
-            "dead_letters": self.dead_letters,
-            "quarantine": self.quarantine,
-            "stream_failures": self.stream_failures,
-            "push": self.gateway,
-            "execute": executes,
-            "audit": Audit(self.chain, world, observer),
-            "resolve_dead_letter": ResolveDeadLetter(executes),
-            "rounds": Rounds(self.orders, *beats, world, observer),
-            "connect": Connect(self.connections, self.gateway, world),
-            "subscribe": Subscribe(
-                self.orders, self.connections, self.gateway, views.snapshot_frames, world, settings.orders_per_socket
-            ),
-            "close_ended": CloseEnded(self.connections, self.gateway, world, observer),
-        }
+    def _any_environment(self) -> Engine:
+        """One of those there are, or a new one in place of it."""
+        rng = self.world.rng
+        number = rng.randrange(len(self._environments))
+        if rng.random() < 0.1:
+            self._environments[number] = self._new_engine()
+        return self._environments[number]
 
     @contextmanager
     def _installed(self) -> Iterator[None]:
-        """The handlers' composition root replaced by the simulation's."""
+        """The router replaced by one that costs no time."""
         with ExitStack() as stack:
-            for name, value in self.wired.items():
-                stack.enter_context(patch.object(bootstrap, name, _answering(value)))
-            stack.enter_context(patch.object(bootstrap, "push_events", self.push_events))
-            stack.enter_context(patch.object(bootstrap, "CLOCK", self.world))
-            stack.enter_context(patch.object(process.batch, "secrets", _Names()))
             stack.enter_context(patch.object(execute, "decide", market.decide))
             stack.enter_context(patch.object(triggers, "decide", market.decide))
             stack.enter_context(patch.object(triggers, "TOKENS", (SOL, USDC)))
@@ -487,13 +488,16 @@ class Simulation:
         if self.world.violation is not None:
             raise self.world.violation
 
-    def _handler(
-        self, handle: Callable[[Any, Any], Coroutine[Any, Any, Any]], timeout_ms: int
-    ) -> Callable[[Any, Invocation], Coroutine[Any, Any, Any]]:
-        async def invoked(event: Any, invocation: Invocation) -> Any:
-            return await handle(event, Context(self.world, self.world.now + timeout_ms))
+    def _handler[E](
+        self, handle: Callable[[Engine, E, Context], Coroutine[Any, Any, Any]], timeout_ms: int
+    ) -> Callable[[E, Invocation], Coroutine[Any, Any, Any]]:
+        async def invoked(event: E, invocation: Invocation) -> Any:
+            return await handle(self.engine, event, Context(self.world, self.world.now + timeout_ms))
 
         return invoked
+
+    async def _notify(self, event: Any, invocation: Invocation) -> Any:
+        return await notify.handler.handle(self._any_environment(), event, Context(self.world, self.world.now + 30_000))
 
     # --- what users do -------------------------------------------------------------------------------------------
 
@@ -560,7 +564,7 @@ class Simulation:
         for _ in range(8):
             done, placed = await self.world.invoke(
                 "submit",
-                lambda _: self.place(planned.user_id, planned.request, planned.key),
+                lambda _: self.engine.place(planned.user_id, planned.request, planned.key),
                 timeout_ms=_SUBMIT_MS,
             )
             if done:
@@ -586,7 +590,7 @@ class Simulation:
 
         async def post(request: OrderRequest) -> bool:
             done, placed = await self.world.invoke(
-                "submit", lambda _: self.place(planned.user_id, request, planned.key), timeout_ms=_SUBMIT_MS
+                "submit", lambda _: self.engine.place(planned.user_id, request, planned.key), timeout_ms=_SUBMIT_MS
             )
             return done and placed is not None
 
@@ -600,7 +604,7 @@ class Simulation:
 
         async def post(invocation: Invocation) -> bool:
             try:
-                await self.place(planned.user_id, other, planned.key)
+                await self.engine.place(planned.user_id, other, planned.key)
             except IdempotencyConflict:
                 return True
             return False
@@ -615,7 +619,7 @@ class Simulation:
     async def _cancel(self, ref: OrderRef) -> None:
         async def cancel(invocation: Invocation) -> bool:
             try:
-                order = await self.cancel(ref)
+                order = await self.engine.cancel(ref)
             except TooLateToCancel:
                 return False
             return order.status is Status.CANCELLED
@@ -736,17 +740,6 @@ def _plain(view: object) -> Any:
     return json.loads(json.dumps(view))
 
 
-def _answering(value: Any) -> Callable[[], Any]:
-    return lambda: value
-
-
-def notify_handler(world: World) -> Callable[[Any, Invocation], Coroutine[Any, Any, Any]]:
-    async def invoked(event: Any, invocation: Invocation) -> Any:
-        return await notify.handler.handle(event, Context(world, world.now + 30_000))
-
-    return invoked
-
-
 def audited(seed: int, climate: Mapping[str, float] | None = None) -> tuple[set[str], set[str]]:
     """Run one seed to its end whatever promise is broken on the way.
 
@@ -761,7 +754,7 @@ def audited(seed: int, climate: Mapping[str, float] | None = None) -> tuple[set[
     # Broken as it is, it may not come to an end in order; the next minute's sweep looks at the ledger all the same.
     with suppress(Exception):
         simulation.run()
-    asyncio.run(simulation.wired["audit"]())
+    asyncio.run(simulation.engine.audit())
     twice = {ref.order_id for ref, swaps in simulation.truth.swaps.items() if len(swaps) > 1}
     return twice, simulation.observer.swapped_twice
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import Callable
 
@@ -54,8 +55,11 @@ class Run:
         event: SqsEvent = {
             "Records": [{"messageId": f"m{n}", "receiptHandle": f"r{n}", "body": body} for n, body in enumerate(bodies)]
         }
-        answer = await work_off(event, Context(), NOW, self.use_case, hide=self.hide, keep=self.keep)
+        answer = await work_off(event, Context(), NOW, self.use_case, name=_NAMES, hide=self.hide, keep=self.keep)
         return [failed["itemIdentifier"] for failed in answer["batchItemFailures"]]
+
+
+_NAMES = iter(map(str, itertools.count())).__next__
 
 
 def letter(order_id: str) -> str:
@@ -148,7 +152,7 @@ async def test_a_letter_that_comes_again_is_counted(monkeypatch: pytest.MonkeyPa
                 }
             ]
         }
-        await work_off(event, Context(), NOW, run.use_case, hide=run.hide, keep=run.keep)
+        await work_off(event, Context(), NOW, run.use_case, name=_NAMES, hide=run.hide, keep=run.keep)
     assert counted == ["DuplicateDeliveries"] * 2
 
 
@@ -170,7 +174,7 @@ async def test_the_orders_of_a_batch_are_worked_on_side_by_side() -> None:
     event: SqsEvent = {
         "Records": [{"messageId": f"m{n}", "receiptHandle": f"r{n}", "body": letter(str(n))} for n in range(3)]
     }
-    answer = await work_off(event, Context(), NOW, meet, hide=run.hide, keep=run.keep)
+    answer = await work_off(event, Context(), NOW, meet, name=_NAMES, hide=run.hide, keep=run.keep)
     assert answer == {"batchItemFailures": []}
     assert most == 3
 

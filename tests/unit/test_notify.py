@@ -10,11 +10,12 @@ import pytest
 
 from notify import handler
 from notify.handler import StreamRecord, read
-from order_engine import bootstrap
 from order_engine.aws import codec
+from order_engine.compose import Engine
 from order_engine.domain import lifecycle
 from order_engine.domain.order import Lease, Order, OrderRef
 from order_engine.engine.push import Change
+from tests.fakes.engine import engine_with
 from tests.unit.test_lifecycle import MARKET, T0
 
 PENDING = lifecycle.place(OrderRef("user", "order"), MARKET, "print", T0)
@@ -73,14 +74,19 @@ class Pushed:
         return self._failing
 
 
-async def test_what_cannot_be_read_is_set_aside_whole_and_the_rest_is_pushed(monkeypatch: pytest.MonkeyPatch) -> None:
+def notifying(stream_failures: Any, pushed: Any, clock: Clock | None = None) -> Engine:
+    engine = engine_with(clock=clock, stream_failures=stream_failures)
+    engine.push_events = pushed
+    return engine
+
+
+async def test_what_cannot_be_read_is_set_aside_whole_and_the_rest_is_pushed() -> None:
     kept, pushed = Kept(), Pushed(["3"])
-    monkeypatch.setattr(bootstrap, "stream_failures", lambda: kept)
-    monkeypatch.setattr(bootstrap, "push_events", lambda: pushed)
+    engine = notifying(kept, pushed)
     poisoned = record("2", PENDING)
     poisoned["dynamodb"]["NewImage"] = {"user_id": {"S": "user"}}
     records = [record("1", PENDING), poisoned, record("3", ROUTING, PENDING), record("4", None, PENDING)]
-    answer = await handler.handle({"Records": records}, None)  # type: ignore[arg-type]
+    answer = await handler.handle(engine, {"Records": records}, None)  # type: ignore[arg-type]
     assert answer == {"batchItemFailures": [{"itemIdentifier": "3"}]}
     assert [change.record for change in pushed.changes] == ["1", "3"]
     ((body, reason),) = kept.letters
@@ -109,44 +115,37 @@ class Context:
         return 30_000
 
 
-async def test_a_record_of_a_newer_release_comes_again_until_it_is_set_aside_whole(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_record_of_a_newer_release_comes_again_until_it_is_set_aside_whole() -> None:
     """The others are pushed at once; the wait comes after them, and is longer than the record may be retried."""
     kept, pushed, clock = Kept(), Pushed([]), Clock()
-    monkeypatch.setattr(bootstrap, "stream_failures", lambda: kept)
-    monkeypatch.setattr(bootstrap, "push_events", lambda: pushed)
-    monkeypatch.setattr(bootstrap, "CLOCK", clock)
+    engine = notifying(kept, pushed, clock)
     newer = record("2", PENDING)
     newer["dynamodb"]["NewImage"]["schema"] = {"N": "2"}
     records = [record("1", PENDING), newer, record("3", ROUTING, PENDING)]
     for age_s in (0, 74):
         newer["dynamodb"]["ApproximateCreationDateTime"] = T0 / 1000 - age_s
-        answer = await handler.handle({"Records": records}, Context())
+        answer = await handler.handle(engine, {"Records": records}, Context())
         assert answer == {"batchItemFailures": [{"itemIdentifier": "2"}]}
         assert [change.record for change in pushed.changes] == ["1", "3"]
         pushed.changes.clear()
     assert kept.letters == []
     assert clock.waited == [15_000] * 2
     newer["dynamodb"]["ApproximateCreationDateTime"] = T0 / 1000 - 75
-    assert await handler.handle({"Records": records}, Context()) == {"batchItemFailures": []}
+    assert await handler.handle(engine, {"Records": records}, Context()) == {"batchItemFailures": []}
     ((body, reason),) = kept.letters
     assert json.loads(body) == newer
     assert "newer release" in reason
     assert [change.record for change in pushed.changes] == ["1", "3"]
 
 
-async def test_a_record_that_could_not_be_set_aside_fails_the_batch_so_that_it_comes_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_record_that_could_not_be_set_aside_fails_the_batch_so_that_it_comes_again() -> None:
     class Full:
         async def keep(self, body: str, reason: str) -> None:
             raise ConnectionError("no answer")
 
     pushed = Pushed([])
-    monkeypatch.setattr(bootstrap, "stream_failures", Full)
-    monkeypatch.setattr(bootstrap, "push_events", lambda: pushed)
+    engine = notifying(Full(), pushed)
     poisoned = record("1", PENDING)
     poisoned["dynamodb"]["NewImage"] = {}
     with pytest.raises(ConnectionError):
-        await handler.handle({"Records": [poisoned]}, None)  # type: ignore[arg-type]
+        await handler.handle(engine, {"Records": [poisoned]}, None)  # type: ignore[arg-type]

@@ -63,7 +63,7 @@ def written(*orders: Order) -> tuple[dict[str, Json], str]:
     handler: Any = observability.logger.registered_handler
     former = handler.setStream(log)
     try:
-        with contextlib.redirect_stdout(log), observability.invocation("process", "request"):
+        with contextlib.redirect_stdout(log), observability.invocation("local", "process", "request"):
             for order in orders:
                 LogObserver().changed(order)
     finally:
@@ -126,7 +126,7 @@ def test_the_log_never_holds_a_signed_transaction() -> None:
 )
 def test_what_goes_wrong_is_counted(what: str, metric: str) -> None:
     log = io.StringIO()
-    with contextlib.redirect_stdout(log), observability.invocation("sweep", "request"):
+    with contextlib.redirect_stdout(log), observability.invocation("local", "sweep", "request"):
         LogObserver().noted("order-1", what, "why")
 
     metrics = next(json.loads(line) for line in log.getvalue().splitlines() if "_aws" in line)

@@ -8,15 +8,15 @@ from typing import Any, cast
 import pytest
 
 from notify import socket
-from order_engine import bootstrap
+from order_engine.compose import Engine
 from order_engine.domain import lifecycle
 from order_engine.domain.order import Lease, Order, OrderRef
 from order_engine.engine.execute import Silent
-from order_engine.engine.ports import Connection, OrderStore
-from order_engine.engine.sockets import KEPT_MS, CloseEnded, Connect, Subscribe
+from order_engine.engine.ports import Connection
+from order_engine.engine.sockets import KEPT_MS, CloseEnded
 from order_engine.settings import Settings
-from order_engine.wire.views import snapshot_frames
 from tests.api.clock import StandingClock
+from tests.fakes.engine import engine_with
 from tests.unit.test_stream_sockets import USER, Sockets, clock, message, new_order, serve
 
 __all__ = ["clock"]
@@ -40,50 +40,43 @@ def orders() -> Orders:
 
 
 @pytest.fixture
-def sockets(monkeypatch: pytest.MonkeyPatch, clock: StandingClock, orders: Orders) -> Sockets:
+def sockets(clock: StandingClock, orders: Orders) -> Sockets:
     made = Sockets()
-    connect = Connect(made.store, made, clock)
-    subscribe = Subscribe(cast(OrderStore, orders), made.store, made, snapshot_frames, clock, most=3)
-    for name, value in {
-        "connections": made.store,
-        "push": made,
-        "connect": connect,
-        "subscribe": subscribe,
-        "settings": Settings(sockets_per_user=3, orders_per_socket=3),
-    }.items():
-        monkeypatch.setattr(bootstrap, name, lambda value=value: value)
+    settings = Settings(sockets_per_user=3, orders_per_socket=3)
+    made.engine = engine_with(clock=clock, settings=settings, orders=orders, connections=made.store, push=made)
     return made
 
 
-async def connect(name: str, **identity: str) -> int:
+async def connect(sockets: Sockets, name: str, **identity: str) -> int:
+    engine = cast(Engine, sockets.engine)
     event = message(name, "$connect", order_id=identity.pop("order_id", ""), **identity)
-    event["requestContext"]["connectedAt"] = bootstrap.CLOCK.now_ms()
-    return (await socket.handle(event, cast(Any, None)))["statusCode"]
+    event["requestContext"]["connectedAt"] = engine.clock.now_ms()
+    return (await socket.handle(engine, event, cast(Any, None)))["statusCode"]
 
 
-async def subscribe(name: str, order_id: object, **identity: str) -> None:
-    await serve(message(name, "$default", {"action": "subscribe", "orderId": order_id}, **identity))
+async def subscribe(sockets: Sockets, name: str, order_id: object, **identity: str) -> None:
+    await serve(sockets, message(name, "$default", {"action": "subscribe", "orderId": order_id}, **identity))
 
 
 # --- how many -------------------------------------------------------------------------------------------------------
 
 
 async def test_a_user_may_have_so_many_sockets_and_no_more(sockets: Sockets) -> None:
-    assert [await connect(str(n)) for n in range(5)] == [200, 200, 200, 429, 429]
+    assert [await connect(sockets, str(n)) for n in range(5)] == [200, 200, 200, 429, 429]
     assert sockets.known == {"0", "1", "2"}
-    await serve(message("1", "$disconnect"))
-    assert await connect("5") == 200
-    assert await connect("another's", userId="bob") == 200
+    await serve(sockets, message("1", "$disconnect"))
+    assert await connect(sockets, "5") == 200
+    assert await connect(sockets, "another's", userId="bob") == 200
 
 
 async def test_a_key_may_have_a_limit_of_its_own(sockets: Sockets) -> None:
-    assert [await connect(str(n), maxSockets="5") for n in range(6)] == [200] * 5 + [429]
-    assert await connect("6", maxSockets="1", userId="bob") == 200
-    assert await connect("7", maxSockets="1", userId="bob") == 429
+    assert [await connect(sockets, str(n), maxSockets="5") for n in range(6)] == [200] * 5 + [429]
+    assert await connect(sockets, "6", maxSockets="1", userId="bob") == 200
+    assert await connect(sockets, "7", maxSockets="1", userId="bob") == 429
 
 
 async def test_sockets_that_come_together_are_never_too_many(sockets: Sockets) -> None:
-    answers = await asyncio.gather(*(connect(str(n)) for n in range(20)))
+    answers = await asyncio.gather(*(connect(sockets, str(n)) for n in range(20)))
     assert set(answers) <= {200, 429}
     assert len(sockets.known) == answers.count(200) <= 3
 
@@ -91,11 +84,11 @@ async def test_sockets_that_come_together_are_never_too_many(sockets: Sockets) -
 async def test_sockets_that_went_without_a_word_lock_nobody_out(sockets: Sockets, clock: StandingClock) -> None:
     """A lost $disconnect leaves an item for two hours."""
     for name in ("a", "b", "c"):
-        assert await connect(name) == 200
+        assert await connect(sockets, name) == 200
     clock.now += 60_000
     sockets.gone |= {"a", "b"}
 
-    assert await connect("d") == 200
+    assert await connect(sockets, "d") == 200
     assert sockets.known == {"c", "d"}
 
 
@@ -112,24 +105,24 @@ async def test_whoever_knocks_at_the_limit_again_and_again_makes_us_look_no_more
 
     monkeypatch.setattr(sockets, "alive", alive)
     for name in ("a", "b", "c"):
-        await connect(name)
+        await connect(sockets, name)
     # What was opened just now may be in its handshake, when it looks gone.
-    assert await connect("young") == 429
+    assert await connect(sockets, "young") == 429
     assert asked == []
     clock.now += 60_000
-    assert [await connect(f"n{n}") for n in range(50)] == [429] * 50
+    assert [await connect(sockets, f"n{n}") for n in range(50)] == [429] * 50
     assert len(asked) == 3
     clock.now += 10_000
-    await connect("later")
+    await connect(sockets, "later")
     assert len(asked) == 6
 
 
 async def test_ids_that_are_none_of_ours_are_never_stored(sockets: Sockets, orders: Orders) -> None:
-    await connect("s")
+    await connect(sockets, "s")
     junk: list[object] = [f"order-{n}" for n in range(100, 1800)]
     junk += ["", " ", "order-1 ", "a#b", "ö" * 3, "x" * 65, "x" * 100_000, 7, True, [], {}, "../order-1", "\x00"]
     for order_id in junk:
-        await subscribe("s", order_id)
+        await subscribe(sockets, "s", order_id)
 
     (known,) = await sockets.store.of_user(USER)
     assert dict(known.orders) == {}
@@ -140,10 +133,10 @@ async def test_ids_that_are_none_of_ours_are_never_stored(sockets: Sockets, orde
 
 
 async def test_a_socket_follows_so_many_orders_and_says_so(sockets: Sockets, orders: Orders) -> None:
-    await connect("s")
+    await connect(sockets, "s")
     for n in range(4):
-        await subscribe("s", f"order-{n}")
-    await subscribe("s", "order-1")
+        await subscribe(sockets, "s", f"order-{n}")
+    await subscribe(sockets, "s", "order-1")
 
     assert [frame.get("code", frame["type"]) for frame in sockets.frames("s")] == [
         *["snapshot"] * 3,
@@ -154,12 +147,12 @@ async def test_a_socket_follows_so_many_orders_and_says_so(sockets: Sockets, ord
     assert set(known.orders) == {"order-0", "order-1", "order-2"}
     # An order that has ended is shown all the same, and takes no place.
     orders.stored["order-5"] = lifecycle.cancel(orders.stored["order-5"], 3)
-    await subscribe("s", "order-5")
+    await subscribe(sockets, "s", "order-5")
     assert sockets.frames("s")[-1]["status"] == "cancelled"
 
 
 async def test_an_order_that_ends_while_it_is_asked_for_takes_no_place(sockets: Sockets, orders: Orders) -> None:
-    await connect("s")
+    await connect(sockets, "s")
     real, ended = orders.get, lifecycle.cancel(orders.stored["order-0"], 3)
 
     async def get(ref: OrderRef) -> Order | None:
@@ -168,7 +161,7 @@ async def test_an_order_that_ends_while_it_is_asked_for_takes_no_place(sockets: 
         return found
 
     orders.get = get  # type: ignore[method-assign]
-    await subscribe("s", "order-0")
+    await subscribe(sockets, "s", "order-0")
 
     assert sockets.frames("s")[0]["status"] == "cancelled"
     (known,) = await sockets.store.of_user(USER)
@@ -178,16 +171,16 @@ async def test_an_order_that_ends_while_it_is_asked_for_takes_no_place(sockets: 
 async def test_the_socket_of_one_order_is_closed_when_it_asks_for_it_after_its_end(
     sockets: Sockets, orders: Orders
 ) -> None:
-    await connect("s", order_id="order-0")
+    await connect(sockets, "s", order_id="order-0")
     orders.stored["order-0"] = lifecycle.cancel(orders.stored["order-0"], 3)
-    await serve(message("s", "$default", {"action": "subscribe", "orderId": "order-0"}, order_id="order-0"))
+    await serve(sockets, message("s", "$default", {"action": "subscribe", "orderId": "order-0"}, order_id="order-0"))
     assert [len(frame["events"]) for frame in sockets.frames("s")] == [2]
     assert sockets.closed == ["s"]
 
 
 async def test_the_snapshot_is_read_after_the_subscription_is_stored(sockets: Sockets, orders: Orders) -> None:
     """An event between the look whether there is such an order and the subscription is in neither otherwise."""
-    await connect("s")
+    await connect(sockets, "s")
     real = sockets.store.follow
 
     async def follow(*arguments: Any, **named: Any) -> None:
@@ -195,7 +188,7 @@ async def test_the_snapshot_is_read_after_the_subscription_is_stored(sockets: So
         await real(*arguments, **named)
 
     sockets.store.follow = follow  # type: ignore[method-assign]
-    await subscribe("s", "order-0")
+    await subscribe(sockets, "s", "order-0")
     assert [event["seq"] for event in sockets.frames("s")[0]["events"]] == [1, 2]
 
 
@@ -204,23 +197,23 @@ async def test_the_snapshot_is_read_after_the_subscription_is_stored(sockets: So
 
 async def test_an_expired_key_is_answered_nothing_more(sockets: Sockets, clock: StandingClock) -> None:
     ends = str(clock.now + 1000)
-    assert await connect("s", keyId="k", expiresAt=ends) == 200
-    await subscribe("s", "order-0", expiresAt=ends)
+    assert await connect(sockets, "s", keyId="k", expiresAt=ends) == 200
+    await subscribe(sockets, "s", "order-0", expiresAt=ends)
     clock.now += 1000
-    await serve(message("s", "$default", {"action": "subscribe", "orderId": "order-1"}, expiresAt=ends))
-    await serve(message("s", "$default", {"action": "ping"}, expiresAt=ends))
+    await serve(sockets, message("s", "$default", {"action": "subscribe", "orderId": "order-1"}, expiresAt=ends))
+    await serve(sockets, message("s", "$default", {"action": "ping"}, expiresAt=ends))
 
     assert [frame.get("code", frame["type"]) for frame in sockets.frames("s")] == ["snapshot", *["unauthorized"] * 2]
     assert sockets.closed == ["s", "s"]
 
 
 async def test_a_revoked_key_opens_nothing_and_follows_nothing(sockets: Sockets, clock: StandingClock) -> None:
-    assert await connect("s", keyId="bad") == 200
+    assert await connect(sockets, "s", keyId="bad") == 200
     await sockets.store.revoke(USER, "bad", clock.now, expires_at=clock.now + KEPT_MS)
 
-    assert await connect("late", keyId="bad") == 403
-    assert await connect("good", keyId="good") == 200
-    await subscribe("s", "order-0", keyId="bad")
+    assert await connect(sockets, "late", keyId="bad") == 403
+    assert await connect(sockets, "good", keyId="good") == 200
+    await subscribe(sockets, "s", "order-0", keyId="bad")
 
     assert sockets.frames("s") == []
     assert sockets.closed == ["s"]
@@ -239,7 +232,7 @@ async def test_a_socket_that_is_opened_while_its_key_is_revoked_is_refused_or_fo
         return await real(user_id)
 
     sockets.store.of_user = of_user  # type: ignore[method-assign]
-    assert await connect("s", keyId="bad") == 403
+    assert await connect(sockets, "s", keyId="bad") == 403
 
 
 def close_ended(sockets: Sockets, clock: StandingClock) -> CloseEnded:

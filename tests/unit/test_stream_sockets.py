@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from notify import socket
-from order_engine import bootstrap
+from order_engine.compose import Engine
 from order_engine.domain import lifecycle
 from order_engine.domain.amounts import SOL, USDC
 from order_engine.domain.order import Event, Failure, Lease, Order, OrderRef, OrderRequest, Retry, Status
@@ -18,10 +18,11 @@ from order_engine.engine import push
 from order_engine.engine.execute import Silent
 from order_engine.engine.ports import Connection, ConnectionGone, OrderStore, StatisticsStore
 from order_engine.engine.push import Change, PushEvents, Sent
-from order_engine.engine.sockets import Connect, Subscribe
+from order_engine.settings import Settings
 from order_engine.wire.views import event_frame, snapshot_frames
 from tests.api.clock import StandingClock
 from tests.fakes.connections import FakeConnections
+from tests.fakes.engine import engine_with
 
 USER = "alice"
 REQUEST = OrderRequest("market", SOL.mint, USDC.mint, 1_500_000_000, 50)
@@ -45,6 +46,7 @@ class Sockets:
     tried: int = 0
     closed: list[str] = field(default_factory=list)
     got: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    engine: Engine | None = None
 
     async def post(self, connection_id: str, frame: bytes, *, within_ms: int | None = None) -> None:
         async with asyncio.timeout(None if within_ms is None else within_ms / 1000):
@@ -190,53 +192,47 @@ def message(
 
 
 @pytest.fixture
-def wired(monkeypatch: pytest.MonkeyPatch, clock: StandingClock) -> Sockets:
+def wired(clock: StandingClock) -> Sockets:
     sockets = Sockets()
     orders = cast(OrderStore, Stored({"order": new_order("order")}))
-    subscribe = Subscribe(orders, sockets.store, sockets, snapshot_frames, clock, most=3)
-    connect = Connect(sockets.store, sockets, clock)
-    monkeypatch.setattr(bootstrap, "connections", lambda: sockets.store)
-    monkeypatch.setattr(bootstrap, "push", lambda: sockets)
-    monkeypatch.setattr(bootstrap, "subscribe", lambda: subscribe)
-    monkeypatch.setattr(bootstrap, "connect", lambda: connect)
+    settings = Settings(orders_per_socket=3)
+    sockets.engine = engine_with(clock=clock, settings=settings, orders=orders, connections=sockets.store, push=sockets)
     return sockets
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> StandingClock:
-    standing = StandingClock()
-    monkeypatch.setattr(bootstrap, "CLOCK", standing)
-    return standing
+def clock() -> StandingClock:
+    return StandingClock()
 
 
-async def serve(event: socket.SocketEvent) -> None:
-    assert await socket.handle(event, cast(Any, None)) == {"statusCode": 200}
+async def serve(sockets: Sockets, event: socket.SocketEvent) -> None:
+    assert await socket.handle(cast(Engine, sockets.engine), event, cast(Any, None)) == {"statusCode": 200}
 
 
 async def test_nothing_is_pushed_to_a_socket_before_its_handshake_is_over(wired: Sockets) -> None:
-    await serve(message("s", "$connect", order_id="order"))
+    await serve(wired, message("s", "$connect", order_id="order"))
     wired.gone.add("s")  # what API Gateway says of a socket during its own $connect
 
     await push_events(wired)(changes_of(new_order("order")))
 
     assert wired.known == {"s"}
     wired.gone.clear()
-    await serve(message("s", "$default", {"action": "subscribe", "orderId": "order"}, order_id="order"))
+    await serve(wired, message("s", "$default", {"action": "subscribe", "orderId": "order"}, order_id="order"))
     await push_events(wired)([Change("2", lifecycle.cancel(new_order("order"), 2), 1)])
     assert [(frame["type"], frame["seq"]) for frame in wired.frames("s")] == [("snapshot", 1), ("snapshot", 2)]
 
 
 async def test_a_socket_that_was_forgotten_is_closed_when_it_subscribes(wired: Sockets) -> None:
-    await serve(message("s", "$default", {"action": "subscribe", "orderId": "order"}))
+    await serve(wired, message("s", "$default", {"action": "subscribe", "orderId": "order"}))
 
     assert wired.closed == ["s"]
     assert wired.got == []
 
 
 async def test_a_ticket_for_one_order_opens_no_other(wired: Sockets) -> None:
-    await serve(message("s", "$connect", order_id="order"))
+    await serve(wired, message("s", "$connect", order_id="order"))
     for body in ({"action": "subscribe"}, {"action": "subscribe", "orderId": "another"}):
-        await serve(message("s", "$default", body, order_id="order"))
+        await serve(wired, message("s", "$default", body, order_id="order"))
 
     assert [frame["code"] for frame in wired.frames("s")] == ["forbidden", "forbidden"]
 
@@ -257,8 +253,8 @@ async def test_a_ticket_for_one_order_opens_no_other(wired: Sockets) -> None:
     ],
 )
 async def test_a_message_that_cannot_be_served_is_refused_with_a_reason(wired: Sockets, body: object) -> None:
-    await serve(message("s", "$connect"))
-    await serve(message("s", "$default", body))
+    await serve(wired, message("s", "$connect"))
+    await serve(wired, message("s", "$default", body))
 
     (frame,) = wired.frames("s")
     assert frame["type"] == "error"

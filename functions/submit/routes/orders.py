@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import Header, Query, Request
 from fastapi.responses import JSONResponse
 
-from order_engine import bootstrap
+from order_engine.compose import Engine
 from order_engine.domain.errors import IdempotencyConflict, InvalidInput, OrderNotFound, TooManyOpenOrders
 from order_engine.domain.order import OrderRef, OrderRequest, Status
 from order_engine.engine.accounts import Identity
@@ -23,6 +23,7 @@ from submit import limits
 from submit.callers import Reader, Trader, prefix
 from submit.requests import MAX_ORDER_ID, OrderId, PlainDigits, api_router
 from submit.schemas import AcceptedView, OrderListView, OrderView, problem_answers
+from submit.served import Served
 from submit.stream import socket_url
 
 router = api_router()
@@ -40,6 +41,7 @@ router = api_router()
 async def execute_order(
     http: Request,
     body: PlaceOrderBody,
+    engine: Served,
     caller: Trader,
     idempotency_key: Annotated[
         str | None,
@@ -53,14 +55,14 @@ async def execute_order(
     ] = None,
 ) -> JSONResponse:
     request = body.to_request()
-    rate = limits.orders(caller)
-    placed, allowance = await _accept(caller, request, idempotency_key, rate)
+    rate = limits.orders(engine, caller)
+    placed, allowance = await _accept(engine, caller, request, idempotency_key, rate)
     order = placed.order
     content = {
         "orderId": order.ref.order_id,
         "status": order.events[0].status.value,
         "createdAt": to_text(order.created_at),
-        "wsUrl": (await socket_url(caller, order.ref.order_id))[0],
+        "wsUrl": (await socket_url(engine, caller, order.ref.order_id))[0],
     }
     headers = {
         "Location": f"{prefix(http)}/api/orders/{order.ref.order_id}",
@@ -74,32 +76,34 @@ async def execute_order(
 
 
 async def _accept(
-    caller: Identity, request: OrderRequest, key: str | None, rate: Rate
+    engine: Engine, caller: Identity, request: OrderRequest, key: str | None, rate: Rate
 ) -> tuple[Placed, Allowance | None]:
     """Place a new order, or find the one that the key stands for. Only a new order counts against the rate limit."""
-    limiter, place = bootstrap.rate_limiter(), bootstrap.place()
-    now = bootstrap.CLOCK.now_ms()
+    limiter, place = engine.stores.rate_limiter, engine.place
+    now = engine.clock.now_ms()
     try:
         check_expiry(request, now)
         allowance = await limiter.admit(caller.user_id, rate, now)
     except (InvalidInput, RateLimited):
         # Neither what has expired since nor a limit stands in the way of asking again.
         if key is not None:
-            await limits.spend(caller, limits.reads(caller), limits.REPLAY)
+            await limits.spend(engine, caller, limits.reads(engine, caller), limits.REPLAY)
             earlier = await place.replay(caller.user_id, request, key)
             if earlier is not None:
                 return earlier, None
         raise
     try:
-        placed = await place(caller.user_id, request, key, key_id=caller.key_id, max_open=limits.open_orders(caller))
+        placed = await place(
+            caller.user_id, request, key, key_id=caller.key_id, max_open=limits.open_orders(engine, caller)
+        )
     except (IdempotencyConflict, TooManyOpenOrders) as error:
         await limiter.give_back(caller.user_id, rate, now)
         units = limits.FULL if isinstance(error, TooManyOpenOrders) else limits.REPLAY
-        await limits.spend(caller, limits.reads(caller), units)
+        await limits.spend(engine, caller, limits.reads(engine, caller), units)
         raise
     if placed.replayed:
         await limiter.give_back(caller.user_id, rate, now)
-        await limits.spend(caller, limits.reads(caller), limits.REPLAY)
+        await limits.spend(engine, caller, limits.reads(engine, caller), limits.REPLAY)
         return placed, None
     return placed, allowance
 
@@ -112,10 +116,10 @@ async def _accept(
     summary="Read an order with all its events",
     tags=["orders"],
 )
-async def get_order(order_id: OrderId, caller: Reader) -> JSONResponse:
+async def get_order(order_id: OrderId, engine: Served, caller: Reader) -> JSONResponse:
     ref = _ref(caller, order_id)
-    await limits.spend(caller, limits.reads(caller), limits.ORDER)
-    order = await bootstrap.orders().get(ref)
+    await limits.spend(engine, caller, limits.reads(engine, caller), limits.ORDER)
+    order = await engine.stores.orders.get(ref)
     if order is None:
         raise OrderNotFound("There is no such order.")
     return JSONResponse(order_view(order))
@@ -129,10 +133,10 @@ async def get_order(order_id: OrderId, caller: Reader) -> JSONResponse:
     summary="Cancel an order that no worker has claimed",
     tags=["orders"],
 )
-async def cancel_order(order_id: OrderId, caller: Trader) -> JSONResponse:
+async def cancel_order(order_id: OrderId, engine: Served, caller: Trader) -> JSONResponse:
     ref = _ref(caller, order_id)
-    await limits.spend(caller, limits.cancellations(caller), limits.ORDER)
-    return JSONResponse(order_view(await bootstrap.cancel()(ref, key_id=caller.key_id)))
+    await limits.spend(engine, caller, limits.cancellations(engine, caller), limits.ORDER)
+    return JSONResponse(order_view(await engine.cancel(ref, key_id=caller.key_id)))
 
 
 def _ref(caller: Identity, order_id: str) -> OrderRef:
@@ -155,14 +159,15 @@ def _ref(caller: Identity, order_id: str) -> OrderRef:
     tags=["orders"],
 )
 async def list_orders(
+    engine: Served,
     caller: Reader,
     status: Annotated[Status | None, Query(description="Only orders in this status.")] = None,
     limit: Annotated[int, Query(ge=1, le=100, description="At most this many orders."), PlainDigits] = 20,
     cursor: Annotated[str | None, Query(min_length=1, max_length=200, description="`nextCursor` of a page.")] = None,
 ) -> JSONResponse:
     after = None if cursor is None else _open_cursor(cursor)
-    await limits.spend(caller, limits.reads(caller), limits.listing(examined(status, limit)))
-    page = await bootstrap.orders().page(caller.user_id, limit=limit, after=after, status=status)
+    await limits.spend(engine, caller, limits.reads(engine, caller), limits.listing(examined(status, limit)))
+    page = await engine.stores.orders.page(caller.user_id, limit=limit, after=after, status=status)
     content: dict[str, Any] = {"orders": [order_view(order, events=False) for order in page.orders]}
     if page.next_key is not None:
         content["nextCursor"] = base64.urlsafe_b64encode(page.next_key.encode()).decode().rstrip("=")

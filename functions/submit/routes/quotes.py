@@ -7,7 +7,6 @@ from typing import Annotated, Any
 from fastapi import Query
 from fastapi.responses import JSONResponse
 
-from order_engine import bootstrap
 from order_engine.domain.amounts import parse_amount, token
 from order_engine.domain.errors import PriceImpactTooHigh, SameToken
 from order_engine.domain.order import OrderRequest
@@ -21,6 +20,7 @@ from submit import limits, problems
 from submit.callers import Reader
 from submit.requests import api_router
 from submit.schemas import QuoteView, problem_answers
+from submit.served import Served
 
 router = api_router()
 
@@ -44,6 +44,7 @@ TokenName = Annotated[
     tags=["market"],
 )
 async def get_quote(
+    engine: Served,
     caller: Reader,
     token_in: Annotated[TokenName, Query(alias="tokenIn")],
     token_out: Annotated[TokenName, Query(alias="tokenOut")],
@@ -63,15 +64,15 @@ async def get_quote(
     if source is target:
         raise SameToken("tokenIn and tokenOut are the same token.", field="tokenOut")
     amount = parse_amount(amount_in, source, field="amountIn")
-    await limits.spend(caller, limits.reads(caller), limits.QUOTE)
-    settings = bootstrap.settings()
+    await limits.spend(engine, caller, limits.reads(engine, caller), limits.QUOTE)
+    settings = engine.settings
     pools, left_out = await gather_pools(
-        bootstrap.venues(), source.mint, target.mint, deadline_ms=settings.quote_deadline_ms, clock=bootstrap.CLOCK
+        engine.market.venues, source.mint, target.mint, deadline_ms=settings.quote_deadline_ms, clock=engine.clock
     )
     request = OrderRequest("market", source.mint, target.mint, amount, 0)
 
     def view(decision: Decision) -> dict[str, Any]:
-        return {"at": to_text(bootstrap.CLOCK.now_ms()), **decision_view(request, decision)}
+        return {"at": to_text(engine.clock.now_ms()), **decision_view(request, decision)}
 
     try:
         decision = decide(

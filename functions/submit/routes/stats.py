@@ -6,12 +6,12 @@ import asyncio
 
 from fastapi.responses import JSONResponse
 
-from order_engine import bootstrap
 from order_engine.engine.stats import quantile
 from submit import limits
 from submit.callers import Reader
 from submit.requests import api_router
 from submit.schemas import StatsView, problem_answers
+from submit.served import Served
 
 router = api_router()
 
@@ -24,12 +24,12 @@ router = api_router()
     summary="Your orders in numbers, and the queue's depth",
     tags=["market"],
 )
-async def get_stats(caller: Reader) -> JSONResponse:
-    await limits.spend(caller, limits.reads(caller), limits.STATS)
+async def get_stats(engine: Served, caller: Reader) -> JSONResponse:
+    await limits.spend(engine, caller, limits.reads(engine, caller), limits.STATS)
     totals, depth, active = await asyncio.gather(
-        bootstrap.statistics().of_user(caller.user_id),
-        bootstrap.queue().depth(),
-        bootstrap.orders().count_active(caller.user_id),
+        engine.stores.statistics.of_user(caller.user_id),
+        engine.stores.queue.depth(),
+        engine.stores.orders.count_active(caller.user_id),
     )
     latency = {f"p{share}": quantile(totals.latency_counts, share) for share in (50, 90, 99)}
     return JSONResponse(

@@ -9,6 +9,7 @@ from submit import limits
 from submit.callers import Reader
 from submit.requests import api_router
 from submit.schemas import StreamTicketView, problem_answers
+from submit.served import Served
 from submit.stream import socket_url
 
 router = api_router()
@@ -23,7 +24,7 @@ router = api_router()
     summary="Get a WebSocket address on which all your orders can be followed",
     tags=["orders"],
 )
-async def create_stream_ticket(caller: Reader) -> JSONResponse:
-    await limits.spend(caller, limits.reads(caller), limits.TICKET)
-    url, expires_at = await socket_url(caller, None)
+async def create_stream_ticket(engine: Served, caller: Reader) -> JSONResponse:
+    await limits.spend(engine, caller, limits.reads(engine, caller), limits.TICKET)
+    url, expires_at = await socket_url(engine, caller, None)
     return JSONResponse({"wsUrl": url, "expiresAt": to_text(expires_at)}, 201)

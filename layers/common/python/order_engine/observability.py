@@ -30,14 +30,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from order_engine.domain import lifecycle
 from order_engine.domain.order import Failure, Order, Retry, Routed, Status
-from order_engine.settings import Settings
 
 SERVICE = "order-engine"
 NAMESPACE = "OrderEngine"
@@ -73,17 +71,12 @@ _COUNTED = {
 }
 
 
-@cache
-def _stage() -> str:
-    return Settings.load().stage
-
-
 @contextmanager
-def invocation(function_name: str, request_id: str) -> Iterator[None]:
+def invocation(stage: str, function_name: str, request_id: str) -> Iterator[None]:
     """Mark all log lines of an invocation, and publish its metrics at its end."""
     metrics = EphemeralMetrics(namespace=NAMESPACE, service=SERVICE)
     # Several deployments share an account's metrics.
-    metrics.add_dimension("stage", _stage())
+    metrics.add_dimension("stage", stage)
     token = _metrics.set(metrics)
     logger.thread_safe_append_keys(function_name=function_name, function_request_id=request_id)
     try:

@@ -1,14 +1,15 @@
-"""What every Lambda handler shares: one event loop per environment, logging and metrics per invocation."""
+"""What every Lambda handler shares: an engine, one event loop per environment, logging and metrics per invocation."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 from order_engine import observability
+from order_engine.compose import Engine, deployed
 
 _local = threading.local()
 # AWS calls that may run beside each other. The default, a few per processor, would let slow ones hold up the rest.
@@ -38,14 +39,39 @@ def event_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-def entry[E, R](handle: Callable[[E, Context], Coroutine[Any, Any, R]]) -> Callable[[E, Context], R]:
+class Handler[E, R]:
+    """A Lambda handler: what serves an event, over an engine.
+
+    Args:
+        serve: makes the function that serves an engine's events.
+    """
+
+    def __init__(self, serve: Callable[[Engine], Callable[[E, Context], R]], engine: Engine) -> None:
+        self._make = serve
+        self._serve = serve(engine)
+        self.engine = engine
+
+    def __call__(self, event: E, context: Context) -> R:
+        event_loop()
+        with observability.invocation(self.engine.settings.stage, context.function_name, context.aws_request_id):
+            return self._serve(event, context)
+
+    def over(self, engine: Engine) -> Handler[E, R]:
+        """The same handler over another engine."""
+        return Handler(self._make, engine)
+
+    def within(self, environment: Mapping[str, str]) -> Handler[E, R]:
+        """The same handler over the engine that an environment describes."""
+        return self.over(deployed(environment))
+
+
+def entry[E, R](handle: Callable[[Engine, E, Context], Coroutine[Any, Any, R]], engine: Engine) -> Handler[E, R]:
     """Make a Lambda handler of a coroutine function."""
 
-    def lambda_handler(event: E, context: Context) -> R:
-        with observability.invocation(context.function_name, context.aws_request_id):
-            return event_loop().run_until_complete(handle(event, context))
+    def serve(engine: Engine) -> Callable[[E, Context], R]:
+        return lambda event, context: event_loop().run_until_complete(handle(engine, event, context))
 
-    return lambda_handler
+    return Handler(serve, engine)
 
 
 async def gather[T](works: list[Awaitable[T]]) -> list[T | BaseException]:

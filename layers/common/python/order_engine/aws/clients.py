@@ -1,4 +1,4 @@
-"""AWS clients: one of each per process, with timeouts that fit inside a worker's lease.
+"""AWS clients: one of each per engine, with timeouts that fit inside a worker's lease.
 
 They are botocore's own, which boto3's are too. Importing boto3 itself brings S3's transfer manager with it, and a third
 of a worker's cold start (``bench.cold_start``).
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.config import Config
@@ -38,44 +38,40 @@ _CONFIG = Config(
 _making = threading.Lock()
 
 
-@cache
-def _session() -> Session:
-    return get_session()
+class Clients:
+    """The clients of one engine, of the process's credentials and region, each made when it is first used."""
 
+    @cached_property
+    def _session(self) -> Session:
+        return get_session()
 
-def _client(service: str, config: Config = _CONFIG, endpoint: str | None = None) -> Any:
-    with _making:
-        return _session().create_client(service, endpoint_url=endpoint, config=config)
+    def _client(self, service: str) -> Any:
+        with _making:
+            return self._session.create_client(service, config=_CONFIG)
 
+    @cached_property
+    def dynamodb(self) -> DynamoDBClient:
+        client: DynamoDBClient = self._client("dynamodb")
+        return client
 
-@cache
-def dynamodb() -> DynamoDBClient:
-    client: DynamoDBClient = _client("dynamodb")
-    return client
+    @cached_property
+    def sqs(self) -> SQSClient:
+        client: SQSClient = self._client("sqs")
+        return client
 
+    @cached_property
+    def secrets(self) -> SecretsManagerClient:
+        client: SecretsManagerClient = self._client("secretsmanager")
+        return client
 
-@cache
-def sqs() -> SQSClient:
-    client: SQSClient = _client("sqs")
-    return client
+    def connections(self, endpoint: str) -> Endpoint:
+        """What pushes to sockets; ``endpoint`` is the stage's management address."""
+        from order_engine.aws.endpoint import Endpoint
 
-
-@cache
-def secrets() -> SecretsManagerClient:
-    client: SecretsManagerClient = _client("secretsmanager")
-    return client
-
-
-@cache
-def connections(endpoint: str) -> Endpoint:
-    """What pushes to sockets; ``endpoint`` is the stage's management address."""
-    from order_engine.aws.endpoint import Endpoint
-
-    with _making:
-        session = _session()
-        credentials, region = session.get_credentials(), session.get_config_variable("region")
-        roots = session.get_config_variable("ca_bundle") or get_cert_path(True)
-    return Endpoint(endpoint, "execute-api", region, credentials, roots)
+        with _making:
+            credentials, region = self._session.get_credentials(), self._session.get_config_variable("region")
+            roots = self._session.get_config_variable("ca_bundle") or get_cert_path(True)
+        return Endpoint(endpoint, "execute-api", region, credentials, roots)
 
 
 async def call[T](function: Callable[..., T], **arguments: Any) -> T:

@@ -165,6 +165,18 @@ class OrderQueue(Protocol):
         """Approximate numbers of messages: ``visible``, ``in_flight``, ``delayed``, ``dead``."""
 
 
+class DeliveredQueue(OrderQueue, Protocol):
+    async def hide(self, receipt_handle: str, delay_ms: int) -> None:
+        """Let a received message come again after a delay."""
+
+
+class Mailbox(Protocol):
+    """Keeps what cannot be read, as it came."""
+
+    async def keep(self, body: str, reason: str) -> None:
+        """Store a message's body unchanged, with the reason beside it."""
+
+
 class Venue(Protocol):
     @property
     def name(self) -> str:
