@@ -211,7 +211,7 @@ class Client:
             order_id = content["orderId"]
             self._check_order(socket, order_id, content["seq"])
             self._take(order_id, content["seq"])
-            self._see(order_id, {name: v for name, v in content.items() if name not in ("type", "orderId")})
+            self._see(order_id, {name: v for name, v in content.items() if name not in ("type", "orderId", "schema")})
         elif kind == "error":
             self.refused += 1
 
