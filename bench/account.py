@@ -440,7 +440,7 @@ def running(body: Mapping[str, Json], **settings: str) -> Iterator[Account]:
             provision(template, boto3.Session(region_name=REGION))
             account.functions = {function.name: function for function in functions(template)}
             own = process_environment({**common_environment(account.functions), **settings})
-            with own, patch.object(Endpoint, "send", lambda self, *asked: account.socket(self, *asked)):
+            with own, patch.object(Endpoint, "send", lambda self, *asked, **limits: account.socket(self, *asked)):
                 account.forget()
                 yield account
         finally:
