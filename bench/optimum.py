@@ -9,10 +9,13 @@ amounts between legs until no exchange helps. What it returns is a route that ex
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
 
 from bench.exchange import Exchange, Set
 from bench.networks import Case
@@ -25,8 +28,16 @@ _STEPS = 40  # samples of a pool within the range that matters
 _SETS = 12  # that are divided exactly, and twice as many where they are close
 _CLOSE = 2e-6  # a set whose samples promise less than this part under the best is not divided
 
+_PRICES = 256  # at which all sets are compared first
+_AGAIN = 64  # sets that are looked at closer, and all others within this part of the best
+_NEAR = 1e-4
+
 # Price, input, output.
 type _Step = tuple[float, int, int]
+# The same of many steps, a row each.
+type _Steps = NDArray[np.float64]
+type _Route = tuple[Set, tuple[tuple[Set, Set], ...]]
+type _Ranked = list[tuple[float, Set, tuple[tuple[Set, Set], ...]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +121,10 @@ class _Exhaustion:
         for first, second in self.edges:
             arrives = sum(self.quote_up_to(i, amount) for i in first)
             steps |= {i: self.sample(i, arrives) for i in second}
-        ranked = self.rank(steps)
+        ranked = self.rank(steps, self.survey(steps, list(self.sets())))
         for _ in range(2):
             steps = self.sharpen(steps, ranked)
-            ranked = self.rank(steps)
+            ranked = self.rank(steps, [(direct, vias) for _, direct, vias in ranked])
         if not ranked:
             return None
         best: Optimum | None = None
@@ -170,39 +181,78 @@ class _Exhaustion:
             before, gave = knot, gives
         return found
 
-    def rank(self, steps: dict[int, list[_Step]]) -> list[tuple[float, Set, tuple[tuple[Set, Set], ...]]]:
-        """All sets by what their samples promise, less the network fee."""
-        paths: dict[tuple[Set, Set], list[_Step]] = {}
-        ranked = []
+    def survey(self, steps: dict[int, list[_Step]], routes: Sequence[_Route]) -> list[_Route]:
+        """The sets that may be the best, by what each takes and gives at some hundreds of prices."""
+        if len(routes) <= _AGAIN:
+            return list(routes)
+        amount = float(self.case.amount_in)
+        rows = {i: _rows(own) for i, own in steps.items()}
+        numbers: dict[int | tuple[Set, Set], int] = {}
+        columns: list[_Steps] = []
+        members: list[list[int]] = []
+        for direct, vias in routes:
+            own = []
+            parts: list[int | tuple[Set, Set]] = [*direct, *(via for via in vias if via[0])]
+            for part in parts:
+                if part not in numbers:
+                    numbers[part] = len(columns)
+                    columns.append(rows[part] if isinstance(part, int) else self.path(rows, part))
+                own.append(numbers[part])
+            members.append(own)
+        every = np.sort(np.concatenate([column[0] for column in columns]))[::-1]
+        prices = every[np.unique(np.linspace(0, len(every) - 1, _PRICES).astype(np.int64))]
+        # What a part takes and gives down to each price; the last row is that of no part.
+        takes, gives = np.zeros((2, len(columns) + 1, len(prices) + 1))
+        for number, column in enumerate(columns):
+            place = np.searchsorted(-column[0], -prices, side="right")
+            takes[number, 1:] = np.r_[0.0, np.cumsum(column[1])][place]
+            gives[number, 1:] = np.r_[0.0, np.cumsum(column[2])][place]
+        padded = np.array([[*own, *[len(columns)] * (LEGS - len(own))] for own in members])
+        fees = np.array([float(self.fees[_legs(route)]) for route in routes])
+        took, gave = takes[padded].sum(axis=1), gives[padded].sum(axis=1)
+        full = np.minimum((took < amount).sum(axis=1), len(prices))
+        row = np.arange(len(routes))
+        low, high = took[row, full - 1], took[row, full]
+        part = np.clip((amount - low) / np.maximum(high - low, 1.0), 0.0, 1.0)
+        values = gave[row, full - 1] + part * (gave[row, full] - gave[row, full - 1]) - fees
+        values[took[:, -1] < amount * (1 - 2e-3) - 2 * LEGS] = -np.inf
+        order = np.argsort(-values, kind="stable")
+        best = values[order[0]]
+        near = int((values >= best - abs(best) * _NEAR).sum())
+        return [routes[i] for i in order[: max(_AGAIN, near)] if values[i] > -np.inf]
+
+    def path(self, rows: dict[int, _Steps], via: tuple[Set, Set]) -> _Steps:
+        first, second = (_side_by_side([rows[i] for i in edge]) for edge in via)
+        return _one_behind_the_other(first, second)
+
+    def rank(self, steps: dict[int, list[_Step]], routes: Iterable[_Route]) -> _Ranked:
+        """Sets by what their samples promise, less the network fee."""
+        rows = {i: _rows(own) for i, own in steps.items()}
+        paths: dict[tuple[Set, Set], _Steps] = {}
+        ranked: _Ranked = []
         amount = self.case.amount_in
-        for direct, vias in self.sets():
-            parts = [steps[i] for i in direct]
+        fees = [float(fee) for fee in self.fees]
+        for direct, vias in routes:
+            parts = [rows[i] for i in direct]
+            legs = _legs((direct, vias))
             for via in vias:
                 if via[0]:
                     if via not in paths:
-                        paths[via] = _series(
-                            _parallel([steps[i] for i in via[0]]), _parallel([steps[i] for i in via[1]])
-                        )
+                        paths[via] = self.path(rows, via)
                     parts.append(paths[via])
-            left, out = amount, 0.0
-            for price, size, gives in _parallel(parts):
-                if size >= left:
-                    legs = len(direct) + sum(len(x) + len(y) for x, y in vias)
-                    ranked.append((out + price * left - float(self.fees[legs]), direct, vias))
-                    left = 0
-                    break
-                left -= size
-                out += gives
-            if left and left <= amount // 1000 + 4:
+            prices, sizes, gives = _side_by_side(parts)
+            ends = np.cumsum(sizes)
+            full = int(np.searchsorted(ends, amount))
+            if full < len(ends):
+                left = amount - (ends[full - 1] if full else 0.0)
+                ranked.append((float(gives[:full].sum() + prices[full] * left) - fees[legs], direct, vias))
+            elif len(ends) and amount - ends[-1] <= amount // 1000 + 4:
                 # Full but for rounding.
-                legs = len(direct) + sum(len(x) + len(y) for x, y in vias)
-                ranked.append((out - float(self.fees[legs]), direct, vias))
+                ranked.append((float(gives.sum()) - fees[legs], direct, vias))
         ranked.sort(key=lambda one: -one[0])
         return ranked
 
-    def sharpen(
-        self, steps: dict[int, list[_Step]], ranked: Sequence[tuple[float, Set, tuple[tuple[Set, Set], ...]]]
-    ) -> dict[int, list[_Step]]:
+    def sharpen(self, steps: dict[int, list[_Step]], ranked: _Ranked) -> dict[int, list[_Step]]:
         """Sample again, densely where one of the best sets would put a pool."""
         ranges: dict[int, tuple[int, int]] = {}
         for _, direct, vias in ranked[:24]:
@@ -275,6 +325,36 @@ class _Exhaustion:
             if planned:
                 total += sum(spot(i) * amounts.get(i, 0) for i in second) * arrives / planned
         return total
+
+
+def _legs(route: _Route) -> int:
+    direct, vias = route
+    return len(direct) + sum(len(first) + len(second) for first, second in vias)
+
+
+def _rows(steps: list[_Step]) -> _Steps:
+    return np.array(steps, dtype=np.float64).reshape(-1, 3).T
+
+
+def _side_by_side(parts: Sequence[_Steps]) -> _Steps:
+    """Pools beside each other: steps from the best price on."""
+    if len(parts) == 1:
+        return parts[0]
+    together = np.concatenate(parts, axis=1)
+    return together[:, np.argsort(-together[0], kind="stable")]
+
+
+def _one_behind_the_other(first: _Steps, second: _Steps) -> _Steps:
+    """What the first edge gives the second takes, in steps between all their ends."""
+    given, taken = np.cumsum(first[2]), np.cumsum(second[1])
+    if not len(given) or not len(taken):
+        return np.zeros((3, 0))
+    middle = np.sort(np.concatenate([given, taken]))
+    middle = middle[middle <= min(given[-1], taken[-1])]
+    sizes = np.diff(np.interp(middle, np.r_[0.0, given], np.r_[0.0, np.cumsum(first[1])]), prepend=0.0)
+    gives = np.diff(np.interp(middle, np.r_[0.0, taken], np.r_[0.0, np.cumsum(second[2])]), prepend=0.0)
+    real = sizes > 0
+    return np.stack([gives[real] / sizes[real], sizes[real], gives[real]])
 
 
 def _product(of: list[list[tuple[Set, Set]]]) -> Iterator[tuple[tuple[Set, Set], ...]]:
