@@ -20,6 +20,8 @@ _STEPS = sorted({step * stride for stride in (1, 37, 601) for step in range(-48,
 _NEAR = 8  # the same where more than a unit goes in for one that comes out
 _STAIRS = 24  # of those, numbers of units of an intermediate token whose least input is looked for
 _KEPT = {1: 64, 2: 12, 3: 5}  # amounts of a leg that are combined, by how many legs are
+_ARRIVALS = 16  # sums of an intermediate token that are tried where several legs share few units of it
+_SHARES = 6  # and amounts of each of these legs
 
 
 def improve(network: Network, plan: Plan, width: int) -> Plan:
@@ -127,10 +129,58 @@ class _Climb:
     def jump(self, price: float, middles: Mapping[int, float]) -> _Climb:
         """Take the best combinations of amounts that lose little, edge by edge."""
         self._combine(self._groups[0], self._network.amount, price, middles)
-        for _, second in self._paths:
+        for first, second in self._paths:
             arrives = sum(self._amounts[place] for place in second)
             self._combine(second, arrives, middles[second[0]], middles)
+            self._arrive(first, second, price, middles)
         return self
+
+    def _arrive(self, first: Sequence[int], second: Sequence[int], price: float, middles: Mapping[int, float]) -> None:
+        """Try other sums of an intermediate token where several legs behind it share few units of it.
+
+        One leg brings such a sum by its least input, another of the order's legs takes the rest. Behind the token, one
+        leg gets an amount on which it loses little, and the largest what is left.
+        """
+        if len(second) < 2:
+            return
+        middle = middles[second[0]]
+        shares = self._shares(second, middle)
+        for brings in first:
+            for least in self._sums(brings, price, middle):
+                for slack in self._groups[0]:
+                    rest = self._amounts[slack] + self._amounts[brings] - least
+                    if slack == brings or rest <= 0:
+                        continue
+                    before = self._amounts | {brings: least, slack: rest}
+                    for place, share in shares:
+                        amounts = before | {place: share}
+                        out = self._total(amounts)
+                        if out > self._out:
+                            self._amounts, self._out = amounts, out
+
+    def _shares(self, second: Sequence[int], middle: float) -> list[tuple[int, int]]:
+        """Of each leg behind an intermediate token, the amounts on which it loses least."""
+        found = []
+        for place in second:
+            quote = self._quotes[place]
+            amounts = {self._amounts[place] + step for step in _STEPS}
+            losses = [(middle * amount - quote(amount), amount) for amount in amounts if amount > 0]
+            found += [(place, amount) for _, amount in sorted(losses)[:_SHARES]]
+        return found
+
+    def _sums(self, brings: int, price: float, middle: float) -> list[int]:
+        """The inputs that bring few units of an intermediate token at the least loss; none where they are many."""
+        own = self._amounts[brings]
+        gives = self._quotes[brings](own) if own else 0
+        stair = own // max(1, gives)
+        if not gives or stair < 2:
+            return []
+        losses = []
+        for step in _STEPS:
+            if gives + step > 0:
+                least = self._least(brings, own + step * stair, gives + step, stair)
+                losses.append((price * least - middle * self._quotes[brings](least), least))
+        return [least for _, least in sorted(losses)[:_ARRIVALS]]
 
     def _combine(self, group: Sequence[int], total: int, price: float, middles: Mapping[int, float]) -> None:
         """Let one leg of a group take what the amounts of the others leave."""
