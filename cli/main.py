@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 
 from cli import admin, orders, trials
+from cli.doctor import command as doctor
 from cli.terminal import DEFECT, EXITS, OK, errors
 from order_engine.version import VERSION
 
@@ -40,7 +41,7 @@ def options(
     """Place, follow and manage swap orders, on a local stack or a deployed stage."""
 
 
-for commands in (orders, trials, admin):
+for commands in (orders, trials, admin, doctor):
     app.add_typer(commands.app)
 
 

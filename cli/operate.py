@@ -74,6 +74,19 @@ class Place:
             raise NotFound(f"The stack {stack} has no output {name}: deploy it anew.")
         return str(outputs[name])
 
+    def resources(self, kind: str) -> list[str]:
+        """The names of the stage's resources of a CloudFormation type.
+
+        Raises:
+            NotFound: no stage is meant, or there is no such stack.
+        """
+        if self.stage is None:
+            raise NotFound("Only a deployed stage has a stack of resources.")
+        pages = self.client("cloudformation").get_paginator("list_stack_resources")
+        found = pages.paginate(StackName=f"order-engine-{self.stage}")
+        listed = (item for page in found for item in page["StackResourceSummaries"])
+        return [str(item["PhysicalResourceId"]) for item in listed if item["ResourceType"] == kind]
+
     @property
     def local(self) -> bool:
         return self.endpoint is not None and self.stage is None

@@ -24,7 +24,7 @@ LOCAL_URL = "http://127.0.0.1:8000"
 # The key that every local stack has, and no other.
 LOCAL_KEY = "oek_alice"
 
-OK, ORDER_FAILED, USAGE, REFUSED, NOT_REACHABLE, AWS_FAILED, DEFECT, INTERRUPTED = 0, 1, 2, 3, 4, 5, 70, 130
+OK, ORDER_FAILED, USAGE, REFUSED, NOT_REACHABLE, AWS_FAILED, UNWELL, DEFECT, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 70, 130
 
 EXITS = {
     OK: "done, or a watched order was confirmed",
@@ -32,7 +32,8 @@ EXITS = {
     USAGE: "the command line is wrong",
     REFUSED: "the engine refused",
     NOT_REACHABLE: "the engine cannot be reached",
-    AWS_FAILED: "AWS refused or cannot be reached (keys, redrive)",
+    AWS_FAILED: "AWS refused or cannot be reached (keys, redrive, doctor)",
+    UNWELL: "the doctor found something wrong",
     INTERRUPTED: "interrupted",
 }
 _LONGEST = timedelta(days=3653)

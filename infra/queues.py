@@ -42,8 +42,8 @@ class Queues(Construct):
             visibility=_visibility(PROCESS_TIMEOUT),
             gives_up_to=self.dead_letters,
         )
-        # For `order-engine redrive` and whoever looks into them.
-        for queue in (self.orders, self.dead_letters, self.quarantine):
+        # For `order-engine redrive` and `doctor`, and whoever looks into them.
+        for queue in (self.orders, self.dead_letters, self.quarantine, self.stream_failures):
             name = f"{queue.node.id}Queue"
             CfnOutput(self, f"{name}Url", value=queue.queue_url).override_logical_id(name)
         acknowledge(

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from cli.terminal import INTERRUPTED, NOT_REACHABLE, OK, ORDER_FAILED, REFUSED
+from cli.terminal import INTERRUPTED, NOT_REACHABLE, OK, ORDER_FAILED, REFUSED, UNWELL
 from local import Running, running
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -226,3 +226,23 @@ def _read(screen: int) -> str:
     except OSError:
         # The other end is closed.
         return ""
+
+
+def test_the_doctor_finds_a_local_stack_well_and_sees_what_was_set_aside(stack: Running) -> None:
+    done = run(stack, "doctor", "--json", "--aws-endpoint", stack.aws_url)
+    found = {finding["about"]: finding["state"] for finding in json.loads(done.stdout)["findings"]}
+    assert done.returncode == OK, done.stdout
+    assert {about for about, state in found.items() if state == "ok"} >= {
+        *("reachable", "clock", "key", "order", "socket"),
+        *("dead letters", "quarantine", "stream failures"),
+    }
+    sqs = stack.client("sqs")
+    (url,) = (url for url in sqs.list_queues()["QueueUrls"] if "Quarantine" in url)
+    sqs.send_message(QueueUrl=url, MessageBody="whatever it was")
+    try:
+        done = run(stack, "doctor", "--no-order", "--aws-endpoint", stack.aws_url)
+        assert done.returncode == UNWELL
+        assert "WRONG" in done.stdout
+        assert "1 thing is wrong" in done.stdout
+    finally:
+        sqs.purge_queue(QueueUrl=url)

@@ -1,0 +1,1 @@
+"""``order-engine doctor``: is the deployment well, and if not, what to do about it."""
