@@ -96,6 +96,10 @@ deploy: $(CDK) ## deploy a stage: make deploy STAGE=dev
 preflight: $(CDK) ## look whether the account can take a stage, and deploy nothing
 	@$(BIN)/python -m infra.deploy $(STAGE) --check $(CONTEXT)
 
+.PHONY: firewall
+firewall: $(CDK) ## make the firewall of a stage outside us-east-1 that has edge=true (REMOVE=1 removes it)
+	@$(BIN)/python -m infra.firewall $(STAGE) $(if $(REMOVE),--remove) $(CONTEXT)
+
 .PHONY: adopt
 adopt: $(CDK) ## make a removed stage's stack anew out of the tables that it left: make adopt STAGE=prod
 	@$(BIN)/python -m infra.adopt $(STAGE) $(CONTEXT)

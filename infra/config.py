@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from infra.context import ConfigError, Reader
+from infra.context import ConfigError, EdgeConfig, Reader
 
 __all__ = ["LOG_RETENTION_DAYS", "Config", "ConfigError"]
 
@@ -40,6 +40,7 @@ class Config:
         retain: whether tables and their data outlive the stack.
         protect: whether stack and tables are protected against deletion. A first deployment must be able to roll back.
         cors_origins: web origins that may call the API from a browser; the page at / needs none.
+        edge: what stands in front of both APIs; None for nothing.
         architecture: the functions' processor.
         emulator_url: an emulator of AWS that the deployment is tried on; functions find their sockets there.
         bundle: False leaves third-party packages out of the layer, for running the handlers from the source tree.
@@ -70,6 +71,7 @@ class Config:
     retain: bool
     protect: bool
     cors_origins: tuple[str, ...]
+    edge: EdgeConfig | None
     architecture: Literal["arm64", "x86_64"]
     emulator_url: str | None
     bundle: bool
@@ -112,6 +114,7 @@ class Config:
             retain=retain,
             protect=reader.flag("protect", retain),
             cors_origins=reader.urls("corsOrigins"),
+            edge=reader.edge(),
             architecture="x86_64" if reader.choice("architecture", ("arm64", "x86_64")) == "x86_64" else "arm64",
             emulator_url=reader.emulator(),
             bundle=reader.flag("bundle", True),

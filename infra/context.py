@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from order_engine.settings import Settings, SettingsError
@@ -22,8 +23,30 @@ _DEFAULT_CONCURRENCY = 10
 _MIN_CONCURRENCY, _MAX_CONCURRENCY = 2, 1000
 
 
+# What CloudFront uses lies in this region, wherever the stage is.
+EDGE_REGION = "us-east-1"
+
+
 class ConfigError(ValueError):
     """Context values that cannot be deployed. The message has one line for each."""
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeConfig:
+    """CloudFront and a firewall in front of both APIs.
+
+    Attributes:
+        rate: requests that one address may send in five minutes.
+        domain, certificate: a name of one's own and the ARN of its certificate; None for CloudFront's name.
+        firewall: ARN of the firewall, where the stage is not in the region in which it must be.
+        key_version: version of the origin key that CloudFront sends; None for the current one.
+    """
+
+    rate: int
+    domain: str | None
+    certificate: str | None
+    firewall: str | None
+    key_version: str | None
 
 
 class Reader:
@@ -155,6 +178,36 @@ class Reader:
                 "oidcIssuer and oidcAudience must be given together: any issuer's token is not enough."
             )
         return issuer, audience
+
+    def edge(self) -> EdgeConfig | None:
+        """What stands in front of both APIs; None for nothing."""
+        wanted = self.flag("edge", False)
+        names = ("edgeRate", "edgeDomain", "edgeCertificate", "edgeFirewall", "edgeKeyVersion")
+        given = [name for name in names if self._get(name) is not None]
+        # WAF counts over five minutes, and takes ten requests at least.
+        rate = self.whole("edgeRate", 10, 100_000_000, 10_000)
+        domain = self.text("edgeDomain", r"([a-z0-9-]{1,63}\.)+[a-z]{2,63}", "a name such as orders.example.com", None)
+        certificate = self.text(
+            "edgeCertificate",
+            rf"arn:aws:acm:{EDGE_REGION}:[0-9]{{12}}:certificate/[0-9a-f-]+",
+            f"the ARN of a certificate in {EDGE_REGION}, where CloudFront looks for it",
+            None,
+        )
+        firewall = self.text(
+            "edgeFirewall",
+            rf"arn:aws:wafv2:{EDGE_REGION}:[0-9]{{12}}:global/webacl/[\w-]+/[0-9a-f-]+",
+            "the ARN that make firewall prints",
+            None,
+        )
+        key_version = self.text("edgeKeyVersion", r"[\w-]{32,64}", "the VersionId of the origin key", None)
+        if (domain is None) != (certificate is None):
+            self._problems.append("edgeDomain and edgeCertificate must be given together.")
+        if not wanted:
+            self._problems += [f"{name} is for edge=true only." for name in given]
+            return None
+        if self._get("emulatorUrl") is not None:
+            self._problems.append("edge must be false on an emulator, which has no CloudFront.")
+        return EdgeConfig(rate, domain, certificate, firewall, key_version)
 
     def paper(self) -> dict[str, int | float]:
         """Settings of the paper market that differ from their defaults."""

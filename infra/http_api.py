@@ -26,6 +26,7 @@ from infra.python_function import Platform, PythonFunction
 from infra.queues import Queues
 from infra.storage import BY_STATUS, BY_TIME, WORK, Storage
 from infra.throttles import Throttle, throttle_routes
+from order_engine.settings import ORIGIN_KEY_HEADER
 
 # Behind a key. The last one has whatever the others have not.
 _KEYED = (
@@ -95,7 +96,11 @@ class HttpApi(Construct):
             "Keys",
             authorizer.function,
             response_types=[authorizers.HttpLambdaResponseType.SIMPLE],
-            identity_source=["$request.header.Authorization"],
+            # What comes past CloudFront has no such header, and goes no further than this.
+            identity_source=[
+                "$request.header.Authorization",
+                *([f"$request.header.{ORIGIN_KEY_HEADER}"] if config.edge else []),
+            ],
             results_cache_ttl=Duration.seconds(60),
         )
         guards: list[tuple[str, apigateway.IHttpRouteAuthorizer]] = [("", keys)]
@@ -123,8 +128,10 @@ class HttpApi(Construct):
         )
         throttles[public] = strangers
         throttle_routes(self.stage, {_key(route): (route, limit) for route, limit in throttles.items()})
-        url = CfnOutput(self, "Url", value=self.api.api_endpoint, description="The API, and the order desk at /")
-        url.override_logical_id("HttpUrl")
+        self.output = CfnOutput(
+            self, "Url", value=self.api.api_endpoint, description="The API, and the order desk at /"
+        )
+        self.output.override_logical_id("HttpUrl")
 
     def _preflight(self, path: str, integration: apigateway.HttpRouteIntegration) -> apigateway.HttpRoute:
         """Let a browser ask before it calls: it may not show its key yet, and ANY would ask the authorizer.

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from infra.config import Config
+from infra.context import EDGE_REGION
 
 # Of an account's concurrency, what cannot be reserved.
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html
@@ -71,6 +72,7 @@ def check(config: Config, facts: Facts, *, fresh: bool = False) -> list[Finding]
         *_log_role(facts),
         *([] if fresh else _kept_tables(config, facts)),
         *_issuer(config, facts),
+        *_firewall(config, facts),
     ]
 
 
@@ -151,4 +153,13 @@ def _issuer(config: Config, facts: Facts) -> Iterator[Finding]:
             f"API Gateway reads the issuer's discovery document while it is deployed, and it cannot be read here: "
             f"{facts.issuer_problem}",
             f"Make {config.oidc_issuer.rstrip('/')}/.well-known/openid-configuration answer, or leave oidcIssuer out.",
+        )
+
+
+def _firewall(config: Config, facts: Facts) -> Iterator[Finding]:
+    if config.edge is not None and config.edge.firewall is None and facts.region != EDGE_REGION:
+        yield Finding(
+            True,
+            f"CloudFront takes firewalls of {EDGE_REGION} only, and this stage goes to {facts.region}.",
+            f'make firewall STAGE={config.stage} CONTEXT="-c edge=true" prints an ARN; give it as -c edgeFirewall=….',
         )

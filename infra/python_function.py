@@ -120,6 +120,11 @@ class PythonFunction(Construct):
         statement = iam.PolicyStatement(actions=list(actions), resources=list(resources), conditions=conditions)
         self.role.add_to_policy(statement)
 
+    def configure(self, **settings: str | int | float) -> None:
+        """Add settings, or change some, by settings field name."""
+        for name, value in environment(**settings).items():
+            self.function.add_environment(name, value)
+
     def _alarm(self, construct_id: str, metric: cloudwatch.Metric, what: str) -> cloudwatch.Alarm:
         return cloudwatch.Alarm(
             self,

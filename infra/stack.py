@@ -8,6 +8,7 @@ from constructs import Construct
 
 from infra import bundle
 from infra.config import Config
+from infra.edge import Edge
 from infra.http_api import HttpApi, authorizer_function
 from infra.monitoring import Monitoring
 from infra.python_function import RUNTIME, Platform, architecture
@@ -41,6 +42,8 @@ class OrderEngineStack(Stack):
             authorizer=authorizer,
             websocket_url=websocket.url,
         )
+        if config.edge is not None:
+            Edge(self, "Edge", config, config.edge, http=http, websocket=websocket, authorizer=authorizer)
         workers = Workers(self, "Workers", platform, storage=storage, queues=queues, websocket=websocket)
         functions = [
             http.submit,

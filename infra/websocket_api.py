@@ -66,8 +66,8 @@ class WebSocketApi(Construct):
         self.allow_push(self.socket, "POST", "DELETE", "GET")
 
         self._routes(authorizer)
-        url = CfnOutput(self, "Url", value=self.url, description="Where clients follow their orders")
-        url.override_logical_id("WebSocketUrl")
+        self.output = CfnOutput(self, "Url", value=self.url, description="Where clients follow their orders")
+        self.output.override_logical_id("WebSocketUrl")
 
     @property
     def url(self) -> str:

@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse
 from order_engine.version import VERSION
 from submit import pages, problems
 from submit.description import describe
+from submit.edge import ThroughTheEdge
 from submit.routes import orders, quotes, stats, tickets
 from submit.schemas import COMMON_ERRORS, HealthView
 from submit.served import Served
@@ -38,6 +39,7 @@ def create_app() -> FastAPI:
         openapi_tags=TAGS,
     )
     problems.install(app, [route for router in ROUTERS for route in router.routes])
+    app.add_middleware(ThroughTheEdge)
     describe(app)
     for router in ROUTERS:
         app.include_router(router)

@@ -9,8 +9,10 @@ from typing import Any
 from order_engine.compose import Engine, deployed
 from order_engine.domain.errors import EngineError
 from order_engine.engine.accounts import Identity, identify_key, identify_ticket
+from order_engine.engine.edge import check_origin_key
 from order_engine.observability import logger
 from order_engine.runtime import Context, entry
+from order_engine.settings import ORIGIN_KEY_HEADER
 
 _NOTE_S = 0.3
 
@@ -39,6 +41,7 @@ async def handle(engine: Engine, event: Mapping[str, Any], context: Context) -> 
 async def _identify(engine: Engine, event: Mapping[str, Any], *, websocket: bool) -> Identity:
     now = engine.clock.now_ms()
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+    await check_origin_key(headers.get(ORIGIN_KEY_HEADER), engine.stores.origin_keys)
     ticket = (event.get("queryStringParameters") or {}).get("ticket")
     if websocket and ticket:
         return await identify_ticket(ticket, engine.stores.ticket_secrets, now)

@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute, Match
 
 from order_engine.domain import errors
 from order_engine.engine.accounts import NotAuthorized
+from order_engine.engine.edge import EdgeRequired
 from order_engine.engine.rates import RateLimited
 from order_engine.observability import count, logger
 from submit import limits
@@ -42,6 +43,7 @@ TITLES: dict[int, str] = {
 
 _STATUS: dict[type[errors.EngineError], int] = {
     NotAuthorized: 401,
+    EdgeRequired: 403,
     errors.OrderNotFound: 404,
     errors.TooLateToCancel: 409,
     errors.TooManyOpenOrders: 409,

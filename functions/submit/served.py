@@ -9,11 +9,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from order_engine.compose import Engine
 
-_ENGINE = "order_engine"
+# Its place in the ASGI scope.
+ENGINE = "order_engine"
 
 
 def engine_of(request: Request) -> Engine:
-    engine: Engine = request.scope[_ENGINE]
+    engine: Engine = request.scope[ENGINE]
     return engine
 
 
@@ -28,4 +29,4 @@ class Over:
         self._engine = engine
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._app({**scope, _ENGINE: self._engine}, receive, send)
+        await self._app({**scope, ENGINE: self._engine}, receive, send)

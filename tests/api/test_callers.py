@@ -263,7 +263,7 @@ def test_a_token_has_an_end_too(deploy: Deploy, clock: StandingClock) -> None:
 
 
 class Rotated:
-    """``TicketKeys`` after a rotation that this process has not noticed. Counts how often it looks again."""
+    """``RotatedKeys`` after a rotation that this process has not noticed. Counts how often it looks again."""
 
     def __init__(self) -> None:
         self.rereads = 0

@@ -102,7 +102,7 @@ class FakeRateLimiter:
 
 
 class NoTickets:
-    """``TicketKeys`` where nobody signs one."""
+    """``RotatedKeys`` where nobody signs one."""
 
     async def accepted(self) -> Sequence[str]:
         return ()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from infra.synth import ROOT
+from tests.infra.conftest import Synthesise
 from tests.infra.template import Stack
 
 EVERYTHING = {
@@ -18,14 +19,16 @@ EVERYTHING = {
     "oidcAudience": "order-engine",
     "alarmEmail": "ops@example.com",
     "corsOrigins": "https://desk.example.com",
+    "edge": "true",
 }
 
 
-def test_cfn_lint_has_nothing_to_say(stack: Stack, prod: Stack) -> None:
+def test_cfn_lint_has_nothing_to_say(stack: Stack, prod: Stack, synthesise: Synthesise) -> None:
     linter = Path(sys.executable).with_name("cfn-lint")
     configuration = ["--config-file", str(ROOT / "infra" / "cfnlint.yaml")]
-    # Both at once: reading its rules takes the linter longer than a template does.
-    command = [str(linter), *configuration, "--", str(stack.path), str(prod.path)]
+    # All at once: reading its rules takes the linter longer than a template does.
+    command = [str(linter), *configuration, "--"]
+    command += [str(one.path) for one in (stack, prod, synthesise(edge="true"))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
 
@@ -50,7 +53,7 @@ def test_every_explanation_answers_a_finding(tmp_path: Path, monkeypatch: pytest
     from constructs import IConstruct
 
     from infra import app as infra_app
-    from infra import http_api, python_function, queues, storage, websocket_api, workers
+    from infra import edge, http_api, python_function, queues, storage, websocket_api, workers
 
     explained: set[tuple[str, str]] = set()
 
@@ -59,7 +62,7 @@ def test_every_explanation_answers_a_finding(tmp_path: Path, monkeypatch: pytest
         if rule.startswith("AwsSolutions-"):
             explained.add((construct.node.path, rule))
 
-    for module in (http_api, python_function, queues, storage, websocket_api, workers):
+    for module in (edge, http_api, python_function, queues, storage, websocket_api, workers):
         monkeypatch.setattr(module, "acknowledge", note)
     app, _ = infra_app.build({**EVERYTHING, "stage": "dev"}, tmp_path)
     Validations.of(app).add_plugins(AwsSolutionsChecks(app))

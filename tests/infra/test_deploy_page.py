@@ -9,6 +9,7 @@ import pytest
 
 from infra.config import Config, ConfigError
 from infra.synth import ROOT
+from tests.infra.conftest import Synthesise
 from tests.infra.template import Stack
 
 PAGE = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
@@ -26,6 +27,11 @@ def known() -> set[str]:
     return set(re.findall(r"\w+", str(refused.value).partition("Known are ")[2]))
 
 
+def switched_on(name: str) -> dict[str, str]:
+    """What a value is refused without."""
+    return {"edge": "true"} if name.startswith("edge") and name != "edge" else {}
+
+
 def test_every_context_value_is_described_and_no_other() -> None:
     assert "stage" in known()
     assert {name for name, _, _ in ROWS} == known()
@@ -35,7 +41,8 @@ def test_defaults_are_as_described() -> None:
     described = {name: default.strip("`") for name, _, default in ROWS if re.fullmatch(r"`[^`]+`", default)}
     assert len(described) > 10
     for name, default in described.items():
-        plain, given = Config.from_context({}), Config.from_context({name: default})
+        with_it = switched_on(name)
+        plain, given = Config.from_context(with_it), Config.from_context({**with_it, name: default})
         # A setting of the paper market that is given is passed on, also where it is the default.
         assert given == plain or given.paper, name
     for name, value in json.loads((ROOT / "cdk.json").read_text())["context"].items():
@@ -52,12 +59,12 @@ def test_defaults_are_as_described() -> None:
 )
 def test_ranges_are_as_described(name: str, low: int, high: int) -> None:
     for allowed in (low, high):
-        Config.from_context({name: str(allowed)})
+        Config.from_context({**switched_on(name), name: str(allowed)})
     for refused in (low - 1, high + 1):
         with pytest.raises(ConfigError, match=name):
-            Config.from_context({name: str(refused)})
+            Config.from_context({**switched_on(name), name: str(refused)})
 
 
-def test_outputs_are_described(stack: Stack) -> None:
-    for output in stack.content["Outputs"]:
+def test_outputs_are_described(stack: Stack, synthesise: Synthesise) -> None:
+    for output in {**stack.content["Outputs"], **synthesise(edge="true").content["Outputs"]}:
         assert f"`{output}`" in PAGE, output

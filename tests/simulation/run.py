@@ -246,6 +246,7 @@ class _Stores:
     key_use: FakeKeyUse
     rate_limiter: FakeRateLimiter
     ticket_secrets: NoTickets
+    origin_keys: None
     queue: FakeQueue
     dead_letters: FakeQueue
     quarantine: FakeQueue
@@ -341,6 +342,7 @@ class Simulation:
             key_use=FakeKeyUse(),
             rate_limiter=FakeRateLimiter(world),
             ticket_secrets=NoTickets(),
+            origin_keys=None,
             queue=self.queue,
             dead_letters=self.dead_letters,
             quarantine=self.quarantine,

@@ -17,7 +17,7 @@ from order_engine.observability import LogObserver
 from order_engine.settings import Settings
 
 if TYPE_CHECKING:
-    from order_engine.engine.accounts import KeyStore, KeyUse, TicketKeys
+    from order_engine.engine.accounts import KeyStore, KeyUse, RotatedKeys
     from order_engine.engine.audit import Audit
     from order_engine.engine.cancel import Cancel
     from order_engine.engine.dead_letters import ResolveDeadLetter
@@ -76,7 +76,11 @@ class Stores(Protocol):
     def rate_limiter(self) -> RateLimiter: ...
 
     @property
-    def ticket_secrets(self) -> TicketKeys: ...
+    def ticket_secrets(self) -> RotatedKeys: ...
+
+    @property
+    def origin_keys(self) -> RotatedKeys | None:
+        """What CloudFront shows; None where nothing stands in front of the APIs."""
 
     @property
     def queue(self) -> DeliveredQueue: ...

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, Self
 
+# By which CloudFront shows the key to the APIs, where it stands in front of them.
+ORIGIN_KEY_HEADER = "x-origin-key"
 # Bounded before they are read: text of a thousand digits, NaN or digits of another script are no settings.
 _WHOLE = re.compile(r"-?[0-9]{1,12}")
 _SHARE = re.compile(r"-?[0-9]{1,9}(\.[0-9]{1,18})?")
@@ -38,6 +40,7 @@ class Settings:
         websocket_url: the public address of the WebSocket stage (wss://…).
         connections_endpoint: the management address for pushing to sockets (https://…).
         ticket_secret_arn: the Secrets Manager secret that signs stream tickets.
+        origin_key_arn: the secret that CloudFront shows with what it passes on; empty where nothing is in front.
         oidc_issuer: tokens of this issuer are accepted on the HTTP API; empty for none.
         oidc_plain_issuer: users of this issuer are named without it, as they once were; empty for none.
         quote_delay_ms: how long the paper venues take to quote.
@@ -73,6 +76,7 @@ class Settings:
     websocket_url: str = ""
     connections_endpoint: str = ""
     ticket_secret_arn: str = ""
+    origin_key_arn: str = ""
     oidc_issuer: str = ""
     oidc_plain_issuer: str = ""
     quote_delay_ms: int = 200

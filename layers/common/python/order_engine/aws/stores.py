@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from order_engine.aws.push import ApiGatewayPush
     from order_engine.aws.queue import SqsMailbox, SqsOrderQueue
     from order_engine.aws.rates import DynamoRateLimiter
+    from order_engine.aws.secrets import RotatedSecret
     from order_engine.aws.statistics import DynamoStatistics
-    from order_engine.aws.tickets import TicketSecrets
     from order_engine.settings import Settings
 
 
@@ -88,10 +88,17 @@ class AwsStores:
         return DynamoKeyUse(self.clients.dynamodb, self.settings.accounts_table)
 
     @cached_property
-    def ticket_secrets(self) -> TicketSecrets:
-        from order_engine.aws.tickets import TicketSecrets
+    def ticket_secrets(self) -> RotatedSecret:
+        from order_engine.aws.secrets import RotatedSecret
 
-        return TicketSecrets(self.clients.secrets, self.settings.ticket_secret_arn)
+        return RotatedSecret(self.clients.secrets, self.settings.ticket_secret_arn)
+
+    @cached_property
+    def origin_keys(self) -> RotatedSecret | None:
+        from order_engine.aws.secrets import RotatedSecret
+
+        arn = self.settings.origin_key_arn
+        return RotatedSecret(self.clients.secrets, arn) if arn else None
 
     @cached_property
     def push(self) -> ApiGatewayPush:

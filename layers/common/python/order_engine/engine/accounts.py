@@ -178,8 +178,8 @@ class Ticket:
     max_sockets: int | None = None
 
 
-class TicketKeys(Protocol):
-    """The secrets that tickets may be signed with: the current one first, then the former."""
+class RotatedKeys(Protocol):
+    """The secrets that are accepted: the current one first, then the former."""
 
     async def accepted(self) -> Sequence[str]:
         """As of a few minutes ago at most."""
@@ -273,7 +273,7 @@ async def identify_key(keys: KeyFinder, header: str | None, now: int) -> Identit
     )
 
 
-async def identify_ticket(text: str, keys: TicketKeys, now: int) -> Identity:
+async def identify_ticket(text: str, keys: RotatedKeys, now: int) -> Identity:
     """Who a stream ticket belongs to.
 
     Raises:

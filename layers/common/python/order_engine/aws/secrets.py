@@ -1,4 +1,4 @@
-"""The secret that signs stream tickets."""
+"""Secrets that are rotated while they are in use: the key of stream tickets, and the one that CloudFront shows."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 _TTL_S = 300
-# A stranger's bad tickets must not become calls: a rotation that they hide is seen after this time nevertheless.
+# What strangers make up must not become calls: a rotation that they hide is seen after this time nevertheless.
 _REREAD_S = 10
 
 
-class TicketSecrets:
-    """``TicketKeys`` in Secrets Manager.
+class RotatedSecret:
+    """``RotatedKeys`` in Secrets Manager.
 
-    Kept for five minutes, so that a request rarely waits for it; read again sooner where a ticket does not fit what
-    is kept, since it may have been signed after a rotation.
+    Kept for five minutes, so that a request rarely waits for it; read again sooner where something does not fit what
+    is kept, since it may have been made after a rotation.
     """
 
     def __init__(self, client: SecretsManagerClient, secret_arn: str) -> None:
@@ -48,7 +48,7 @@ class TicketSecrets:
     async def _read(self) -> list[str]:
         current = await self._version("AWSCURRENT")
         if current is None:
-            raise LookupError("The ticket secret has no current version.")
+            raise LookupError("The secret has no current version.")
         former = await self._version("AWSPREVIOUS")
         return [current] if former is None else [current, former]
 
