@@ -35,6 +35,7 @@ from order_engine.domain import lifecycle
 from order_engine.domain.amounts import SOL, USDC
 from order_engine.domain.order import Order, OrderRef, OrderRequest
 from order_engine.domain.quote import VENUES
+from order_engine.engine.routing.router import Router
 from order_engine.engine.triggers import Triggers
 from order_engine.venues.market import PaperMarket
 from order_engine.venues.paper import PaperVenue
@@ -166,7 +167,7 @@ def _bench() -> Iterator[_Bench]:
         clock, meter, queue, market = SystemClock(), _Meter(), _Queue(), PaperMarket(1)
         client.meta.events.register("after-call.dynamodb", meter.read)
         venues = [PaperVenue(name, market, clock, 0) for name in VENUES]
-        watch = Triggers(DynamoOrders(client, _TABLE), queue, venues, clock, _Silent())
+        watch = Triggers(DynamoOrders(client, _TABLE), queue, Router(venues, clock), clock, _Silent())
         yield _Bench(dynamodb_backends[_ACCOUNT][_REGION].tables[_TABLE], meter, queue, watch)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from order_engine.domain.errors import InvalidInput
@@ -77,6 +78,8 @@ class FakeRateLimiter:
         self._wire = wire or Direct()
         self._arrival: dict[tuple[str, str], float] = {}
         self.writes = 0
+        # Units of each bucket that were counted and not given back.
+        self.charged: Counter[tuple[str, str]] = Counter()
 
     async def admit(self, user_id: str, rate: Rate, now: int, *, units: int = 1) -> Allowance:
         return await self._wire.call("rates.admit", lambda: self._admit(user_id, rate, now, units))
@@ -90,6 +93,7 @@ class FakeRateLimiter:
         if refused is not None:
             raise refused
         arrival += interval * units
+        self.charged[user_id, rate.bucket] += units
         self._arrival[user_id, rate.bucket] = arrival
         return Allowance(int((now + interval * rate.burst - arrival) // interval), math.ceil(arrival - now))
 
@@ -97,6 +101,7 @@ class FakeRateLimiter:
         await self._wire.call("rates.give_back", lambda: self._give_back(user_id, rate, now))
 
     def _give_back(self, user_id: str, rate: Rate, now: int) -> None:
+        self.charged[user_id, rate.bucket] -= 1
         if self._arrival.get((user_id, rate.bucket), 0) > now:
             self._arrival[user_id, rate.bucket] -= _MINUTE_MS / rate.per_minute
 

@@ -17,6 +17,7 @@ from order_engine.engine.execute import Done, Execute, ExecutionPolicy, Later, S
 from order_engine.engine.place import Place
 from order_engine.engine.ports import Known
 from order_engine.engine.retry import RetryPolicy
+from order_engine.engine.routing.router import Router
 from order_engine.venues.market import PaperMarket
 from order_engine.venues.paper import PaperChain, PaperVenue
 from tests.integration.aws import deployed, engine
@@ -112,7 +113,7 @@ async def live(fate: Fate) -> tuple[Order, Ledger, int]:
     orders = engine().stores.orders
     execute = Execute(
         Watched(orders, "orders", fate),
-        venues,
+        Router(venues, clock),
         Watched(ledger, "chain", fate),
         clock,
         ExecutionPolicy(RetryPolicy()),

@@ -157,7 +157,11 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "create-own-write-by-time",
         "the same key with another body is a conflict, also within one millisecond",
-        edit(FakeOrders, "_create", ("current != order", "current.created_at != order.created_at")),
+        edit(
+            FakeOrders,
+            "_create",
+            ("self._created.get(order.ref) is not mark", "current.created_at != order.created_at"),
+        ),
         3,
     ),
     # --- claims, leases and fences -------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import itertools
 import json
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -26,9 +27,11 @@ from order_engine.domain.errors import IdempotencyConflict, TooLateToCancel
 from order_engine.domain.lifecycle import place
 from order_engine.domain.order import Order, OrderRef, OrderRequest, Status
 from order_engine.domain.quote import VENUES
-from order_engine.engine import execute, triggers
+from order_engine.engine import triggers
+from order_engine.engine.accept import Accepted
 from order_engine.engine.place import order_id_for
 from order_engine.engine.ports import Venue
+from order_engine.engine.rates import Rate
 from order_engine.engine.retry import PATIENCE_MS
 from order_engine.engine.triggers import least_output
 from order_engine.settings import Settings
@@ -53,6 +56,8 @@ CALM_MS = 70_000
 # An order whose limit is met at its full size all the time fires within this time.
 FIRES_MS = 30_000
 LIST_LAG_MS = 2_000
+_PLENTY = Rate(100_000, 100_000)
+_SPOILT = "user3"
 _PROCESS_MS, _DEAD_LETTERS_MS, _SUBMIT_MS = 15_000, 30_000, 10_000
 
 
@@ -289,6 +294,8 @@ class Simulation:
         self.dead_letters = self._queue("dead_letters", self.quarantine, visibility_ms=180_000)
         self.queue = self._queue("queue", self.dead_letters, visibility_ms=90_000)
         self.gateway = Gateway(world)
+        # It never fails here: what is counted is held against the orders at the end.
+        self.limiter = FakeRateLimiter()
         self.market = market.SwingMarket(plan.period_ms, plan.swing_ppm)
         self.chain = SimChain(
             world,
@@ -309,8 +316,8 @@ class Simulation:
         self._compose()
         if plan.corrupt:
             resting = limit_order(SOL.unit, Decimal(1), EPOCH_MS - 30_000)
-            self.orders.spoil(place(OrderRef("user3", "corrupt"), market_order(SOL.unit), "", EPOCH_MS - 60_000))
-            self.orders.spoil(place(OrderRef("user3", "resting"), resting, "", EPOCH_MS - 60_000))
+            self.orders.spoil(place(OrderRef(_SPOILT, "corrupt"), market_order(SOL.unit), "", EPOCH_MS - 60_000))
+            self.orders.spoil(place(OrderRef(_SPOILT, "resting"), resting, "", EPOCH_MS - 60_000))
 
     def _queue(self, name: str, gives_up_to: FakeQueue | None, visibility_ms: int = 30_000) -> FakeQueue:
         world = self.world
@@ -340,7 +347,7 @@ class Simulation:
             statistics=self.statistics,
             keys=FakeKeys(world),
             key_use=FakeKeyUse(),
-            rate_limiter=FakeRateLimiter(world),
+            rate_limiter=self.limiter,
             ticket_secrets=NoTickets(),
             origin_keys=None,
             queue=self.queue,
@@ -355,7 +362,7 @@ class Simulation:
 
     def _new_engine(self) -> Engine:
         """What a new execution environment makes; names are new every time, and the same in every run of a seed."""
-        return compose(
+        engine = compose(
             self.settings,
             clock=self.world,
             market=self._venues,
@@ -364,6 +371,9 @@ class Simulation:
             order_id=lambda: f"order{next(self._orders_named)}",
             worker_name=lambda: f"worker{next(self._workers_named)}",
         )
+        # The real one would only cost time.
+        engine.router.decide = market.decide
+        return engine
 
     def _any_environment(self) -> Engine:
         """One of those there are, or a new one in place of it."""
@@ -377,8 +387,6 @@ class Simulation:
     def _installed(self) -> Iterator[None]:
         """The router replaced by one that costs no time."""
         with ExitStack() as stack:
-            stack.enter_context(patch.object(execute, "decide", market.decide))
-            stack.enter_context(patch.object(triggers, "decide", market.decide))
             stack.enter_context(patch.object(triggers, "TOKENS", (SOL, USDC)))
             yield
 
@@ -566,7 +574,7 @@ class Simulation:
         for _ in range(8):
             done, placed = await self.world.invoke(
                 "submit",
-                lambda _: self.engine.place(planned.user_id, planned.request, planned.key),
+                lambda _: self._accept(planned.user_id, planned.request, planned.key),
                 timeout_ms=_SUBMIT_MS,
             )
             if done:
@@ -586,13 +594,16 @@ class Simulation:
             await asyncio.sleep(max(0, planned.cancel_at_ms - planned.at_ms) / 1000)
             await self._cancel(OrderRef(planned.user_id, order_id))
 
+    async def _accept(self, user_id: str, request: OrderRequest, key: str | None) -> Accepted:
+        return await self.engine.accept(user_id, request, key, rate=_PLENTY, reads=_PLENTY)
+
     async def _post_rivals(self, planned: Planned) -> None:
         """Two bodies with the same key at the same moment: at most one of them may be accepted."""
         bodies = (planned.request, replace(planned.request, amount_in=planned.request.amount_in + 1))
 
         async def post(request: OrderRequest) -> bool:
             done, placed = await self.world.invoke(
-                "submit", lambda _: self.engine.place(planned.user_id, request, planned.key), timeout_ms=_SUBMIT_MS
+                "submit", lambda _: self._accept(planned.user_id, request, planned.key), timeout_ms=_SUBMIT_MS
             )
             return done and placed is not None
 
@@ -606,7 +617,7 @@ class Simulation:
 
         async def post(invocation: Invocation) -> bool:
             try:
-                await self.engine.place(planned.user_id, other, planned.key)
+                await self._accept(planned.user_id, other, planned.key)
             except IdempotencyConflict:
                 return True
             return False
@@ -670,6 +681,12 @@ class Simulation:
         others = set(self.orders.stored) - keyed
         if len(others) > free:
             self.world.violate(f"{free} requests without a key led to {len(others)} orders")
+        # A request that died may have been counted for nothing, but no order has escaped the limit.
+        placed = Counter(ref.user_id for ref in self.orders.stored if ref.user_id != _SPOILT)
+        for user_id, number in placed.items():
+            counted = self.limiter.charged[user_id, _PLENTY.bucket]
+            if counted < number:
+                self.world.violate(f"{user_id} has placed {number} orders, of which {counted} were counted")
 
     def _check_views(self, *, resumed: bool) -> None:
         """Who had no trouble with the socket has seen everything without asking again; who resumed, always."""

@@ -9,8 +9,8 @@ import pytest
 
 from order_engine.domain.errors import VenueError
 from order_engine.domain.quote import Pool
-from order_engine.engine.breaker import BreakerPolicy, GuardedVenue
-from order_engine.engine.quoting import gather_pools
+from order_engine.engine.routing.breaker import BreakerPolicy, GuardedVenue
+from order_engine.engine.routing.gather import gather_pools
 
 
 class HandClock:

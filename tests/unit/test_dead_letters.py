@@ -13,6 +13,7 @@ from order_engine.domain.order import Order, OrderRef, Status
 from order_engine.engine.dead_letters import ANOTHER_MS, ResolveDeadLetter
 from order_engine.engine.execute import Done, Execute, ExecutionPolicy, Later, Silent, Verdict
 from order_engine.engine.retry import PATIENCE_MS, RetryPolicy
+from order_engine.engine.routing.router import Router
 from tests.fakes.orders import FakeOrders
 from tests.simulation.loop import VirtualLoop, run
 from tests.unit.test_following import LANDED, LoopClock, ScriptedChain
@@ -33,7 +34,7 @@ def resolve(order: Order | None, *, after_ms: int) -> tuple[Verdict, Order | Non
         if order is not None:
             await store.create(order)
         ref = OrderRef("user", "order")
-        execute = Execute(store, (), chain, clock, ExecutionPolicy(RetryPolicy()), Silent())
+        execute = Execute(store, Router((), clock), chain, clock, ExecutionPolicy(RetryPolicy()), Silent())
         verdict = await ResolveDeadLetter(execute)(ref, worker="me", deadline=clock.now_ms() + 14_000)
         return verdict, await store.get(ref)
 

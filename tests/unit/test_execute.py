@@ -22,6 +22,7 @@ from order_engine.engine.execute import (
 )
 from order_engine.engine.ports import Height, Known, Swapped, TransactionStatus
 from order_engine.engine.retry import RetryPolicy, lost_workers
+from order_engine.engine.routing.router import Router
 from tests.fakes.orders import FakeOrders
 from tests.unit.lives import orders, times
 from tests.unit.test_lifecycle import FAILURE, LIMIT, MARKET, ROUTED, T0
@@ -166,7 +167,7 @@ def _run(order: Order, *, now: int = T0 + 30_000, chain: _Says | None = None) ->
         store = FakeOrders()
         await store.create(order)
         silent = chain or _Says(TransactionStatus(0, None))
-        execute = Execute(store, (), silent, _Still(now), ExecutionPolicy(RetryPolicy()), Silent())
+        execute = Execute(store, Router((), _Still(now)), silent, _Still(now), ExecutionPolicy(RetryPolicy()), Silent())
         verdict = await execute(order.ref, worker="me", deadline=now + 14_000)
         stored = await store.get(order.ref)
         assert stored is not None

@@ -23,6 +23,7 @@ from order_engine.engine.execute import MAX_EVENTS, Done, Execute, ExecutionPoli
 from order_engine.engine.ports import Venue
 from order_engine.engine.retry import LIMIT_NOT_MET, RetryPolicy, after_failure
 from order_engine.engine.routing.decide import decide
+from order_engine.engine.routing.router import Router
 from order_engine.venues.market import PaperMarket
 from order_engine.venues.paper import PaperChain, PaperVenue
 from tests.api.clock import StandingClock
@@ -151,8 +152,8 @@ def _executed(order: Order, *venues: Venue) -> tuple[Done | Later, Order]:
         clock, store = StandingClock(T0), FakeOrders()
         await store.create(order)
         chain = PaperChain(MARKET_1, clock, 0, 0, 0.0)
-        policy = ExecutionPolicy(RetryPolicy(), quote_deadline_ms=20)
-        execute = Execute(store, venues, chain, clock, policy, Silent())
+        policy = ExecutionPolicy(RetryPolicy())
+        execute = Execute(store, Router(venues, clock, deadline_ms=20), chain, clock, policy, Silent())
         verdict = await execute(order.ref, worker="me", deadline=T0 + 14_000)
         stored = await store.get(order.ref)
         assert stored is not None
@@ -218,8 +219,8 @@ def test_an_outage_of_the_venues_ends_no_limit_order_and_all_of_its_market_order
         clock, store = StandingClock(T0), FakeOrders()
         await store.create(order)
         execute = Execute(
-            store, [_Late()], PaperChain(MARKET_1, clock, 0, 0, 0.0), clock,
-            ExecutionPolicy(RetryPolicy(), quote_deadline_ms=1), Silent(),
+            store, Router([_Late()], clock, deadline_ms=1), PaperChain(MARKET_1, clock, 0, 0, 0.0), clock,
+            ExecutionPolicy(RetryPolicy()), Silent(),
         )  # fmt: skip
         for number in range(4):
             verdict = await execute(order.ref, worker=f"worker{number}", deadline=clock.now + 14_000)

@@ -13,6 +13,7 @@ from order_engine.domain.order import Lease, Order, OrderRef, SignedTransaction,
 from order_engine.engine.execute import Done, Execute, ExecutionPolicy, Later, Silent, Verdict
 from order_engine.engine.ports import Height, Known, Swapped, TransactionStatus
 from order_engine.engine.retry import RetryPolicy
+from order_engine.engine.routing.router import Router
 from tests.fakes.orders import FakeOrders
 from tests.simulation.loop import VirtualLoop, run
 from tests.unit.test_lifecycle import MARKET, ROUTED, T0
@@ -118,7 +119,7 @@ def follow(order: Order, *, deadline_ms: int = DEADLINE_MS, **chain: object) -> 
         store = FakeOrders()
         await store.create(order)
         policy = ExecutionPolicy(RetryPolicy(), lease_ms=LEASE_MS, rebroadcast_ms=BEAT_MS)
-        execute = Execute(store, (), scripted, clock, policy, Silent())
+        execute = Execute(store, Router((), clock), scripted, clock, policy, Silent())
         async with asyncio.timeout(600):
             verdict = await execute(order.ref, worker="me", deadline=T0 + deadline_ms)
         stored = await store.get(order.ref)

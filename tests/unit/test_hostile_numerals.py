@@ -26,10 +26,11 @@ from order_engine.domain import lifecycle, numerals
 from order_engine.domain.amounts import SOL, U64_MAX, parse_amount
 from order_engine.domain.errors import InvalidAmount, InvalidInput
 from order_engine.domain.order import OrderRef, OrderRequest
+from order_engine.engine.accept import check_expiry
 from order_engine.engine.place import fingerprint
 from order_engine.settings import Settings, SettingsError
 from order_engine.wire import exact_json, messages, times
-from order_engine.wire.requests import MAX_SLIPPAGE_BPS, PlaceOrderBody, check_expiry
+from order_engine.wire.requests import MAX_SLIPPAGE_BPS, PlaceOrderBody
 from order_engine.wire.views import order_view
 from tests.contract.samples import T0, an_order
 from tests.unit.hostile import little_work

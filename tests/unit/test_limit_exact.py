@@ -14,8 +14,10 @@ from order_engine.domain.order import Order, OrderRef, OrderRequest, SignedTrans
 from order_engine.domain.quote import RAYDIUM, Pool
 from order_engine.engine.execute import Execute, ExecutionPolicy, Silent
 from order_engine.engine.retry import RetryPolicy
+from order_engine.engine.routing.router import Gathered, Router
 from order_engine.engine.triggers import best_output, meets_limit
 from order_engine.venues.cpmm import CpmmPool
+from tests.api.clock import StandingClock
 from tests.fakes.orders import FakeOrders
 from tests.simulation.loop import VirtualLoop, run
 from tests.unit.test_following import LANDED, LoopClock, ScriptedChain
@@ -36,7 +38,7 @@ def at_its_limit(amount_in: int, *, units_above: int = 0) -> OrderRequest:
 def test_a_limit_met_exactly_is_met_and_one_a_base_unit_above_is_not(amount_in: int) -> None:
     for units_above, met in ((0, True), (1, False)):
         request = at_its_limit(amount_in, units_above=units_above)
-        assert meets_limit(request, best_output(request, [POOL], 1_000)) == met
+        assert meets_limit(request, best_output(request, Router((), StandingClock()), Gathered([POOL], ()))) == met
 
 
 class OnePool:
@@ -67,7 +69,7 @@ def test_a_worker_executes_a_limit_met_exactly_and_never_signs_for_less(units_ab
     async def work() -> Order:
         store = FakeOrders()
         await store.create(fired)
-        execute = Execute(store, (OnePool(),), chain, clock, ExecutionPolicy(RetryPolicy()), Silent())
+        execute = Execute(store, Router((OnePool(),), clock), chain, clock, ExecutionPolicy(RetryPolicy()), Silent())
         await execute(fired.ref, worker="me", deadline=T0 + 14_000)
         stored = await store.get(fired.ref)
         assert stored is not None

@@ -13,6 +13,7 @@ import pytest
 from order_engine.domain import lifecycle
 from order_engine.domain.order import Order, OrderRef
 from order_engine.engine.rounds import Rounds
+from order_engine.engine.routing.router import Router
 from order_engine.engine.sweep import Sweep
 from order_engine.engine.triggers import Triggers
 from process.sweep import _written_until
@@ -84,7 +85,7 @@ class Case:
         self.wire, self.clock, self.observer = Wire(failing=frozenset(failing)), Clock(), Watched()
         self.orders = FakeOrders(self.wire)
         self.queue = FakeQueue(self.clock.now_ms)
-        self.triggers = Triggers(self.orders, self.queue, (), self.clock, self.observer)
+        self.triggers = Triggers(self.orders, self.queue, Router((), self.clock), self.clock, self.observer)
 
     def rounds(self) -> Rounds:
         sweep = Sweep(self.orders, self.queue, self.clock, self.observer)

@@ -19,10 +19,10 @@ from order_engine.domain.amounts import SOL, USDC
 from order_engine.domain.errors import AttemptFailed
 from order_engine.domain.order import Order, OrderRef, Status
 from order_engine.domain.quote import Pool
-from order_engine.engine import triggers
 from order_engine.engine.execute import Silent
 from order_engine.engine.rounds import Rounds
 from order_engine.engine.routing import decide as routing
+from order_engine.engine.routing.router import Gathered, Router
 from order_engine.engine.sweep import STRANDED_MS, Sweep
 from order_engine.engine.triggers import MAX_ENTRIES, MAX_LOOKS, MAX_SECOND_LOOKS, Triggers, best_output, best_price
 from order_engine.venues.cpmm import CpmmPool
@@ -80,7 +80,7 @@ class _World:
 
     def __post_init__(self) -> None:
         self.queue = FakeQueue(self.clock.now_ms)
-        self.triggers = Triggers(self.orders, self.queue, (self.venue,), self.clock, Silent())
+        self.triggers = Triggers(self.orders, self.queue, Router((self.venue,), self.clock), self.clock, Silent())
 
     def rest(self, user: str, name: str, price: str, amount: int = SOL.unit, **more: Any) -> OrderRef:
         """A limit order in the table, past the API and its bounds."""
@@ -136,7 +136,7 @@ def test_the_best_marginal_price_of_the_pair_counts() -> None:
 @given(st.integers(1, 5_000), st.decimals(140, 155, places=3))
 def test_an_order_fires_exactly_when_its_whole_amount_would_get_its_limit(tokens: int, price: Decimal) -> None:
     world = _World()
-    world.triggers.max_price_impact_bps = 10_000
+    world.triggers.router.max_price_impact_bps = 10_000
     ref = world.rest("user", "order", str(price), tokens * SOL.unit)
     met = POOL.quote(SOL.mint, tokens * SOL.unit) >= tokens * price * USDC.unit
     assert world.beats(1) == [int(met)]
@@ -145,9 +145,10 @@ def test_an_order_fires_exactly_when_its_whole_amount_would_get_its_limit(tokens
 
 def test_an_order_rests_while_no_venue_answers_or_the_impact_is_too_high() -> None:
     cheap = replace(LIMIT, limit_price=Decimal(1))
-    assert best_output(cheap, [POOL], 1_000) is not None
-    assert best_output(cheap, [], 1_000) is None
-    assert best_output(replace(cheap, amount_in=2_000 * SOL.unit), [POOL], 1_000) is None
+    router, pools = Router((), StandingClock()), Gathered([POOL], ())
+    assert best_output(cheap, router, pools) is not None
+    assert best_output(cheap, router, Gathered([], ())) is None
+    assert best_output(replace(cheap, amount_in=2_000 * SOL.unit), router, pools) is None
 
 
 def test_an_order_past_its_time_limit_does_not_fire() -> None:
@@ -217,14 +218,14 @@ def test_a_beat_has_bounds_however_many_orders_there_are() -> None:
     assert world.orders.writes <= MAX_LOOKS
 
 
-def test_a_beat_stops_when_its_time_is_over_and_the_next_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_beat_stops_when_its_time_is_over_and_the_next_goes_on() -> None:
     world, decide = _World(), routing.decide
 
     def slow(*arguments: Any, **named: Any) -> Any:
         world.clock.now += 100
         return decide(*arguments, **named)
 
-    monkeypatch.setattr(triggers, "decide", slow)
+    world.triggers.router.decide = slow
     refs = unfillable(world, 60)
     began = world.clock.now
     world.beats(1)
@@ -250,14 +251,14 @@ def test_somebody_has_a_turn_in_every_beat_however_slow_the_table_is() -> None:
     assert world.status(neighbour) is Status.PENDING
 
 
-def test_equal_amounts_are_decided_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equal_amounts_are_decided_once() -> None:
     world, decided, decide = _World(), [], routing.decide
 
     def counted(*arguments: Any, **named: Any) -> Any:
         decided.append(named["amount_in"])
         return decide(*arguments, **named)
 
-    monkeypatch.setattr(triggers, "decide", counted)
+    world.triggers.router.decide = counted
     for number in range(50):
         world.rest(f"user{number % 3}", f"order{number}", f"1{number:02}")
     world.beats(1)
@@ -388,7 +389,7 @@ async def test_the_sweeper_goes_on_beside_a_router_that_takes_all_the_time(monke
         time.sleep(0.02)
         raise AttemptFailed("nothing takes it")
 
-    monkeypatch.setattr(triggers, "decide", slow)
+    router = Router((_Venue(),), clock, decide=slow)
     orders, queue = FakeOrders(), FakeQueue(clock.now_ms)
     for number in range(400):
         request = replace(LIMIT, limit_price=Decimal(1), amount_in=SOL.unit + number, expires_at=None)
@@ -403,7 +404,7 @@ async def test_the_sweeper_goes_on_beside_a_router_that_takes_all_the_time(monke
         return await beat(until)
 
     monkeypatch.setattr(Sweep, "beat", lambda self, until: noted(until))
-    rounds = Rounds(orders, sweep, Triggers(orders, queue, (_Venue(),), clock, Silent()), clock, Silent())
+    rounds = Rounds(orders, sweep, Triggers(orders, queue, router, clock, Silent()), clock, Silent())
     await rounds.run(clock.now_ms() + 1_500, sweep_every_ms=100, watch_every_ms=500)
     assert decisions > 10
     assert len(gaps) >= 3

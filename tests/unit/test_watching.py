@@ -10,10 +10,12 @@ import pytest
 from order_engine.domain import lifecycle
 from order_engine.domain.amounts import SOL
 from order_engine.domain.order import Lease, Order, OrderRef, OrderRequest, Status
+from order_engine.engine.routing.router import Router
 from order_engine.engine.sweep import Sweep
 from order_engine.engine.triggers import Triggers
+from order_engine.wire import messages
 from tests.fakes.orders import FakeOrders
-from tests.fakes.queue import FakeQueue, body_of
+from tests.fakes.queue import FakeQueue
 from tests.simulation.loop import VirtualLoop, run
 from tests.unit.test_following import LoopClock
 from tests.unit.test_lifecycle import FAILURE, LIMIT, T0
@@ -36,7 +38,9 @@ def watch_once(order: Order, *, most_impact_bps: int = 1_000, after_ms: int = 0)
         await orders.create(order)
         until = clock.now_ms() + 10_000
         await Sweep(orders, queue, clock, notes).beat(until)
-        triggers = Triggers(orders, queue, (OnePool(),), clock, notes, max_price_impact_bps=most_impact_bps)
+        triggers = Triggers(
+            orders, queue, Router((OnePool(),), clock, max_price_impact_bps=most_impact_bps), clock, notes
+        )
         await triggers.find_pairs()
         await triggers.beat(until)
         stored = await orders.get(order.ref)
@@ -57,7 +61,7 @@ def test_an_order_that_moves_the_price_too_far_rests_although_its_limit_is_met(
     """A worker would refuse it, and send it back to rest: again and again, until its history is full."""
     order, queued, _ = watch_once(resting(LARGE), most_impact_bps=most_impact_bps)
     assert order.status is (Status.PENDING if fires else Status.OPEN)
-    assert queued == ([body_of(REF).replace(" ", "")] if fires else [])
+    assert queued == ([messages.encode(REF)] if fires else [])
 
 
 @pytest.mark.parametrize(("units_above", "fires"), [(0, True), (1, False)])

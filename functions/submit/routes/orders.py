@@ -9,14 +9,11 @@ from typing import Annotated, Any
 from fastapi import Header, Query, Request
 from fastapi.responses import JSONResponse
 
-from order_engine.compose import Engine
-from order_engine.domain.errors import IdempotencyConflict, InvalidInput, OrderNotFound, TooManyOpenOrders
-from order_engine.domain.order import OrderRef, OrderRequest, Status
+from order_engine.domain.errors import InvalidInput, OrderNotFound
+from order_engine.domain.order import OrderRef, Status
 from order_engine.engine.accounts import Identity
 from order_engine.engine.listing import examined
-from order_engine.engine.place import Placed
-from order_engine.engine.rates import Allowance, Rate, RateLimited
-from order_engine.wire.requests import PlaceOrderBody, check_expiry
+from order_engine.wire.requests import PlaceOrderBody
 from order_engine.wire.times import to_text
 from order_engine.wire.views import order_view
 from submit import limits
@@ -56,8 +53,16 @@ async def execute_order(
 ) -> JSONResponse:
     request = body.to_request()
     rate = limits.orders(engine, caller)
-    placed, allowance = await _accept(engine, caller, request, idempotency_key, rate)
-    order = placed.order
+    accepted = await engine.accept(
+        caller.user_id,
+        request,
+        idempotency_key,
+        rate=rate,
+        reads=limits.reads(engine, caller),
+        key_id=caller.key_id,
+        max_open=limits.open_orders(engine, caller),
+    )
+    order = accepted.order
     content = {
         "orderId": order.ref.order_id,
         "status": order.events[0].status.value,
@@ -68,44 +73,11 @@ async def execute_order(
         "Location": f"{prefix(http)}/api/orders/{order.ref.order_id}",
         **limits.policy(rate),
     }
-    if placed.replayed:
+    if accepted.replayed:
         headers["Idempotent-Replayed"] = "true"
-    if allowance is not None:
-        headers |= limits.state(rate, allowance)
+    if accepted.allowance is not None:
+        headers |= limits.state(rate, accepted.allowance)
     return JSONResponse(content, 202, headers=headers)
-
-
-async def _accept(
-    engine: Engine, caller: Identity, request: OrderRequest, key: str | None, rate: Rate
-) -> tuple[Placed, Allowance | None]:
-    """Place a new order, or find the one that the key stands for. Only a new order counts against the rate limit."""
-    limiter, place = engine.stores.rate_limiter, engine.place
-    now = engine.clock.now_ms()
-    try:
-        check_expiry(request, now)
-        allowance = await limiter.admit(caller.user_id, rate, now)
-    except (InvalidInput, RateLimited):
-        # Neither what has expired since nor a limit stands in the way of asking again.
-        if key is not None:
-            await limits.spend(engine, caller, limits.reads(engine, caller), limits.REPLAY)
-            earlier = await place.replay(caller.user_id, request, key)
-            if earlier is not None:
-                return earlier, None
-        raise
-    try:
-        placed = await place(
-            caller.user_id, request, key, key_id=caller.key_id, max_open=limits.open_orders(engine, caller)
-        )
-    except (IdempotencyConflict, TooManyOpenOrders) as error:
-        await limiter.give_back(caller.user_id, rate, now)
-        units = limits.FULL if isinstance(error, TooManyOpenOrders) else limits.REPLAY
-        await limits.spend(engine, caller, limits.reads(engine, caller), units)
-        raise
-    if placed.replayed:
-        await limiter.give_back(caller.user_id, rate, now)
-        await limits.spend(engine, caller, limits.reads(engine, caller), limits.REPLAY)
-        return placed, None
-    return placed, allowance
 
 
 @router.get(

@@ -11,8 +11,6 @@ from order_engine.domain.amounts import parse_amount, token
 from order_engine.domain.errors import PriceImpactTooHigh, SameToken
 from order_engine.domain.order import OrderRequest
 from order_engine.domain.quote import Decision
-from order_engine.engine.quoting import gather_pools
-from order_engine.engine.routing.decide import decide
 from order_engine.wire.requests import NUMBER_PATTERN, TOKEN_NAMES
 from order_engine.wire.times import to_text
 from order_engine.wire.views import decision_view
@@ -65,24 +63,13 @@ async def get_quote(
         raise SameToken("tokenIn and tokenOut are the same token.", field="tokenOut")
     amount = parse_amount(amount_in, source, field="amountIn")
     await limits.spend(engine, caller, limits.reads(engine, caller), limits.QUOTE)
-    settings = engine.settings
-    pools, left_out = await gather_pools(
-        engine.market.venues, source.mint, target.mint, deadline_ms=settings.quote_deadline_ms, clock=engine.clock
-    )
     request = OrderRequest("market", source.mint, target.mint, amount, 0)
 
     def view(decision: Decision) -> dict[str, Any]:
         return {"at": to_text(engine.clock.now_ms()), **decision_view(request, decision)}
 
     try:
-        decision = decide(
-            pools,
-            mint_in=source.mint,
-            mint_out=target.mint,
-            amount_in=amount,
-            left_out=left_out,
-            max_price_impact_bps=settings.max_price_impact_bps,
-        )
+        decision = await engine.quote(source.mint, target.mint, amount)
     except PriceImpactTooHigh as error:
         refused = problems.of_engine(error)
         # What is refused is shown, so that a person sees why.

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from fastapi.responses import JSONResponse
 
-from order_engine.engine.stats import quantile
 from submit import limits
 from submit.callers import Reader
 from submit.requests import api_router
@@ -26,24 +23,15 @@ router = api_router()
 )
 async def get_stats(engine: Served, caller: Reader) -> JSONResponse:
     await limits.spend(engine, caller, limits.reads(engine, caller), limits.STATS)
-    totals, depth, active = await asyncio.gather(
-        engine.stores.statistics.of_user(caller.user_id),
-        engine.stores.queue.depth(),
-        engine.stores.orders.count_active(caller.user_id),
-    )
-    latency = {f"p{share}": quantile(totals.latency_counts, share) for share in (50, 90, 99)}
+    found = await engine.summarise(caller.user_id)
     return JSONResponse(
         {
-            "queue": {
-                "waiting": depth["visible"] + depth["delayed"],
-                "inFlight": depth["in_flight"],
-                "dead": depth["dead"],
-            },
-            "open": max(0, totals.by_stage.get("open", 0)),
-            "active": active,
-            "finished": sum(totals.by_status.values()),
-            "byStatus": totals.by_status,
-            "byVenue": totals.by_venue,
-            "latencyMs": latency,
+            "queue": {"waiting": found.waiting, "inFlight": found.in_flight, "dead": found.dead},
+            "open": found.resting,
+            "active": found.active,
+            "finished": sum(found.by_status.values()),
+            "byStatus": dict(found.by_status),
+            "byVenue": dict(found.by_venue),
+            "latencyMs": {f"p{share}": latency for share, latency in found.latency_ms.items()},
         }
     )

@@ -17,6 +17,7 @@ from order_engine.observability import LogObserver
 from order_engine.settings import Settings
 
 if TYPE_CHECKING:
+    from order_engine.engine.accept import Accept
     from order_engine.engine.accounts import KeyStore, KeyUse, RotatedKeys
     from order_engine.engine.audit import Audit
     from order_engine.engine.cancel import Cancel
@@ -35,9 +36,12 @@ if TYPE_CHECKING:
         Venue,
     )
     from order_engine.engine.push import PushEvents
+    from order_engine.engine.quote import Quote
     from order_engine.engine.rates import Meter, RateLimiter
     from order_engine.engine.rounds import Rounds
+    from order_engine.engine.routing.router import Router
     from order_engine.engine.sockets import CloseEnded, Connect, Subscribe
+    from order_engine.engine.statistics import Summarise
     from order_engine.engine.sweep import Sweep
     from order_engine.engine.triggers import Triggers
     from order_engine.venues.market import PaperMarket
@@ -135,6 +139,31 @@ class Engine:
         return Meter(self.stores.rate_limiter, on_failure=failed)
 
     @cached_property
+    def router(self) -> Router:
+        from order_engine.engine.routing.router import Router
+
+        given = self.settings
+        return Router(self.market.venues, self.clock, given.quote_deadline_ms, given.max_price_impact_bps)
+
+    @cached_property
+    def accept(self) -> Accept:
+        from order_engine.engine.accept import Accept
+
+        return Accept(self.place, self.stores.rate_limiter, self.meter, self.clock)
+
+    @cached_property
+    def quote(self) -> Quote:
+        from order_engine.engine.quote import Quote
+
+        return Quote(self.router)
+
+    @cached_property
+    def summarise(self) -> Summarise:
+        from order_engine.engine.statistics import Summarise
+
+        return Summarise(self.stores.orders, self.stores.queue, self.stores.statistics)
+
+    @cached_property
     def place(self) -> Place:
         from order_engine.engine.place import Place
 
@@ -155,12 +184,10 @@ class Engine:
         policy = ExecutionPolicy(
             retry=RetryPolicy(given.max_retries, given.retry_base_ms, patience_ms=given.order_patience_ms),
             lease_ms=given.lease_ms,
-            quote_deadline_ms=given.quote_deadline_ms,
             landing_poll_ms=given.landing_poll_ms,
             rebroadcast_ms=given.rebroadcast_ms,
-            max_price_impact_bps=given.max_price_impact_bps,
         )
-        return Execute(self.stores.orders, self.market.venues, self.market.chain, self.clock, policy, self.observer)
+        return Execute(self.stores.orders, self.router, self.market.chain, self.clock, policy, self.observer)
 
     @cached_property
     def audit(self) -> Audit:
@@ -185,15 +212,7 @@ class Engine:
     def triggers(self) -> Triggers:
         from order_engine.engine.triggers import Triggers
 
-        return Triggers(
-            self.stores.orders,
-            self.stores.queue,
-            self.market.venues,
-            self.clock,
-            self.observer,
-            self.settings.quote_deadline_ms,
-            self.settings.max_price_impact_bps,
-        )
+        return Triggers(self.stores.orders, self.stores.queue, self.router, self.clock, self.observer)
 
     @cached_property
     def rounds(self) -> Rounds:
@@ -277,7 +296,7 @@ class Paper:
     @cached_property
     def venues(self) -> Sequence[Venue]:
         from order_engine.domain.quote import VENUES
-        from order_engine.engine.breaker import GuardedVenue
+        from order_engine.engine.routing.breaker import GuardedVenue
         from order_engine.venues.paper import PaperVenue
 
         delay, clock = self.settings.quote_delay_ms, self.clock

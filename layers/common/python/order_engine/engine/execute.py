@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,8 +27,7 @@ from order_engine.domain.order import (
     SignedTransaction,
     Status,
 )
-from order_engine.engine.ports import Chain, Clock, Conflict, OrderStore, TransactionStatus, Venue
-from order_engine.engine.quoting import gather_pools
+from order_engine.engine.ports import Chain, Clock, Conflict, OrderStore, TransactionStatus
 from order_engine.engine.retry import (
     LIMIT_NOT_MET,
     PATIENCE_MS,
@@ -37,7 +36,7 @@ from order_engine.engine.retry import (
     has_waited_too_long,
     lost_workers,
 )
-from order_engine.engine.routing.decide import decide
+from order_engine.engine.routing.router import Router
 
 MAX_LOST_WORKERS = 3
 MAX_EVENTS = 150
@@ -97,14 +96,12 @@ class _ChainSilent(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ExecutionPolicy:
-    """Limits of one execution; milliseconds and basis points."""
+    """Limits of one execution, in milliseconds."""
 
     retry: RetryPolicy
     lease_ms: int = 20_000
-    quote_deadline_ms: int = 1500
     landing_poll_ms: int = 100
     rebroadcast_ms: int = 2000
-    max_price_impact_bps: int = 1000
 
 
 def next_step(order: Order, now: int, patience_ms: int = PATIENCE_MS) -> Step:
@@ -149,7 +146,7 @@ class Execute:
     """The use case. One instance serves many orders at once."""
 
     orders: OrderStore
-    venues: Sequence[Venue]
+    router: Router
     chain: Chain
     clock: Clock
     policy: ExecutionPolicy
@@ -251,21 +248,7 @@ class Execute:
 
     async def _route(self, order: Order) -> Routed:
         request = order.request
-        pools, left_out = await gather_pools(
-            self.venues,
-            request.mint_in,
-            request.mint_out,
-            deadline_ms=self.policy.quote_deadline_ms,
-            clock=self.clock,
-        )
-        decision = decide(
-            pools,
-            mint_in=request.mint_in,
-            mint_out=request.mint_out,
-            amount_in=request.amount_in,
-            left_out=left_out,
-            max_price_impact_bps=self.policy.max_price_impact_bps,
-        )
+        decision = await self.router.route(request.mint_in, request.mint_out, request.amount_in)
         min_out = slippage_min_out(decision.chosen.amount_out, request.slippage_bps)
         if request.limit_price is not None:
             limit = limit_min_out(request.amount_in, request.limit_price, request.token_in, request.token_out)

@@ -27,9 +27,8 @@ from order_engine.domain.quote import Pool
 from order_engine.engine.beats import readable, survive
 from order_engine.engine.execute import Observer
 from order_engine.engine.fairness import fair_share
-from order_engine.engine.ports import Clock, Conflict, OrderQueue, OrderStore, Venue
-from order_engine.engine.quoting import gather_pools
-from order_engine.engine.routing.decide import decide
+from order_engine.engine.ports import Clock, Conflict, OrderQueue, OrderStore
+from order_engine.engine.routing.router import Gathered, Router
 
 type Pair = tuple[str, str]
 
@@ -57,7 +56,7 @@ class Market:
     """A pair's pools at one moment, and the best marginal price among them."""
 
     pair: Pair
-    pools: Sequence[Pool]
+    gathered: Gathered
     price: Decimal
 
 
@@ -80,11 +79,9 @@ class Triggers:
 
     orders: OrderStore
     queue: OrderQueue
-    venues: Sequence[Venue]
+    router: Router
     clock: Clock
     observer: Observer
-    quote_deadline_ms: int = 1500
-    max_price_impact_bps: int = 1000
     _pairs: list[Pair] = field(default_factory=list, init=False)
     # Where each pair's next page begins, among the crossed and among those set aside.
     _crossed_after: dict[Pair, str | None] = field(default_factory=dict, init=False)
@@ -138,11 +135,11 @@ class Triggers:
 
     async def _first_look(self, pair: Pair, more: list[Market]) -> list[_Wanted]:
         """A page of the pair's crossed orders and of those set aside; adds to ``more`` if there are more crossed."""
-        pools, _ = await gather_pools(self.venues, *pair, deadline_ms=self.quote_deadline_ms, clock=self.clock)
-        price = best_price(pools, *pair)
+        gathered = await self.router.gather(*pair)
+        price = best_price(gathered.pools, *pair)
         if price is None:
             return []
-        market = Market(pair, pools, price)
+        market = Market(pair, gathered, price)
         crossed, aside = await asyncio.gather(self._crossed(market, _PAGE), self._aside(market))
         if self._crossed_after[pair] is not None:
             more.append(market)
@@ -229,7 +226,7 @@ class Triggers:
             return None
         key = market.pair, request.amount_in
         if key not in outputs:
-            outputs[key] = best_output(request, market.pools, self.max_price_impact_bps)
+            outputs[key] = best_output(request, self.router, market.gathered)
         output = outputs[key]
         if meets_limit(request, output):
             return lifecycle.fire(order, now)
@@ -277,16 +274,10 @@ def meets_limit(request: OrderRequest, output: int | None) -> bool:
     return output is not None and output >= least_output(request)
 
 
-def best_output(request: OrderRequest, pools: Sequence[Pool], max_price_impact_bps: int) -> int | None:
+def best_output(request: OrderRequest, router: Router, gathered: Gathered) -> int | None:
     """What the whole order would get now, after fees, in base units; None where no route takes it."""
     try:
-        decision = decide(
-            pools,
-            mint_in=request.mint_in,
-            mint_out=request.mint_out,
-            amount_in=request.amount_in,
-            max_price_impact_bps=max_price_impact_bps,
-        )
+        decision = router.choose(gathered, request.mint_in, request.mint_out, request.amount_in)
     except AttemptFailed:
         return None
     return decision.chosen.amount_out

@@ -25,7 +25,6 @@ from order_engine.wire.times import from_text
 
 DEFAULT_SLIPPAGE_BPS = 50
 MAX_SLIPPAGE_BPS = 5000
-MAX_RESTING_MS = 30 * 24 * 3600 * 1000
 NUMBER_PATTERN = r"^[0-9]{1,30}(\.[0-9]{1,30})?$"
 TOKEN_NAMES: tuple[str, ...] = (*(each.symbol for each in TOKENS), *(each.mint for each in TOKENS))
 _U64_OUT = 2**64
@@ -127,7 +126,7 @@ class PlaceOrderBody(BaseModel):
         return self
 
     def to_request(self) -> OrderRequest:
-        """The order request, in base units. Whether it comes in time is for ``check_expiry`` to say.
+        """The order request, in base units. Whether it comes in time is for ``Accept`` to say.
 
         Raises:
             InvalidInput: with the field at fault.
@@ -172,16 +171,3 @@ class PlaceOrderBody(BaseModel):
         if points != int(points):
             raise InvalidAmount("slippage is in percent with at most two decimals.", field="slippage")
         return int(points)
-
-
-def check_expiry(request: OrderRequest, now: int) -> None:
-    """Refuse a new order that has expired already, or that would rest too long.
-
-    Args:
-        now: milliseconds since the epoch.
-
-    Raises:
-        InvalidInput: ``expiresAt`` is not in the future, or more than 30 days ahead.
-    """
-    if request.expires_at is not None and not now < request.expires_at <= now + MAX_RESTING_MS:
-        raise InvalidInput("expiresAt must lie in the future, at most 30 days ahead.", field="expiresAt")

@@ -1,1 +1,1 @@
-"""The router: ``decide`` chooses how an order is filled."""
+"""The router: ``Router`` asks the venues and decides how an order is filled."""

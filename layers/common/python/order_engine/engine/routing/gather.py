@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from order_engine.domain.errors import VenueError
 from order_engine.domain.quote import NO_POOL, LeftOut, Pool
-from order_engine.engine.breaker import DEADLINE
 from order_engine.engine.ports import Clock, Venue
+from order_engine.engine.routing.breaker import DEADLINE
 
 
 async def gather_pools(

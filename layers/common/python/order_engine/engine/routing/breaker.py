@@ -16,7 +16,7 @@ from order_engine.domain.errors import VenueError
 from order_engine.domain.quote import Pool
 from order_engine.engine.ports import Clock, Venue
 
-# The message of the cancellation by which ``quoting.gather_pools`` ends a late call.
+# The message of the cancellation by which ``gather_pools`` ends a late call.
 DEADLINE = "deadline"
 
 type Circuit = Literal["closed", "open", "half-open"]

@@ -10,7 +10,7 @@ import pytest
 
 from order_engine.domain.errors import VenueError
 from order_engine.domain.quote import METEORA, RAYDIUM, Pool
-from order_engine.engine.quoting import gather_pools
+from order_engine.engine.routing.gather import gather_pools
 from order_engine.venues.cpmm import CpmmPool
 from tests.simulation.loop import VirtualLoop, run
 
