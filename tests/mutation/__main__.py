@@ -7,6 +7,7 @@ after a test was written. ``--report`` only prints.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -16,11 +17,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.mutation.mutants import Mutant, read_all
-from tests.mutation.stage import STAGE, prepare
+from tests.mutation.stage import PLANTED, STAGE, prepare, pytest_arguments, state
 
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
-# Any module: planting begins with all of them, and a run of nothing else shows that the tests pass as they are.
-_SMALLEST = "order_engine.domain.errors.*"
+
+_QUICK_S, _EVER_S = 0.25, 3600.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,39 +29,56 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("modules", nargs="*", help="for example order_engine/domain or process/batch.py")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--again", action="store_true", help="try the survivors again")
+    parser.add_argument("--quick", action="store_true", help="only with tests of at most a quarter of a second")
     parser.add_argument("--report", action="store_true", help="only print what is known")
     parser.add_argument("--limit", type=int, default=0, help="try at most so many, for a run in parts")
     given = parser.parse_args(arguments)
     if not given.report:
         prepare()
-        if not (STAGE / "mutants" / "mutmut-stats.json").exists():
-            _mutmut(given.jobs, [_SMALLEST])
-        else:
-            _mutmut(given.jobs, [_SMALLEST], quiet=True)
+        _call(["-m", "tests.mutation.plant"], STAGE, aloud=False)
         wanted = [
-            mutant.name
+            mutant
             for mutant in _of(given.modules)
             if mutant.outcome is None or (given.again and mutant.outcome != "killed")
         ]
         wanted = wanted[: given.limit or None]
         print(f"{len(wanted)} to try", flush=True)
         if wanted:
-            _mutmut(given.jobs, wanted)
+            _try(wanted, given.jobs, _QUICK_S if given.quick else _EVER_S)
     return report(_of(given.modules))
 
 
 def _of(modules: Sequence[str]) -> list[Mutant]:
-    """The mutants that count."""
-    chosen = [mutant for mutant in read_all() if not modules or mutant.module.startswith(tuple(modules))]
-    return [mutant for mutant in chosen if not mutant.wording]
+    """The mutants that count, in the order of the modules given."""
+    return [mutant for mutant in read_all(modules or [""]) if not mutant.wording]
 
 
-def _mutmut(jobs: int, names: Sequence[str], *, quiet: bool = False) -> None:
-    command = [sys.executable, "-m", "mutmut", "run", "--max-children", str(jobs), *names]
-    with (STAGE / "mutmut.log").open("ab") as log:
-        done = subprocess.run(command, cwd=STAGE, env=os.environ, stdout=log, stderr=log, check=False)
-    if done.returncode and not quiet:
-        sys.exit(f"mutmut failed: see {STAGE / 'mutmut.log'}")
+def _try(mutants: Sequence[Mutant], jobs: int, slowest: float) -> None:
+    work = {
+        "metas": {mutant.name: str(PLANTED / f"{mutant.module}.meta") for mutant in mutants},
+        "jobs": jobs,
+        "slowest": slowest,
+        "state": state(),
+        "reach": str(STAGE / "reach.json"),
+        "killers": str(STAGE / "killers.json"),
+    }
+    path = STAGE / "work.json"
+    path.write_text(json.dumps(work))
+    _call(["-m", "pytest", "-p", "tests.mutation.trial", *pytest_arguments()], PLANTED, MUTATION_WORK=str(path))
+
+
+def _call(arguments: Sequence[str], where: Path, *, aloud: bool = True, **environment: str) -> None:
+    with (STAGE / "log").open("ab") as log:
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=where,
+            env={**os.environ, **environment},
+            stdout=None if aloud else log,
+            stderr=log,
+            check=False,
+        )
+    if done.returncode:
+        sys.exit(f"{' '.join(arguments[:2])} failed: see {STAGE / 'log'}")
 
 
 def judged() -> dict[tuple[str, str, str], str]:

@@ -6,11 +6,12 @@ import ast
 import difflib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
-from tests.mutation.stage import STAGE
+from tests.mutation.stage import PLANTED
 
 # Exit codes of a mutant's test run, as mutmut keeps them.
 _KILLED = {1, 3}
@@ -42,9 +43,11 @@ class Mutant:
     outcome: str | None
 
 
-def read_all() -> list[Mutant]:
-    """All mutants in the copy, by module."""
-    return [mutant for meta in sorted((STAGE / "mutants").rglob("*.py.meta")) for mutant in _read(meta)]
+def read_all(modules: Sequence[str] = ("",)) -> list[Mutant]:
+    """All mutants in the copy, or those of some modules, in their order."""
+    metas = sorted(PLANTED.rglob("*.py.meta"))
+    ordered = [[meta for meta in metas if str(meta.relative_to(PLANTED)).startswith(module)] for module in modules]
+    return [mutant for meta in dict.fromkeys(chain(*ordered)) for mutant in _read(meta)]
 
 
 def _read(meta: Path) -> Iterator[Mutant]:
@@ -62,10 +65,10 @@ def _read(meta: Path) -> Iterator[Mutant]:
         short = name.rpartition(".")[2]
         stem = short.rpartition("__mutmut_")[0]
         before, after = (_plain(functions[key], stem) for key in (f"{stem}__mutmut_orig", short))
-        lines = [line for line in difflib.ndiff(before.splitlines(), after.splitlines()) if line[:2] in ("- ", "+ ")]
-        change = "\n".join(line[0] + " " + line[2:].strip() for line in lines)
+        lines = list(difflib.unified_diff(before.splitlines(), after.splitlines(), n=0, lineterm=""))[2:]
+        change = "\n".join(line[0] + " " + line[1:].strip() for line in lines if line[0] in "-+")
         function = stem.removeprefix("x_").removeprefix("xǁ").replace("ǁ", ".")
-        module = str(mutated.relative_to(STAGE / "mutants"))
+        module = str(mutated.relative_to(PLANTED))
         yield Mutant(name, module, function, change, _wording(before, after), _outcome(code))
 
 
@@ -74,15 +77,28 @@ def _plain(source: str, stem: str) -> str:
 
 
 def _wording(before: str, after: str) -> bool:
-    """Whether all that differs is the text of one sentence."""
-    old, new = (
-        [node.value for node in ast.walk(ast.parse(_dedent(text))) if isinstance(node, ast.Constant)]
-        for text in (before, after)
-    )
-    if len(old) != len(new):
-        return False
-    differing = [(one, other) for one, other in zip(old, new, strict=True) if one != other]
-    return bool(differing) and all(isinstance(one, str) and _SENTENCE.match(one) for one, _ in differing)
+    """Whether all that differs is the text of a sentence, or of what an error says."""
+    trees = [ast.parse(_dedent(text)) for text in (before, after)]
+    old, new = ([node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)] for tree in trees)
+    if len(old) == len(new):
+        differing = [(one, other) for one, other in zip(old, new, strict=True) if one != other]
+        if differing and all(isinstance(one, str) and _SENTENCE.match(one) for one, _ in differing):
+            return True
+    first, second = (ast.dump(_Mute().visit(tree)) for tree in trees)
+    return first == second
+
+
+class _Mute(ast.NodeTransformer):
+    """Takes out what errors say; which error it is stays."""
+
+    def visit_Raise(self, node: ast.Raise) -> ast.Raise:
+        if isinstance(node.exc, ast.Call) and node.exc.args:
+            said = node.exc.args[0]
+            if isinstance(said, ast.JoinedStr) or (
+                isinstance(said, ast.Constant) and isinstance(said.value, str | None)
+            ):
+                node.exc.args.pop(0)
+        return node
 
 
 def _dedent(source: str) -> str:

@@ -7,12 +7,15 @@ the bodies of undecorated functions only: here a property is written as a method
 from __future__ import annotations
 
 import ast
+import hashlib
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 STAGE = ROOT / "build" / "mutants"
+# Where mutmut writes the mutated modules, beside a copy of everything else.
+PLANTED = STAGE / "mutants"
 # Where the parts of the tree lie in the copy.
 _ROOTS = {"layers/common/python/": "", "functions/": ""}
 # What is mutated. The router has proofs of its own; the infrastructure is held by the template's tests.
@@ -25,7 +28,13 @@ PARTS: tuple[str, ...] = (
 )
 _LEFT_OUT = ("order_engine/engine/routing/", "order_engine/engine/ports.py")
 # What runs against the mutants: everything that is quick and in one process.
-_TESTS = ("tests/unit", "tests/contract")
+_TESTS = (
+    "tests/unit",
+    "tests/contract",
+    "tests/integration/test_http_api.py",
+    "tests/integration/test_keys.py",
+    "tests/integration/test_statistics.py",
+)
 _NOT_THESE = (
     "tests/unit/test_cli*",
     "tests/unit/test_route*",
@@ -72,17 +81,38 @@ def prepare() -> None:
         if not target.exists() or target.read_bytes() != text:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(text)
-    for place in list(_copied()):
-        if place not in files:
-            (STAGE / place).unlink()
+    for root in (STAGE, PLANTED):
+        for place in list(_copied(root)):
+            if place.removesuffix(".meta") not in files:
+                (root / place).unlink()
     (STAGE / "pyproject.toml").write_text(_config(wanted, files))
-    (STAGE / "conftest.py").write_text(_CONFTEST)
 
 
-def _copied() -> Iterator[str]:
+def _copied(root: Path) -> Iterator[str]:
     for part in (*PARTS, "order_engine", "tests"):
-        for path in (STAGE / part).rglob("*.py"):
-            yield str(path.relative_to(STAGE))
+        for pattern in ("*.py", "*.py.meta"):
+            for path in (root / part).rglob(pattern):
+                yield str(path.relative_to(root))
+
+
+def state() -> dict[str, str]:
+    """A digest of every test file, and one of everything that they rest on."""
+    digests: dict[str, str] = {}
+    rest = hashlib.sha256()
+    for place in sorted(set(_copied(STAGE))):
+        content = (STAGE / place).read_bytes()
+        if Path(place).name.startswith("test_"):
+            digests[place] = hashlib.sha256(content).hexdigest()
+        elif not place.startswith("tests/mutation/"):
+            rest.update(place.encode() + content)
+    return digests | {"": rest.hexdigest()}
+
+
+def pytest_arguments() -> list[str]:
+    """What pytest collects in the copy, and how."""
+    left_out = [f"--ignore-glob={path}" for path in _NOT_THESE]
+    left_out += [f"--deselect={test}" for test in _DESELECTED]
+    return ["-s", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *left_out, *_TESTS]
 
 
 def undecorated(source: str) -> str:
@@ -109,12 +139,7 @@ def undecorated(source: str) -> str:
 def _config(wanted: Sequence[str], files: dict[str, Path]) -> str:
     also = sorted(
         {place.split("/")[0] for place in files} - {part.split("/")[0] for part in PARTS} - {"pyproject.toml"}
-        | {"conftest.py"}
     )
-    tests = [path for path in _TESTS if (STAGE / path).exists()]
-    left_out = [f"--ignore-glob={path}" for path in _NOT_THESE]
-    left_out += [f"--deselect={test}" for test in _DESELECTED]
-    arguments = ["-p", "no:cacheprovider", "-p", "no:xdist", *left_out]
     return f"""[tool.pytest.ini_options]
 addopts = ["--import-mode=importlib"]
 asyncio_mode = "auto"
@@ -125,28 +150,5 @@ markers = ["slow: installs or builds for real"]
 source_paths = ["order_engine", "process", "notify"]
 only_mutate = {list(wanted)}
 also_copy = {also}
-pytest_add_cli_args_test_selection = {tests}
-pytest_add_cli_args = {arguments}
-use_git_change_detection = false
-on_dependency_change = "ignore"
-track_dependencies = false
-process_isolation = "forkserver"
-timeout_multiplier = 10.0
-timeout_constant = 5.0
 do_not_mutate_patterns = ['logger\\.', '^from ', '^import ']
-"""
-
-
-# mutmut hands the tests over in no order. The quick ones first, and a mutant is killed in milliseconds.
-_CONFTEST = """
-import json
-from pathlib import Path
-
-
-def pytest_collection_modifyitems(items):
-    try:
-        took = json.loads(Path("mutmut-stats.json").read_text())["duration_by_test"]
-    except (OSError, ValueError):
-        return
-    items.sort(key=lambda item: took.get(item.nodeid, 0))
 """

@@ -1,17 +1,11 @@
-"""The ledger held against the first promise."""
+"""The ledger held against the first promise, where it is broken and where it is kept."""
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import dataclass, field
-
 import pytest
 
-from order_engine.engine.audit import WINDOW_MS, Audit
-from order_engine.engine.ports import Swapped
 from tests.simulation.mutants import MUTANTS, Mutant
 from tests.simulation.run import audited
-from tests.unit.test_lifecycle import T0
 
 # Planted bugs under which an order really is swapped twice, and a seed at which that happens.
 TWICE = {
@@ -24,48 +18,6 @@ TWICE = {
     "expiry-from-behind": 4,
 }
 _NEAR_BY = 300
-
-
-@dataclass
-class Ledger:
-    """A chain of which nobody wants more than its ledger."""
-
-    held: list[Swapped]
-    asked: list[int] = field(default_factory=list)
-
-    async def swaps(self, *, since: int) -> list[Swapped]:
-        self.asked.append(since)
-        return self.held
-
-
-@dataclass
-class Told:
-    """The time, and what an observer is told."""
-
-    noted_: list[tuple[str, str, str]] = field(default_factory=list)
-
-    def now_ms(self) -> int:
-        return T0
-
-    def noted(self, order_id: str, what: str, reason: str) -> None:
-        self.noted_.append((order_id, what, reason))
-
-
-def audit(*held: Swapped) -> tuple[Told, Ledger]:
-    told, ledger = Told(), Ledger(list(held))
-    asyncio.run(Audit(ledger, told, told)())  # type: ignore[arg-type]
-    return told, ledger
-
-
-def test_an_order_with_two_swaps_is_named_with_both() -> None:
-    told, ledger = audit(Swapped("a", "s1"), Swapped("b", "s2"), Swapped("a", "s3"))
-    assert told.noted_ == [("a", "swapped_twice", "s1, s3")]
-    assert ledger.asked == [T0 - WINDOW_MS]
-
-
-def test_one_swap_that_a_ledger_tells_twice_is_one() -> None:
-    assert audit(Swapped("a", "s1"), Swapped("a", "s1"), Swapped("b", "s2"))[0].noted_ == []
-    assert audit()[0].noted_ == []
 
 
 @pytest.mark.parametrize("mutant", [each for each in MUTANTS if each.name in TWICE], ids=lambda each: each.name)

@@ -18,6 +18,7 @@ from tests.fakes.orders import FakeOrders
 from tests.simulation.loop import VirtualLoop, run
 from tests.unit.test_lifecycle import MARKET, ROUTED, T0
 
+POLICY = RetryPolicy()
 LEASE_MS, DEADLINE_MS, BEAT_MS = 20_000, 14_000, 2_000
 BYTES = SignedTransaction("signature", "cmF3", last_valid_block_height=100)
 LANDED = TransactionStatus(slot=7, amount_out=149_500_000)
@@ -109,7 +110,7 @@ class Followed:
     chain: ScriptedChain
 
 
-def follow(order: Order, *, deadline_ms: int = DEADLINE_MS, **chain: object) -> Followed:
+def follow(order: Order, *, deadline_ms: int = DEADLINE_MS, retry: RetryPolicy = POLICY, **chain: object) -> Followed:
     """Hand the order to a worker."""
     loop = VirtualLoop()
     clock = LoopClock(loop)
@@ -118,7 +119,7 @@ def follow(order: Order, *, deadline_ms: int = DEADLINE_MS, **chain: object) -> 
     async def work() -> Followed:
         store = FakeOrders()
         await store.create(order)
-        policy = ExecutionPolicy(RetryPolicy(), lease_ms=LEASE_MS, rebroadcast_ms=BEAT_MS)
+        policy = ExecutionPolicy(retry, lease_ms=LEASE_MS, rebroadcast_ms=BEAT_MS)
         execute = Execute(store, Router((), clock), scripted, clock, policy, Silent())
         async with asyncio.timeout(600):
             verdict = await execute(order.ref, worker="me", deadline=T0 + deadline_ms)

@@ -118,6 +118,15 @@ async def test_a_market_order_is_stored_and_queued_and_a_resting_one_is_stored_o
     assert market.order.ref != limit.order.ref
 
 
+@pytest.mark.parametrize("request_", [MARKET, LIMIT], ids=["market", "limit"])
+async def test_an_order_keeps_which_key_asked_for_it(request_: OrderRequest) -> None:
+    orders = FakeOrders()
+    placed = await Place(orders, Queue(), Ticking(), Notes())("user", request_, key_id="0123456789ab")
+    stored = await orders.get(placed.order.ref)
+    assert stored is not None
+    assert [event.key_id for event in stored.events] == ["0123456789ab"]
+
+
 async def test_an_order_that_could_not_be_queued_is_accepted_all_the_same() -> None:
     orders, notes = FakeOrders(), Notes()
     placed = await Place(orders, Queue(refuses=True), Ticking(), notes)("user", MARKET)

@@ -1,0 +1,59 @@
+"""What the audit asks the chain for, and what it says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from order_engine.engine.audit import Audit
+from order_engine.engine.ports import Swapped
+from tests.unit.test_lifecycle import T0
+
+
+@dataclass
+class Ledger:
+    """A chain of which nobody wants more than its ledger."""
+
+    held: list[Swapped]
+    asked: list[int] = field(default_factory=list)
+
+    async def swaps(self, *, since: int) -> list[Swapped]:
+        self.asked.append(since)
+        return self.held
+
+
+@dataclass
+class Told:
+    """The time, and what an observer is told."""
+
+    noted_: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def now_ms(self) -> int:
+        return T0
+
+    def noted(self, order_id: str, what: str, reason: str) -> None:
+        self.noted_.append((order_id, what, reason))
+
+
+async def audit(*held: Swapped) -> tuple[Told, Ledger, object]:
+    told, ledger = Told(), Ledger(list(held))
+    twice = await Audit(ledger, told, told)()  # type: ignore[arg-type]
+    return told, ledger, twice
+
+
+async def test_every_order_with_more_than_one_swap_is_named_with_all_of_its_own() -> None:
+    ledger = [("a", "s1"), ("b", "s2"), ("a", "s3"), ("c", "s4"), ("b", "s5"), ("b", "s6")]
+    told, _, twice = await audit(*(Swapped(*swap) for swap in ledger))
+    assert told.noted_ == [("a", "swapped_twice", "s1, s3"), ("b", "swapped_twice", "s2, s5, s6")]
+    assert twice == {"a": ["s1", "s3"], "b": ["s2", "s5", "s6"]}
+
+
+async def test_the_ledger_of_the_last_hour_is_asked_for() -> None:
+    _, ledger, _ = await audit()
+    assert ledger.asked == [T0 - 3_600_000]
+
+
+async def test_one_swap_that_a_ledger_tells_twice_is_one() -> None:
+    told, _, twice = await audit(Swapped("a", "s1"), Swapped("b", "s2"), Swapped("a", "s1"))
+    assert (told.noted_, twice) == ([], {})
+    told, _, twice = await audit()
+    assert (told.noted_, twice) == ([], {})
