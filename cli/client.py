@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from types import TracebackType
-from typing import Any, Literal, NotRequired, Self, TypedDict
+from typing import Any, Self
 from urllib.parse import quote
 
 import httpx
@@ -29,6 +29,7 @@ from cli.errors import ApiError, ClientError, Unreachable
 from cli.stream import Follower, OrderEvent, StreamState, jitter
 from order_engine.domain import numerals
 from order_engine.domain.order import Status
+from order_engine.wire.schema import OrderListView, OrderSummaryView, OrderView, QuoteView, StatsView
 
 __all__ = ["Accepted", "ApiError", "Client", "ClientError", "OrderEvent", "StreamState", "Unreachable"]
 
@@ -50,114 +51,6 @@ _SENTENCES = {
     403: "The API key is unknown, expired or revoked.",
     429: "Too many requests in a short time.",
 }
-
-
-class Leg(TypedDict):
-    """One swap in one pool. Amounts are decimal strings of whole tokens, here and below."""
-
-    venue: str
-    pool: str
-    tokenIn: str
-    tokenOut: str
-    amountIn: str
-    amountOut: str
-
-
-class Candidate(TypedDict):
-    """One way to fill an order."""
-
-    venue: str
-    kind: Literal["single", "path", "split"]
-    amountOut: str
-    netOut: str
-    price: str
-    priceImpactBps: str
-    legs: list[Leg]
-
-
-class LeftOut(TypedDict):
-    venue: str
-    reason: str
-
-
-class Failure(TypedDict):
-    code: str
-    message: str
-
-
-class Quote(TypedDict):
-    """All candidates and the route that an order would take now."""
-
-    at: str
-    venue: str
-    reason: str
-    route: Candidate
-    quotes: list[Candidate]
-    leftOut: list[LeftOut]
-    improvementBps: str
-    improvementOverOtherBps: str | None
-    networkFeeLamports: int
-    optimalityGapBps: str
-
-
-class Order(TypedDict):
-    """An order as it reads back; ``events`` are there when it was read by itself."""
-
-    orderId: str
-    status: str
-    type: Literal["market", "limit"]
-    tokenIn: str
-    tokenOut: str
-    amountIn: str
-    slippageBps: int
-    limitPrice: str | None
-    expiresAt: str | None
-    walletAddress: str | None
-    createdAt: str
-    updatedAt: str
-    seq: int
-    attempts: int
-    venue: str | None
-    reason: str | None
-    route: Candidate | None
-    quotes: list[Candidate] | None
-    minOut: str | None
-    improvementBps: str | None
-    txHash: str | None
-    amountOut: str | None
-    executedPrice: str | None
-    failureReason: str | None
-    error: Failure | None
-    events: NotRequired[list[Json]]
-
-
-class Page(TypedDict):
-    """Orders, newest first. ``nextCursor`` is absent on the last page."""
-
-    orders: list[Order]
-    nextCursor: NotRequired[str]
-
-
-class QueueDepth(TypedDict):
-    waiting: int
-    inFlight: int
-    dead: int
-
-
-class Latency(TypedDict):
-    """From accepted to the end, milliseconds; None while nothing has ended."""
-
-    p50: int | None
-    p90: int | None
-    p99: int | None
-
-
-class Stats(TypedDict):
-    queue: QueueDepth
-    finished: int
-    byStatus: dict[str, int]
-    byVenue: dict[str, int]
-    latencyMs: Latency
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,20 +158,20 @@ class Client:
             replayed=answer.headers.get("Idempotent-Replayed") == "true",
         )
 
-    async def get(self, order_id: str) -> Order:
+    async def get(self, order_id: str) -> OrderView:
         """Read an order with all its events."""
-        order: Order = await self._read("GET", f"/api/orders/{_segment(order_id)}")
+        order: OrderView = await self._read("GET", f"/api/orders/{_segment(order_id)}")
         return order
 
-    async def list(self, *, status: str | None = None, limit: int = 20, cursor: str | None = None) -> Page:
+    async def list(self, *, status: str | None = None, limit: int = 20, cursor: str | None = None) -> OrderListView:
         """Read one page of your orders, newest first. ``limit`` is 1 to 100."""
         given = {"status": status, "limit": limit, "cursor": cursor}
-        page: Page = await self._read(
+        page: OrderListView = await self._read(
             "GET", "/api/orders", params={name: value for name, value in given.items() if value is not None}
         )
         return page
 
-    async def orders(self, *, status: str | None = None) -> AsyncGenerator[Order]:
+    async def orders(self, *, status: str | None = None) -> AsyncGenerator[OrderSummaryView]:
         """All of your orders, newest first, page after page."""
         cursor: str | None = None
         while True:
@@ -318,24 +211,24 @@ class Client:
         among = f"the newest {looked_at:,}" if cursor else "yours"
         raise ApiError(0, "order_not_found", f"No order among {among} begins with {start}.")
 
-    async def cancel(self, order_id: str) -> Order:
+    async def cancel(self, order_id: str) -> OrderView:
         """Cancel an order that no worker has claimed.
 
         Raises:
             ApiError: with the code ``too_late_to_cancel``, among others.
         """
-        order: Order = await self._read("DELETE", f"/api/orders/{_segment(order_id)}")
+        order: OrderView = await self._read("DELETE", f"/api/orders/{_segment(order_id)}")
         return order
 
-    async def quote(self, token_in: str, token_out: str, amount_in: Amount) -> Quote:
+    async def quote(self, token_in: str, token_out: str, amount_in: Amount) -> QuoteView:
         """Quote all candidates for whole tokens of ``token_in``."""
         params = {"tokenIn": token_in, "tokenOut": token_out, "amountIn": _text(amount_in)}
-        quote: Quote = await self._read("GET", "/api/quote", params=params)
+        quote: QuoteView = await self._read("GET", "/api/quote", params=params)
         return quote
 
-    async def stats(self) -> Stats:
+    async def stats(self) -> StatsView:
         """Your orders in numbers, and the queue's depth."""
-        stats: Stats = await self._read("GET", "/api/stats")
+        stats: StatsView = await self._read("GET", "/api/stats")
         return stats
 
     def follow(

@@ -14,10 +14,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from cli.client import Candidate, Order, Stats
 from cli.stream import OrderEvent
 from order_engine.domain.numerals import NotANumeral, read_decimal
 from order_engine.domain.order import Status
+from order_engine.wire.schema import CandidateView, OrderSummaryView, StatsView
 
 STAGES = (Status.PENDING, Status.ROUTING, Status.BUILDING, Status.SUBMITTED, Status.CONFIRMED)
 STYLES: dict[Status, str] = {
@@ -81,12 +81,12 @@ def ms_between(first: datetime, second: datetime) -> float:
     return (second - first).total_seconds() * 1000
 
 
-def venue_quotes(quotes: Sequence[Candidate]) -> str:
+def venue_quotes(quotes: Sequence[CandidateView]) -> str:
     """Each venue's own best net output: ``raydium 341.92 · meteora 341.71``."""
     return " · ".join(f"{venue} {out}" for venue, out in best_quotes(quotes).items())
 
 
-def best_quotes(quotes: Sequence[Candidate], digits: int = 8) -> dict[str, str]:
+def best_quotes(quotes: Sequence[CandidateView], digits: int = 8) -> dict[str, str]:
     """Each venue's own best net output."""
     best: dict[str, str] = {}
     for quote in quotes:
@@ -169,7 +169,7 @@ def order_title(order: Mapping[str, Any]) -> str:
     return text
 
 
-def order_summary(order: Order) -> Table:
+def order_summary(order: OrderSummaryView) -> Table:
     """An order as it stands, as names and values."""
     status = Status(order["status"])
     created, updated = (datetime.fromisoformat(order[name]) for name in ("createdAt", "updatedAt"))
@@ -202,7 +202,7 @@ def _attempts(count: int) -> str:
     return "not attempted" if count == 0 else "1 attempt" if count == 1 else f"{count} attempts"
 
 
-def _against_quote(order: Order) -> str:
+def _against_quote(order: OrderSummaryView) -> str:
     text = f"{number(order['executedPrice'])} {order['tokenOut']} per {order['tokenIn']}"
     route = order["route"]
     if route is None or order["amountOut"] is None or not Decimal(route["amountOut"]):
@@ -211,14 +211,14 @@ def _against_quote(order: Order) -> str:
     return f"{text} ({change:+.2f} bps against the quote)"
 
 
-def _route_text(order: Order) -> str:
+def _route_text(order: OrderSummaryView) -> str:
     route = order["route"]
     if route is None:
         return order["venue"] or ""
     return f"{route['venue']}: {legs_text(route)}"
 
 
-def legs_text(candidate: Candidate) -> str:
+def legs_text(candidate: CandidateView) -> str:
     """The swaps of a candidate in a line."""
     legs = candidate["legs"]
     if candidate["kind"] == "path":
@@ -228,7 +228,7 @@ def legs_text(candidate: Candidate) -> str:
     return ", ".join(f"{number(leg['amountIn'], 4)} {leg['tokenIn']} in {leg['venue']}" for leg in legs)
 
 
-def stats_table(stats: Stats) -> Group:
+def stats_table(stats: StatsView) -> Group:
     queue, latency = stats["queue"], stats["latencyMs"]
     rows = {
         "Queue": f"{queue['waiting']} waiting, {queue['inFlight']} in flight, {queue['dead']} given up",
@@ -248,7 +248,7 @@ def _bucket(value: object) -> str:
     return f"≤ {duration(value)}" if isinstance(value, int) else "-"
 
 
-def _shares(stats: Stats) -> list[tuple[str, Mapping[str, int]]]:
+def _shares(stats: StatsView) -> list[tuple[str, Mapping[str, int]]]:
     return [("By status", stats["byStatus"]), ("By venue", stats["byVenue"])]
 
 

@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from cli import render
-from cli.client import Order, Quote
 from order_engine.domain.lifecycle import TERMINAL
 from order_engine.domain.order import Status
+from order_engine.wire.schema import OrderSummaryView, QuoteView
 
 type Cell = str | Text
 
@@ -106,7 +106,7 @@ def _width(cell: Cell) -> int:
     return (cell if isinstance(cell, Text) else Text(cell)).cell_len
 
 
-def orders_table(orders: Sequence[Order]) -> Records:
+def orders_table(orders: Sequence[OrderSummaryView]) -> Records:
     """Orders as lines, or each as several lines; the id is always whole."""
     columns = (
         Column("Order"),
@@ -137,7 +137,7 @@ def orders_table(orders: Sequence[Order]) -> Records:
     return Records(columns, rows)
 
 
-def quote_table(quote: Quote, token_in: str, token_out: str, amount: str) -> Group:
+def quote_table(quote: QuoteView, token_in: str, token_out: str, amount: str) -> Group:
     """All candidates with the chosen one marked, and the reason."""
     out = f"Out ({token_out})"
     columns = (

@@ -63,7 +63,7 @@ def describe(order: Order, event: Event) -> str:
             wait = max(0, _retry_at(event) - event.at) / 1000
             return f"attempt {event.attempt} failed: {detail['error']['message']} Again in {wait:.1f} s."
         case Status.OPEN | Status.PENDING if event.seq == 1:
-            view = views.order_view(order, events=False)
+            view = views.summary_view(order)
             limit = f", limit {view['limitPrice']} {symbol_out}" if view["limitPrice"] else ""
             slippage = f"{view['slippageBps'] / 100:g} %"
             return f"{view['type']} {view['amountIn']} {symbol_in} to {symbol_out}{limit}, slippage {slippage}"

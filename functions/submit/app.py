@@ -6,11 +6,12 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 
 from order_engine.version import VERSION
+from order_engine.wire.schema import HealthView
 from submit import pages, problems
 from submit.description import describe
 from submit.edge import ThroughTheEdge
 from submit.routes import orders, quotes, stats, tickets
-from submit.schemas import COMMON_ERRORS, HealthView
+from submit.schemas import COMMON_ERRORS
 from submit.served import Served
 
 ROUTERS = (orders.router, tickets.router, quotes.router, stats.router)

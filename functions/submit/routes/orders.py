@@ -14,12 +14,13 @@ from order_engine.domain.order import OrderRef, Status
 from order_engine.engine.accounts import Identity
 from order_engine.engine.listing import examined
 from order_engine.wire.requests import PlaceOrderBody
+from order_engine.wire.schema import AcceptedView, OrderListView, OrderView
 from order_engine.wire.times import to_text
-from order_engine.wire.views import order_view
+from order_engine.wire.views import order_view, summary_view
 from submit import limits
 from submit.callers import Reader, Trader, prefix
 from submit.requests import MAX_ORDER_ID, OrderId, PlainDigits, api_router
-from submit.schemas import AcceptedView, OrderListView, OrderView, problem_answers
+from submit.schemas import problem_answers
 from submit.served import Served
 from submit.stream import socket_url
 
@@ -140,7 +141,7 @@ async def list_orders(
     after = None if cursor is None else _open_cursor(cursor)
     await limits.spend(engine, caller, limits.reads(engine, caller), limits.listing(examined(status, limit)))
     page = await engine.stores.orders.page(caller.user_id, limit=limit, after=after, status=status)
-    content: dict[str, Any] = {"orders": [order_view(order, events=False) for order in page.orders]}
+    content: dict[str, Any] = {"orders": [summary_view(order) for order in page.orders]}
     if page.next_key is not None:
         content["nextCursor"] = base64.urlsafe_b64encode(page.next_key.encode()).decode().rstrip("=")
     return JSONResponse(content)

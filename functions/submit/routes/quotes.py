@@ -12,12 +12,13 @@ from order_engine.domain.errors import PriceImpactTooHigh, SameToken
 from order_engine.domain.order import OrderRequest
 from order_engine.domain.quote import Decision
 from order_engine.wire.requests import NUMBER_PATTERN, TOKEN_NAMES
+from order_engine.wire.schema import QuoteView
 from order_engine.wire.times import to_text
 from order_engine.wire.views import decision_view
 from submit import limits, problems
 from submit.callers import Reader
 from submit.requests import api_router
-from submit.schemas import QuoteView, problem_answers
+from submit.schemas import problem_answers
 from submit.served import Served
 
 router = api_router()

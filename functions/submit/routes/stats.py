@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from fastapi.responses import JSONResponse
 
+from order_engine.wire.schema import StatsView
 from submit import limits
 from submit.callers import Reader
 from submit.requests import api_router
-from submit.schemas import StatsView, problem_answers
+from submit.schemas import problem_answers
 from submit.served import Served
 
 router = api_router()

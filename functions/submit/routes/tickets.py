@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from fastapi.responses import JSONResponse
 
+from order_engine.wire.schema import StreamTicketView
 from order_engine.wire.times import to_text
 from submit import limits
 from submit.callers import Reader
 from submit.requests import api_router
-from submit.schemas import StreamTicketView, problem_answers
+from submit.schemas import problem_answers
 from submit.served import Served
 from submit.stream import socket_url
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
 
 from order_engine.domain.amounts import BY_MINT, format_amount, format_price, price
 from order_engine.domain.order import Event, Failure, Fill, Order, OrderRequest, Retry, Routed, Submission
@@ -12,12 +12,27 @@ from order_engine.domain.quote import Candidate, Decision, Leg
 from order_engine.wire import forms
 from order_engine.wire.times import to_text
 
-type Json = dict[str, Any]
+if TYPE_CHECKING:
+    from order_engine.wire.schema import (
+        CandidateView,
+        DecisionView,
+        DetailView,
+        ErrorFrame,
+        EventFrame,
+        EventView,
+        FailureView,
+        LegView,
+        OrderSummaryView,
+        OrderView,
+        PongFrame,
+        SnapshotFrame,
+        SubscribedFrame,
+    )
 
 _SNAPSHOT_BYTES = 100_000
 
 
-def leg_view(leg: Leg) -> Json:
+def leg_view(leg: Leg) -> LegView:
     token_in, token_out = BY_MINT[leg.mint_in], BY_MINT[leg.mint_out]
     return {
         "venue": leg.venue,
@@ -29,7 +44,7 @@ def leg_view(leg: Leg) -> Json:
     }
 
 
-def candidate_view(request: OrderRequest, candidate: Candidate) -> Json:
+def candidate_view(request: OrderRequest, candidate: Candidate) -> CandidateView:
     token_in, token_out = request.token_in, request.token_out
     net = format_amount(abs(candidate.net_out), token_out)
     return {
@@ -43,7 +58,7 @@ def candidate_view(request: OrderRequest, candidate: Candidate) -> Json:
     }
 
 
-def decision_view(request: OrderRequest, decision: Decision) -> Json:
+def decision_view(request: OrderRequest, decision: Decision) -> DecisionView:
     other, gap = decision.improvement_over_other_bps, decision.optimality_gap_bps
     return {
         "venue": decision.chosen.venue,
@@ -58,11 +73,11 @@ def decision_view(request: OrderRequest, decision: Decision) -> Json:
     }
 
 
-def _failure_view(failure: Failure) -> Json:
+def _failure_view(failure: Failure) -> FailureView:
     return {"code": failure.code, "message": failure.message}
 
 
-def detail_view(request: OrderRequest, event: Event) -> Json:
+def detail_view(request: OrderRequest, event: Event) -> DetailView:
     """The fields that a step adds to its frame."""
     detail = event.detail
     match detail:
@@ -71,7 +86,7 @@ def detail_view(request: OrderRequest, event: Event) -> Json:
         case Retry():
             return {"error": _failure_view(detail.failure), "retryAt": to_text(detail.retry_at)}
         case Routed():
-            view = decision_view(request, detail.decision)
+            view = cast("DetailView", decision_view(request, detail.decision))
             view["minOut"] = format_amount(detail.min_out, request.token_out)
             return view
         case Submission():
@@ -89,23 +104,24 @@ def detail_view(request: OrderRequest, event: Event) -> Json:
             return {"failureReason": detail.message, "error": _failure_view(detail)}
 
 
-def event_view(request: OrderRequest, event: Event) -> Json:
-    return {
+def event_view(request: OrderRequest, event: Event) -> EventView:
+    view: EventView = {
         "seq": event.seq,
-        "status": event.status.value,
+        "status": event.status,
         "at": to_text(event.at),
         "attempt": event.attempt,
-        **({} if event.key_id is None else {"keyId": event.key_id}),
-        **detail_view(request, event),
     }
+    if event.key_id is not None:
+        view["keyId"] = event.key_id
+    return {**view, **detail_view(request, event)}
 
 
-def order_view(order: Order, *, events: bool = True) -> Json:
-    """An order as it reads back. Fields that do not apply yet are null."""
+def summary_view(order: Order) -> OrderSummaryView:
+    """An order without its history. Fields that do not apply yet are null."""
     request = order.request
-    view: Json = {
+    view: OrderSummaryView = {
         "orderId": order.ref.order_id,
-        "status": order.status.value,
+        "status": order.status,
         "type": request.type,
         "tokenIn": request.token_in.symbol,
         "tokenOut": request.token_out.symbol,
@@ -134,23 +150,36 @@ def order_view(order: Order, *, events: bool = True) -> Json:
     }
     if order.routed is not None:
         decided = decision_view(request, order.routed.decision)
-        view |= {name: decided[name] for name in ("venue", "reason", "route", "quotes", "improvementBps")}
+        view["venue"] = decided["venue"]
+        view["reason"] = decided["reason"]
+        view["route"] = decided["route"]
+        view["quotes"] = decided["quotes"]
+        view["improvementBps"] = decided["improvementBps"]
         view["minOut"] = format_amount(order.routed.min_out, request.token_out)
     last = detail_view(request, order.events[-1])
-    names = ("amountOut", "executedPrice", "failureReason", "error")
-    view |= {name: last[name] for name in names if name in last}
-    if events:
-        view["events"] = [event_view(request, event) for event in order.events]
+    view["amountOut"] = last.get("amountOut")
+    view["executedPrice"] = last.get("executedPrice")
+    view["failureReason"] = last.get("failureReason")
+    view["error"] = last.get("error")
     return view
 
 
-def _frame(content: Mapping[str, Any]) -> bytes:
+def order_view(order: Order) -> OrderView:
+    """An order as it reads back."""
+    return {**summary_view(order), "events": [event_view(order.request, event) for event in order.events]}
+
+
+type _Frame = EventFrame | SnapshotFrame | SubscribedFrame | PongFrame | ErrorFrame
+
+
+def _frame(content: _Frame) -> bytes:
     return json.dumps({**content, forms.SCHEMA: forms.FRAME.writes}, separators=(",", ":")).encode()
 
 
 def event_frame(order: Order, event: Event) -> bytes:
     """A live event, as pushed to a socket."""
-    return _frame({"type": "event", "orderId": order.ref.order_id, **event_view(order.request, event)})
+    frame: EventFrame = {"type": "event", "orderId": order.ref.order_id, **event_view(order.request, event)}
+    return _frame(frame)
 
 
 def snapshot_frames(order: Order, after: int) -> list[bytes]:
@@ -159,20 +188,30 @@ def snapshot_frames(order: Order, after: int) -> list[bytes]:
     One frame as a rule. A long history goes in several, each with the next events, since a WebSocket message of
     API Gateway holds 128 KB.
     """
-    parts: list[list[Json]] = [[]]
+    parts: list[list[EventView]] = [[]]
     size = 0
     for event in order.events:
         if event.seq <= after:
             continue
         view = event_view(order.request, event)
-        length = len(_frame(view))
+        length = len(json.dumps(view, separators=(",", ":")))
         if parts[-1] and size + length > _SNAPSHOT_BYTES:
             parts.append([])
             size = 0
         parts[-1].append(view)
         size += length
-    head = {"type": "snapshot", "orderId": order.ref.order_id, "seq": order.seq, "status": order.status.value}
-    return [_frame(head | {"events": part}) for part in parts]
+    return [
+        _frame(
+            {
+                "type": "snapshot",
+                "orderId": order.ref.order_id,
+                "seq": order.seq,
+                "status": order.status,
+                "events": part,
+            }
+        )
+        for part in parts
+    ]
 
 
 def error_frame(code: str, message: str) -> bytes:

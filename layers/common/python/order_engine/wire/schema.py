@@ -1,0 +1,281 @@
+"""What crosses the edges, written once: the API describes its answers by these types, the views fill them in, the
+Python client reads them.
+
+Amounts are decimal strings of whole tokens, times RFC 3339 texts, prices decimal strings of output per input token. A
+field that does not apply yet is null where its type says so; one that is ``NotRequired`` is absent. Fields may be
+added: a reader ignores what it does not know.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
+
+from order_engine.domain.order import Status
+
+
+@dataclass(frozen=True, slots=True)
+class Says:
+    """A field's description, for the documents that are made of these types."""
+
+    text: str
+
+    def __get_pydantic_json_schema__(self, core_schema: Any, handler: Any) -> dict[str, Any]:
+        """Pydantic asks annotations for this; the engine itself never loads it for that."""
+        return {**handler(core_schema), "description": self.text}
+
+
+class FailureView(TypedDict):
+    code: str
+    message: str
+
+
+class LegView(TypedDict):
+    """One swap in one pool."""
+
+    venue: str
+    pool: str
+    tokenIn: str
+    tokenOut: str
+    amountIn: str
+    amountOut: str
+
+
+class CandidateView(TypedDict):
+    """One way to fill an order."""
+
+    venue: str
+    kind: Literal["single", "path", "split"]
+    amountOut: str
+    netOut: Annotated[str, Says("After the network fee, in the output token.")]
+    price: str
+    priceImpactBps: str
+    legs: list[LegView]
+
+
+class LeftOutView(TypedDict):
+    venue: str
+    reason: str
+
+
+class RoutedView(TypedDict):
+    """The route, and what was considered."""
+
+    venue: str
+    reason: str
+    route: CandidateView
+    quotes: list[CandidateView]
+    leftOut: list[LeftOutView]
+    improvementBps: str
+    improvementOverOtherBps: str | None
+    networkFeeLamports: int
+
+
+class DecisionView(RoutedView):
+    """The route of an order; the gap is null where it was routed before gaps were known."""
+
+    optimalityGapBps: str | None
+
+
+class QuoteView(RoutedView):
+    """All candidates, and the route that an order would take now."""
+
+    at: str
+    optimalityGapBps: Annotated[
+        str,
+        Says(
+            "No route gives more net output than this one by more than so many basis points. Proved, not estimated: "
+            "see docs/routing.md for the routes that are meant."
+        ),
+    ]
+
+
+class DetailView(TypedDict, total=False):
+    """What a step adds; which of it depends on the status."""
+
+    error: FailureView
+    retryAt: str
+    venue: str
+    reason: str
+    route: CandidateView
+    quotes: list[CandidateView]
+    leftOut: list[LeftOutView]
+    improvementBps: str
+    improvementOverOtherBps: str | None
+    networkFeeLamports: int
+    optimalityGapBps: str | None
+    minOut: str
+    txHash: str
+    amountOut: str
+    executedPrice: str
+    slot: int
+    failureReason: str
+
+
+class EventView(DetailView):
+    """One step; further fields depend on the status."""
+
+    seq: int
+    status: Status
+    at: str
+    attempt: int
+    keyId: NotRequired[Annotated[str, Says("The API key that asked for this step; absent for the engine's own.")]]
+
+
+class OrderSummaryView(TypedDict):
+    """An order without its history."""
+
+    orderId: str
+    status: Status
+    type: Literal["market", "limit"]
+    tokenIn: str
+    tokenOut: str
+    amountIn: str
+    slippageBps: int
+    limitPrice: str | None
+    expiresAt: str | None
+    walletAddress: str | None
+    createdAt: str
+    updatedAt: str
+    seq: int
+    attempts: int
+    placedBy: Annotated[str | None, Says("The id of the API key that placed it, `token` for a token.")]
+    cancelledBy: Annotated[str | None, Says("The id of the API key that cancelled it, once cancelled.")]
+    venue: str | None
+    reason: str | None
+    route: CandidateView | None
+    quotes: list[CandidateView] | None
+    minOut: str | None
+    improvementBps: str | None
+    txHash: str | None
+    amountOut: str | None
+    executedPrice: str | None
+    failureReason: str | None
+    error: FailureView | None
+
+
+class OrderView(OrderSummaryView):
+    """An order as it reads back."""
+
+    events: list[EventView]
+
+
+class AcceptedView(TypedDict):
+    orderId: str
+    status: Status
+    createdAt: str
+    wsUrl: Annotated[str, Says('Connect within a minute; then send {"action":"subscribe","orderId":…}.')]
+
+
+class StreamTicketView(TypedDict):
+    wsUrl: Annotated[str, Says('Connect before `expiresAt`; then send {"action":"subscribe"} to follow all orders.')]
+    expiresAt: str
+
+
+class OrderListView(TypedDict):
+    """Orders, newest first."""
+
+    orders: list[OrderSummaryView]
+    nextCursor: NotRequired[Annotated[str, Says("Absent on the last page.")]]
+
+
+class ProblemItem(TypedDict):
+    field: str | None
+    message: str
+
+
+class ProblemView(TypedDict):
+    """RFC 9457 problem details."""
+
+    type: str
+    title: str
+    status: int
+    code: Annotated[str, Says("Stable and machine-readable.")]
+    detail: Annotated[str, Says("A sentence a person understands.")]
+    field: NotRequired[Annotated[str, Says("The field at fault.")]]
+    errors: NotRequired[list[ProblemItem]]
+    quote: NotRequired[Annotated[QuoteView, Says("Of a refused quote: the route that an order would fail with.")]]
+
+
+class QueueView(TypedDict):
+    waiting: int
+    inFlight: int
+    dead: int
+
+
+class LatencyView(TypedDict):
+    """From accepted to the end, milliseconds; null while nothing has ended."""
+
+    p50: int | None
+    p90: int | None
+    p99: int | None
+
+
+class StatsView(TypedDict):
+    queue: QueueView
+    open: Annotated[int, Says("Resting limit orders.")]
+    active: Annotated[
+        int, Says("Orders that are queued or being executed. Where some thousand wait, there may be more.")
+    ]
+    finished: int
+    byStatus: dict[str, int]
+    byVenue: dict[str, int]
+    latencyMs: LatencyView
+
+
+class HealthView(TypedDict):
+    status: Literal["ok"]
+    stage: str
+
+
+# --- frames of the stream ------------------------------------------------------------------------------------------
+
+
+class EventFrame(EventView):
+    """One step, as it happened."""
+
+    type: Literal["event"]
+    orderId: str
+
+
+class SnapshotFrame(TypedDict):
+    """Where an order stands, and its events after what the client has."""
+
+    type: Literal["snapshot"]
+    orderId: str
+    seq: int
+    status: Status
+    events: list[EventView]
+
+
+class SubscribedFrame(TypedDict):
+    """All orders are followed, or these, and the newest have been shown."""
+
+    type: Literal["subscribed"]
+    orders: Literal["all"] | list[str]
+
+
+class PongFrame(TypedDict):
+    type: Literal["pong"]
+    at: str
+
+
+class ErrorFrame(TypedDict):
+    """A message could not be served."""
+
+    type: Literal["error"]
+    code: str
+    message: str
+
+
+def _open(view: Any) -> None:
+    """Tell readers of the documents that fields may be added."""
+    view.__pydantic_config__ = {"extra": "allow"}
+
+
+for _view in (
+    *(FailureView, LegView, CandidateView, LeftOutView, RoutedView, DecisionView, QuoteView, DetailView, EventView),
+    *(OrderSummaryView, OrderView, AcceptedView, StreamTicketView, OrderListView, ProblemItem, ProblemView),
+    *(QueueView, LatencyView, StatsView, HealthView),
+):
+    _open(_view)
