@@ -12,13 +12,14 @@ from order_engine.domain.amounts import JUP, SOL, TOKENS, U64_MAX, USDC, Token
 from order_engine.domain.errors import QuoteRefused
 from order_engine.domain.quote import METEORA, RAYDIUM, Pool
 from order_engine.engine.routing.network import INTERMEDIATES
-from order_engine.venues import clmm, damm2
-from order_engine.venues.clmm import ClmmPool, Tick
-from order_engine.venues.cpmm import CpmmPool, CreatorFeeOn
-from order_engine.venues.damm2 import Damm2Pool
-from order_engine.venues.dlmm import Bin, DlmmParameters, DlmmPool, Volatility
-from order_engine.venues.dlmm import CollectFeeMode as DlmmFeeMode
-from order_engine.venues.market import PaperMarket
+from order_engine.venues.meteora import damm2
+from order_engine.venues.meteora.damm2 import Damm2Pool
+from order_engine.venues.meteora.dlmm import Bin, DlmmParameters, DlmmPool, Volatility
+from order_engine.venues.meteora.dlmm import CollectFeeMode as DlmmFeeMode
+from order_engine.venues.paper.market import PaperMarket
+from order_engine.venues.raydium import clmm
+from order_engine.venues.raydium.clmm import ClmmPool, Tick
+from order_engine.venues.raydium.cpmm import CpmmPool, CreatorFeeOn
 from order_engine.venues.transfer_fee import TransferFee, TransferFeePool
 
 EPOCH_MS = 1_790_000_000_000

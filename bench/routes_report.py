@@ -25,8 +25,8 @@ from order_engine.domain.amounts import BONK, JUP, RAY, SOL, USDC, USDT, Token, 
 from order_engine.domain.errors import NoRoute, QuoteRefused
 from order_engine.domain.quote import METEORA, RAYDIUM
 from order_engine.engine.routing.decide import decide
-from order_engine.venues.market import PaperMarket
-from order_engine.venues.paper import fill
+from order_engine.venues.paper.chain import fill
+from order_engine.venues.paper.market import PaperMarket
 
 DAY_START_MS = 1_790_035_200_000  # 2026-09-22, midnight UTC
 DAY_MS = 86_400_000

@@ -26,7 +26,7 @@ from bench.optimum import Optimum, optimum
 from order_engine.domain.errors import NoRoute
 from order_engine.domain.quote import Decision
 from order_engine.engine.routing.decide import decide
-from order_engine.venues.market import PaperMarket
+from order_engine.venues.paper.market import PaperMarket
 
 _NO_CEILING = 10_000
 _SEED = "routes"

@@ -37,8 +37,8 @@ from order_engine.domain.order import Order, OrderRef, OrderRequest
 from order_engine.domain.quote import VENUES
 from order_engine.engine.routing.router import Router
 from order_engine.engine.triggers import Triggers
-from order_engine.venues.market import PaperMarket
-from order_engine.venues.paper import PaperVenue
+from order_engine.venues.paper.market import PaperMarket
+from order_engine.venues.paper.venue import PaperVenue
 
 _REGION = "us-east-1"
 _ACCOUNT = "123456789012"

@@ -21,10 +21,10 @@ from statistics import median
 from time import perf_counter_ns
 
 from order_engine.domain.amounts import SOL, USDC
-from order_engine.venues.clmm import ClmmPool, Tick, sqrt_price_at
-from order_engine.venues.cpmm import CpmmPool
-from order_engine.venues.damm2 import Damm2Pool
-from order_engine.venues.dlmm import Bin, DlmmParameters, DlmmPool, Volatility
+from order_engine.venues.meteora.damm2 import Damm2Pool
+from order_engine.venues.meteora.dlmm import Bin, DlmmParameters, DlmmPool, Volatility
+from order_engine.venues.raydium.clmm import ClmmPool, Tick, sqrt_price_at
+from order_engine.venues.raydium.cpmm import CpmmPool
 
 MINTS = (SOL.mint, USDC.mint)
 CROSSED = 20

@@ -13,9 +13,9 @@ from decimal import Decimal
 from math import isqrt
 from struct import pack, pack_into
 
-from order_engine.venues.clmm import sqrt_price_at
-from order_engine.venues.damm2 import MAX_SQRT_PRICE, MIN_SQRT_PRICE
-from order_engine.venues.dlmm import price_of_bin
+from order_engine.venues.meteora.damm2 import MAX_SQRT_PRICE, MIN_SQRT_PRICE
+from order_engine.venues.meteora.dlmm import price_of_bin
+from order_engine.venues.raydium.clmm import sqrt_price_at
 from order_engine.venues.solana import addresses
 from order_engine.venues.solana.addresses import TOKEN, TOKEN_2022, from_bytes, to_bytes
 from order_engine.venues.solana.programs.clmm import TICKS_PER_ARRAY

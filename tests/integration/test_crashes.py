@@ -18,8 +18,9 @@ from order_engine.engine.place import Place
 from order_engine.engine.ports import Known
 from order_engine.engine.retry import RetryPolicy
 from order_engine.engine.routing.router import Router
-from order_engine.venues.market import PaperMarket
-from order_engine.venues.paper import PaperChain, PaperVenue
+from order_engine.venues.paper.chain import PaperChain
+from order_engine.venues.paper.market import PaperMarket
+from order_engine.venues.paper.venue import PaperVenue
 from tests.integration.aws import deployed, engine
 
 _REQUEST = OrderRequest("market", SOL.mint, USDC.mint, 1_500_000_000, 100)

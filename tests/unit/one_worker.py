@@ -20,7 +20,7 @@ from order_engine.engine.execute import Execute, ExecutionPolicy, Verdict
 from order_engine.engine.ports import Height, Known, Swapped, TransactionStatus
 from order_engine.engine.retry import RetryPolicy
 from order_engine.engine.routing.router import Router
-from order_engine.venues.cpmm import CpmmPool
+from order_engine.venues.raydium.cpmm import CpmmPool
 from tests.fakes.orders import FakeOrders
 from tests.unit.test_lifecycle import MARKET, T0
 

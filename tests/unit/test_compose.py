@@ -34,7 +34,7 @@ def _engine(failure_rate: float, stage: str) -> tuple[Engine, FakeOrders]:
     clock, orders = StandingClock(), FakeOrders()
     settings = Settings(stage=stage, failure_rate=failure_rate, **_QUICK)
     queue = FakeQueue(clock.now_ms)
-    stores = engine_with(orders=orders, queue=queue, quarantine=queue).stores
+    stores = engine_with(orders=orders, queue=queue, quarantine=queue, origin_keys=None).stores
     market = Paper(settings, clock)
     return compose(settings, clock=clock, market=market, stores=stores, observer=Silent()), orders
 

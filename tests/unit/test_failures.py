@@ -24,8 +24,9 @@ from order_engine.engine.ports import Venue
 from order_engine.engine.retry import LIMIT_NOT_MET, RetryPolicy, after_failure
 from order_engine.engine.routing.decide import decide
 from order_engine.engine.routing.router import Router
-from order_engine.venues.market import PaperMarket
-from order_engine.venues.paper import PaperChain, PaperVenue
+from order_engine.venues.paper.chain import PaperChain
+from order_engine.venues.paper.market import PaperMarket
+from order_engine.venues.paper.venue import PaperVenue
 from tests.api.clock import StandingClock
 from tests.fakes.orders import FakeOrders
 from tests.unit.test_lifecycle import INTENT, LIMIT, MARKET, ROUTED, T0
@@ -70,7 +71,7 @@ def test_every_code_is_in_snake_case_and_in_the_documentation() -> None:
 
 
 def test_the_paper_chains_errors_have_codes_of_the_catalogue() -> None:
-    source = (ENGINE / "venues/paper.py").read_text()
+    source = (ENGINE / "venues/paper/chain.py").read_text()
     named = set(re.findall(r'"([A-Za-z_]+): [A-Z]', source))
     assert {"transaction_failed", "slippage_tolerance_exceeded"} == named
     assert named <= set(CATALOGUE)

@@ -11,7 +11,7 @@ import pytest
 from order_engine.domain.errors import VenueError
 from order_engine.domain.quote import METEORA, RAYDIUM, Pool
 from order_engine.engine.routing.gather import gather_pools
-from order_engine.venues.cpmm import CpmmPool
+from order_engine.venues.raydium.cpmm import CpmmPool
 from tests.simulation.loop import VirtualLoop, run
 
 

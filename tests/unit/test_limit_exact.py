@@ -16,7 +16,7 @@ from order_engine.engine.execute import Execute, ExecutionPolicy, Silent
 from order_engine.engine.retry import RetryPolicy
 from order_engine.engine.routing.router import Gathered, Router
 from order_engine.engine.triggers import best_output, meets_limit
-from order_engine.venues.cpmm import CpmmPool
+from order_engine.venues.raydium.cpmm import CpmmPool
 from tests.api.clock import StandingClock
 from tests.fakes.orders import FakeOrders
 from tests.simulation.loop import VirtualLoop, run

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from order_engine.domain.amounts import BONK, JUP, RAY, SOL, TOKENS, USDC, USDT, Token
 from order_engine.domain.errors import QuoteRefused
 from order_engine.domain.quote import METEORA, RAYDIUM, VENUES, Pool
-from order_engine.venues.clmm import ClmmPool
-from order_engine.venues.cpmm import CpmmPool
-from order_engine.venues.damm2 import Damm2Pool
-from order_engine.venues.dlmm import DlmmPool
-from order_engine.venues.market import _PERIODS_MS, PaperMarket
+from order_engine.venues.meteora.damm2 import Damm2Pool
+from order_engine.venues.meteora.dlmm import DlmmPool
+from order_engine.venues.paper.market import _PERIODS_MS, PaperMarket
+from order_engine.venues.raydium.clmm import ClmmPool
+from order_engine.venues.raydium.cpmm import CpmmPool
 
 AT = 1_790_000_000_000
 DAY_MS = 86_400_000

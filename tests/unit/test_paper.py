@@ -17,8 +17,9 @@ from order_engine.domain.order import Lease, Order, OrderRef, OrderRequest, Rout
 from order_engine.domain.quote import METEORA, RAYDIUM, Candidate, Leg
 from order_engine.engine.ports import Chain, TransactionStatus, Venue
 from order_engine.engine.routing.decide import decide
-from order_engine.venues.market import PaperMarket
-from order_engine.venues.paper import BLOCK_MS, VALID_BLOCKS, PaperChain, PaperVenue
+from order_engine.venues.paper.chain import BLOCK_MS, VALID_BLOCKS, PaperChain
+from order_engine.venues.paper.market import PaperMarket
+from order_engine.venues.paper.venue import PaperVenue
 
 AT = 1_790_000_000_000
 MARKET = PaperMarket(3)

@@ -21,8 +21,8 @@ from order_engine.domain.errors import NoRoute, PriceImpactTooHigh, QuoteRefused
 from order_engine.domain.quote import METEORA, RAYDIUM, Decision, LeftOut, Pool
 from order_engine.engine.routing.decide import MAX_QUOTES, decide
 from order_engine.engine.routing.search import MAX_LEGS
-from order_engine.venues.cpmm import CpmmPool
-from order_engine.venues.market import PaperMarket
+from order_engine.venues.paper.market import PaperMarket
+from order_engine.venues.raydium.cpmm import CpmmPool
 
 # How many cases are compared with the best of all routes; `make routing-proof` compares as many as one likes.
 CASES = 200

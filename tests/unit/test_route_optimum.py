@@ -11,9 +11,9 @@ from order_engine.domain.amounts import BONK, JUP, SOL, USDC, USDT, Token
 from order_engine.domain.errors import NoRoute, PriceImpactTooHigh, QuoteRefused
 from order_engine.domain.quote import Decision, Pool
 from order_engine.engine.routing.decide import decide
-from order_engine.venues.clmm import ClmmPool, FeeOn, Tick, sqrt_price_at
-from order_engine.venues.cpmm import CpmmPool
-from order_engine.venues.dlmm import Bin, DlmmParameters, DlmmPool
+from order_engine.venues.meteora.dlmm import Bin, DlmmParameters, DlmmPool
+from order_engine.venues.raydium.clmm import ClmmPool, FeeOn, Tick, sqrt_price_at
+from order_engine.venues.raydium.cpmm import CpmmPool
 from order_engine.venues.transfer_fee import TransferFee, TransferFeePool
 
 FREE = DlmmParameters(0, 0, 0, 0, 0, 0)

@@ -25,7 +25,7 @@ from order_engine.engine.routing import decide as routing
 from order_engine.engine.routing.router import Gathered, Router
 from order_engine.engine.sweep import STRANDED_MS, Sweep
 from order_engine.engine.triggers import MAX_ENTRIES, MAX_LOOKS, MAX_SECOND_LOOKS, Triggers, best_output, best_price
-from order_engine.venues.cpmm import CpmmPool
+from order_engine.venues.raydium.cpmm import CpmmPool
 from tests.api.clock import StandingClock
 from tests.fakes.orders import FakeOrders
 from tests.fakes.queue import FakeQueue

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from order_engine.domain.errors import MalformedAccount, QuoteRefused
-from order_engine.venues.cpmm import CpmmPool, CreatorFeeOn
-from order_engine.venues.dlmm import CollectFeeMode, DlmmParameters, Volatility
+from order_engine.venues.meteora.dlmm import CollectFeeMode, DlmmParameters, Volatility
+from order_engine.venues.raydium.cpmm import CpmmPool, CreatorFeeOn
 from order_engine.venues.solana.accounts import ChainClock
 from order_engine.venues.solana.addresses import from_bytes
 from order_engine.venues.solana.programs import cpmm, dlmm

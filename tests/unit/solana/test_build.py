@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from order_engine.domain.errors import BuildFailed
 from order_engine.domain.quote import Leg
-from order_engine.venues.amm_v4 import AmmV4Pool
+from order_engine.venues.raydium.amm_v4 import AmmV4Pool
 from order_engine.venues.solana.addresses import TOKEN
 from order_engine.venues.solana.build import SwapPlan, instructions, message_of, note_of, plan_swaps
 from order_engine.venues.solana.messages import ComputeBudget, Instruction

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from order_engine.venues.dlmm import DlmmPool
+from order_engine.venues.meteora.dlmm import DlmmPool
 from order_engine.venues.solana.accounts import ChainClock
 from order_engine.venues.solana.programs import dlmm
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from order_engine.domain.amounts import U64_MAX
 from order_engine.domain.errors import QuoteRefused
-from order_engine.venues.amm_v4 import AmmV4Pool
+from order_engine.venues.raydium.amm_v4 import AmmV4Pool
 
 reserve = st.integers(1, 2**60)
 amount = st.integers(1, 2**62)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from order_engine.domain.amounts import U64_MAX
 from order_engine.domain.errors import QuoteRefused
-from order_engine.venues.clmm import (
+from order_engine.venues.raydium.clmm import (
     MAX_SQRT_PRICE,
     MAX_TICK,
     MIN_SQRT_PRICE,

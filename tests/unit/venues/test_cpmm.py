@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from order_engine.domain.amounts import U64_MAX
 from order_engine.domain.errors import QuoteRefused
 from order_engine.domain.quote import Pool
-from order_engine.venues.cpmm import CpmmPool, CreatorFeeOn
+from order_engine.venues.raydium.cpmm import CpmmPool, CreatorFeeOn
 from tests.unit.venues.recorded import load
 
 X, Y = "mint-x", "mint-y"

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from order_engine.domain.amounts import U64_MAX
 from order_engine.domain.errors import QuoteRefused
 from order_engine.domain.quote import CurvedPool, Piece
-from order_engine.venues.clmm import ClmmPool, FeeOn
-from order_engine.venues.cpmm import CpmmPool
-from order_engine.venues.dlmm import Bin, DlmmParameters, DlmmPool, Volatility
+from order_engine.venues.meteora.dlmm import Bin, DlmmParameters, DlmmPool, Volatility
+from order_engine.venues.raydium.clmm import ClmmPool, FeeOn
+from order_engine.venues.raydium.cpmm import CpmmPool
 from order_engine.venues.transfer_fee import TransferFee, TransferFeePool
 from tests.unit.venues import test_amm_v4, test_clmm, test_cpmm, test_damm2, test_dlmm
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from order_engine.domain.amounts import U64_MAX
 from order_engine.domain.errors import QuoteRefused
-from order_engine.venues.damm2 import CollectFeeMode, Damm2Pool
+from order_engine.venues.meteora.damm2 import CollectFeeMode, Damm2Pool
 from tests.unit.venues.recorded import load
 
 A, B = "mint-a", "mint-b"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from order_engine.domain.amounts import U64_MAX
 from order_engine.domain.errors import QuoteRefused
-from order_engine.venues.dlmm import Bin, CollectFeeMode, DlmmParameters, DlmmPool, Volatility, price_of_bin
+from order_engine.venues.meteora.dlmm import Bin, CollectFeeMode, DlmmParameters, DlmmPool, Volatility, price_of_bin
 from tests.unit.venues.recorded import DLMM_FILES, load, recorded_pair
 
 X, Y = "mint-x", "mint-y"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from order_engine.domain.errors import MalformedAccount, QuoteRefused
 from order_engine.domain.quote import Pool
-from order_engine.venues.cpmm import CpmmPool
+from order_engine.venues.raydium.cpmm import CpmmPool
 from order_engine.venues.transfer_fee import NO_FEE, TransferFee, TransferFeePool, decode_transfer_fee
 from tests.unit.venues.recorded import DLMM_FILES, recorded_pair
 

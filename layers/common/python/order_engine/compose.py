@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from order_engine.engine.statistics import Summarise
     from order_engine.engine.sweep import Sweep
     from order_engine.engine.triggers import Triggers
-    from order_engine.venues.market import PaperMarket
-    from order_engine.venues.paper import PaperChain
+    from order_engine.venues.paper.chain import PaperChain
+    from order_engine.venues.paper.market import PaperMarket
 
 
 class Market(Protocol):
@@ -289,7 +289,7 @@ class Paper:
 
     @cached_property
     def _pools(self) -> PaperMarket:
-        from order_engine.venues.market import PaperMarket
+        from order_engine.venues.paper.market import PaperMarket
 
         return PaperMarket(self.settings.market_seed)
 
@@ -297,14 +297,14 @@ class Paper:
     def venues(self) -> Sequence[Venue]:
         from order_engine.domain.quote import VENUES
         from order_engine.engine.routing.breaker import GuardedVenue
-        from order_engine.venues.paper import PaperVenue
+        from order_engine.venues.paper.venue import PaperVenue
 
         delay, clock = self.settings.quote_delay_ms, self.clock
         return tuple(GuardedVenue(PaperVenue(name, self._pools, clock, delay), clock) for name in VENUES)
 
     @cached_property
     def chain(self) -> PaperChain:
-        from order_engine.venues.paper import PaperChain
+        from order_engine.venues.paper.chain import PaperChain
 
         given = self.settings
         return PaperChain(self._pools, self.clock, given.landing_min_ms, given.landing_max_ms, given.failure_rate)

@@ -11,7 +11,7 @@ from struct import Struct
 from typing import ClassVar
 
 from order_engine.domain.errors import MalformedAccount, QuoteRefused
-from order_engine.venues.amm_v4 import AmmV4Pool
+from order_engine.venues.raydium.amm_v4 import AmmV4Pool
 from order_engine.venues.solana import addresses
 from order_engine.venues.solana.accounts import View
 from order_engine.venues.solana.addresses import TOKEN, from_bytes

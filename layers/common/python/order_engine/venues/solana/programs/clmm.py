@@ -11,7 +11,7 @@ from struct import Struct
 from typing import ClassVar
 
 from order_engine.domain.errors import MalformedAccount, QuoteRefused
-from order_engine.venues.clmm import ClmmPool, Tick
+from order_engine.venues.raydium.clmm import ClmmPool, Tick
 from order_engine.venues.solana import addresses
 from order_engine.venues.solana.accounts import View, check
 from order_engine.venues.solana.addresses import MEMO, TOKEN, TOKEN_2022, from_bytes

@@ -11,7 +11,7 @@ from struct import Struct
 from typing import ClassVar
 
 from order_engine.domain.errors import MalformedAccount, QuoteRefused
-from order_engine.venues.cpmm import CpmmPool, CreatorFeeOn
+from order_engine.venues.raydium.cpmm import CpmmPool, CreatorFeeOn
 from order_engine.venues.solana import addresses
 from order_engine.venues.solana.accounts import View, check
 from order_engine.venues.solana.addresses import from_bytes

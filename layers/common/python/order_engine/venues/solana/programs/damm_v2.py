@@ -11,8 +11,8 @@ from struct import Struct
 from typing import ClassVar
 
 from order_engine.domain.errors import MalformedAccount, QuoteRefused
-from order_engine.venues.damm2 import FEE_DENOMINATOR, CollectFeeMode, Damm2Pool
 from order_engine.venues.integer import ceil_div
+from order_engine.venues.meteora.damm2 import FEE_DENOMINATOR, CollectFeeMode, Damm2Pool
 from order_engine.venues.solana import addresses
 from order_engine.venues.solana.accounts import ChainClock, View, check
 from order_engine.venues.solana.addresses import from_bytes

@@ -12,7 +12,7 @@ from struct import Struct
 from typing import ClassVar
 
 from order_engine.domain.errors import MalformedAccount, QuoteRefused
-from order_engine.venues.dlmm import Bin, CollectFeeMode, DlmmParameters, DlmmPool, Volatility
+from order_engine.venues.meteora.dlmm import Bin, CollectFeeMode, DlmmParameters, DlmmPool, Volatility
 from order_engine.venues.solana import addresses
 from order_engine.venues.solana.accounts import ChainClock, View, check
 from order_engine.venues.solana.addresses import MEMO, from_bytes

@@ -28,10 +28,10 @@ from typing import ClassVar
 from order_engine.domain import base58
 from order_engine.domain.amounts import BONK, JUP, RAY, SOL, USDC, USDT, Token
 from order_engine.domain.quote import METEORA, RAYDIUM, Pool
-from order_engine.venues.clmm import ClmmPool, Tick, sqrt_price_at, tick_at
-from order_engine.venues.cpmm import CpmmPool
-from order_engine.venues.damm2 import Damm2Pool
-from order_engine.venues.dlmm import Bin, DlmmParameters, DlmmPool, Volatility, price_of_bin
+from order_engine.venues.meteora.damm2 import Damm2Pool
+from order_engine.venues.meteora.dlmm import Bin, DlmmParameters, DlmmPool, Volatility, price_of_bin
+from order_engine.venues.raydium.clmm import ClmmPool, Tick, sqrt_price_at, tick_at
+from order_engine.venues.raydium.cpmm import CpmmPool
 
 _Q64 = 1 << 64
 # Logarithms are integers in units of 1e-12; a basis point is 1e8 of them.

@@ -1,4 +1,4 @@
-"""The paper venue and the paper chain: the engine's ports over the paper market.
+"""The paper chain: the port over the paper market.
 
 The chain keeps no state, so that every worker process sees the same chain: all that will become of a transaction
 follows from its bytes, the seed and the time. It therefore lands after its delay whether or not it was broadcast,
@@ -17,12 +17,11 @@ from dataclasses import dataclass
 from typing import Self
 
 from order_engine.domain import base58
-from order_engine.domain.errors import BuildFailed, QuoteRefused, VenueError
+from order_engine.domain.errors import BuildFailed, QuoteRefused
 from order_engine.domain.order import Order, SignedTransaction
-from order_engine.domain.quote import Leg, Pool
+from order_engine.domain.quote import Leg
 from order_engine.engine.ports import Clock, Height, Known, Swapped, TransactionStatus
-from order_engine.engine.routing.network import INTERMEDIATES
-from order_engine.venues.market import PaperMarket
+from order_engine.venues.paper.market import PaperMarket
 
 # 2020-03-16T14:29:00Z, Solana's genesis; one block each 400 ms since.
 GENESIS_MS = 1_584_368_940_000
@@ -37,38 +36,6 @@ _MISFORTUNES = (
     "transaction_failed: The fee payer cannot pay the rent of a new token account.",
     "transaction_failed: The pool's oracle price is stale (custom program error 0x1786).",
 )
-
-
-class PaperVenue:
-    """A venue of the paper market. Implements ``ports.Venue``."""
-
-    def __init__(self, name: str, market: PaperMarket, clock: Clock, delay_ms: int) -> None:
-        self._name = name
-        self._market = market
-        self._clock = clock
-        self._delay_ms = delay_ms
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    async def pools(self, mint_in: str, mint_out: str) -> Sequence[Pool]:
-        """The pools of the pair, and those into and out of the intermediate tokens, as they are after the delay.
-
-        Raises:
-            VenueError: the two mints are the same.
-        """
-        if mint_in == mint_out:
-            raise VenueError("There is no pool between a token and itself.")
-        if self._delay_ms:
-            await self._clock.sleep(self._delay_ms)
-        now = self._clock.now_ms()
-        found = list(self._market.pools(self._name, mint_in, mint_out, now))
-        for middle in INTERMEDIATES:
-            if middle not in (mint_in, mint_out):
-                found += self._market.pools(self._name, mint_in, middle, now)
-                found += self._market.pools(self._name, middle, mint_out, now)
-        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,8 @@ from typing import ClassVar, NamedTuple
 from order_engine.domain.amounts import BPS, U64_MAX
 from order_engine.domain.errors import QuoteRefused
 from order_engine.domain.quote import METEORA, Curve, Piece
-from order_engine.venues.dlmm_bins import (
+from order_engine.venues.integer import Q64, ceil_div, check_amount, side_of
+from order_engine.venues.meteora.dlmm_bins import (
     FEE_PRECISION,
     Bin,
     CollectFeeMode,
@@ -27,7 +28,6 @@ from order_engine.venues.dlmm_bins import (
     Volatility,
     price_of_bin,
 )
-from order_engine.venues.integer import Q64, ceil_div, check_amount, side_of
 from order_engine.venues.swap import Fees, Swap
 
 __all__ = ["Bin", "CollectFeeMode", "DlmmParameters", "DlmmPool", "Volatility", "price_of_bin"]

@@ -1,0 +1,1 @@
+"""Meteora's programs: the integer mathematics of their pools."""

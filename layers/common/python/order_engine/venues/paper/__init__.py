@@ -1,0 +1,1 @@
+"""The simulated market: pools with the venues' real mathematics, and a chain without a ledger."""

@@ -1,0 +1,1 @@
+"""Raydium's programs: the integer mathematics of their pools."""
