@@ -104,6 +104,10 @@ firewall: $(CDK) ## make the firewall of a stage outside us-east-1 that has edge
 adopt: $(CDK) ## make a removed stage's stack anew out of the tables that it left: make adopt STAGE=prod
 	@$(BIN)/python -m infra.adopt $(STAGE) $(CONTEXT)
 
+.PHONY: sbom
+sbom: $(VENV)/.ready ## write the bill of materials of what is deployed: build/sbom.cdx.json
+	@$(BIN)/python -m infra.sbom
+
 .PHONY: diff
 diff: $(CDK) ## show what a deployment would change
 	$(CDK) diff -c stage=$(STAGE) $(CONTEXT)

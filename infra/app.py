@@ -14,6 +14,7 @@ import aws_cdk as cdk
 
 from infra.config import Config, ConfigError
 from infra.stack import OrderEngineStack
+from infra.version import version
 
 
 def build(context: Mapping[str, object] | None = None, outdir: Path | None = None) -> tuple[cdk.App, OrderEngineStack]:
@@ -35,6 +36,9 @@ def build(context: Mapping[str, object] | None = None, outdir: Path | None = Non
     stack = OrderEngineStack(app, config, environment)
     cdk.Tags.of(stack).add("application", "order-engine")
     cdk.Tags.of(stack).add("stage", config.stage)
+    cdk.Tags.of(stack).add("version", version())
+    if config.cost_center is not None:
+        cdk.Tags.of(stack).add("cost-center", config.cost_center)
     return app, stack
 
 

@@ -14,6 +14,8 @@ __all__ = ["LOG_RETENTION_DAYS", "Config", "ConfigError"]
 LOG_RETENTION_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288,
                       3653)  # fmt: skip
 
+_KMS_KEY = r"arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]{1,64}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
@@ -37,6 +39,10 @@ class Config:
         oidc_issuer, oidc_audience: tokens of this issuer for this audience are accepted; None for none.
         oidc_plain_issuer: an issuer whose users are named without it; None for none.
         alarm_email: who is told of alarms; None for nobody.
+        monthly_budget: dollars a month, of whose use the same address is told; None for no budget.
+        cost_center: a tag of everything; None for none.
+        order_retention_days: ended orders are deleted so many days after their end; 0 keeps them.
+        kms_key: the ARN of the key that everything at rest is encrypted with; None for AWS's own keys.
         retain: whether tables and their data outlive the stack.
         protect: whether stack and tables are protected against deletion. A first deployment must be able to roll back.
         cors_origins: web origins that may call the API from a browser; the page at / needs none.
@@ -68,6 +74,10 @@ class Config:
     oidc_audience: tuple[str, ...]
     oidc_plain_issuer: str | None
     alarm_email: str | None
+    monthly_budget: int | None
+    cost_center: str | None
+    order_retention_days: int
+    kms_key: str | None
     retain: bool
     protect: bool
     cors_origins: tuple[str, ...]
@@ -111,6 +121,10 @@ class Config:
             oidc_audience=audience,
             oidc_plain_issuer=reader.issuer("oidcPlainIssuer"),
             alarm_email=reader.text("alarmEmail", r"[^@\s,]+@[^@\s,]+\.[^@\s,]+", "an e-mail address", None),
+            monthly_budget=reader.whole("monthlyBudget", 1, 1_000_000, 0) or None,
+            cost_center=reader.text("costCenter", r"[\w .:/=+@-]{1,128}", "a tag's value, 1 to 128 characters", None),
+            order_retention_days=reader.whole("orderRetentionDays", 0, 3653, 0),
+            kms_key=reader.text("kmsKey", _KMS_KEY, "the ARN of a KMS key (…:key/…), not of an alias", None),
             retain=retain,
             protect=reader.flag("protect", retain),
             cors_origins=reader.urls("corsOrigins"),
@@ -120,6 +134,7 @@ class Config:
             bundle=reader.flag("bundle", True),
             paper=reader.paper(),
         )
+        reader.needs("monthlyBudget", "alarmEmail", "Nobody would be told")
         reader.finish()
         return config
 

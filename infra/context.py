@@ -227,6 +227,11 @@ class Reader:
             self._problems.append(str(error))
         return values
 
+    def needs(self, name: str, other: str, otherwise: str) -> None:
+        """Refuse a value that is given without another that it needs."""
+        if self._get(name) is not None and self._get(other) is None:
+            self._problems.append(f"{name} needs {other}. {otherwise}.")
+
     def finish(self) -> None:
         # The CDK's own keys contain a colon, a dash or an at sign.
         unknown = [key for key in self._context if re.fullmatch(r"[A-Za-z]+", key) and key not in self._known]

@@ -166,6 +166,7 @@ class HttpApi(Construct):
                 "open_orders_per_user": config.open_orders_per_user,
                 "orders_burst": config.orders_burst,
                 "reads_per_minute": config.reads_per_minute,
+                "order_retention_days": config.order_retention_days,
                 "reads_burst": config.reads_burst,
                 **config.paper,
             },

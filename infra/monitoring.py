@@ -13,6 +13,8 @@ from aws_cdk import aws_sns_subscriptions as subscriptions
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from infra import encryption
+from infra.budget import Budget
 from infra.config import Config
 from infra.http_api import HttpApi
 from infra.python_function import PythonFunction
@@ -62,7 +64,9 @@ class Monitoring(Construct):
         silence = self._sweeper_alarm(workers.sweep)
         alarms += [*self._order_alarms(config), silence]
         if config.alarm_email is not None:
-            self._tell(config.alarm_email, alarms, silence)
+            self._tell(config, config.alarm_email, alarms, silence)
+            if config.monthly_budget is not None:
+                Budget(self, "Budget", config.stack_name, config.monthly_budget, config.alarm_email)
         elif config.retain:
             Annotations.of(self).add_warning_v2(
                 "order-engine:noAlarmEmail", "Nobody is told of alarms: give -c alarmEmail=you@example.com."
@@ -133,9 +137,9 @@ class Monitoring(Construct):
             alarm_description=f"{Stack.of(self).stack_name}: {meaning}.",
         )
 
-    def _tell(self, email: str, alarms: Sequence[cloudwatch.Alarm], silence: cloudwatch.Alarm) -> None:
+    def _tell(self, config: Config, email: str, alarms: Sequence[cloudwatch.Alarm], silence: cloudwatch.Alarm) -> None:
         """``silence``: the alarm of which insufficient data are news."""
-        topic = sns.Topic(self, "Alarms", enforce_ssl=True)
+        topic = sns.Topic(self, "Alarms", enforce_ssl=True, master_key=encryption.key(self, config))
         # Any policy of our own replaces the one that SNS gives a topic, and with it CloudWatch's right to publish.
         # https://docs.aws.amazon.com/sns/latest/dg/sns-access-policy-use-cases.html
         topic.add_to_resource_policy(

@@ -12,6 +12,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
+from infra import encryption
 from infra.config import Config
 from infra.findings import acknowledge
 from order_engine.settings import environment
@@ -95,6 +96,8 @@ class PythonFunction(Construct):
                 "Annotation::@aws-cdk/aws-lambda:snapStartRequirePublish",
                 "Whoever asks for snapshots publishes versions.",
             )
+        if (use := encryption.use(config)) is not None:
+            self.role.add_to_policy(use)
         # The log group exists already: no permission to create any.
         self.allow(["logs:CreateLogStream", "logs:PutLogEvents"], [self.log_group.log_group_arn])
         if traced:
@@ -153,5 +156,6 @@ def log_group(scope: Construct, construct_id: str, config: Config, *, name: str 
     # The construct's own property is an enumeration that names days in words.
     resource = group.node.default_child
     assert isinstance(resource, logs.CfnLogGroup)
+    resource.kms_key_id = config.kms_key
     resource.retention_in_days = config.log_retention_days
     return group

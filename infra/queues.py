@@ -6,6 +6,8 @@ from aws_cdk import CfnOutput, Duration
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from infra import encryption
+from infra.config import Config
 from infra.findings import acknowledge
 
 # How long the functions that consume the queues may run. Both hold orders under a lease, and must end before it does.
@@ -23,8 +25,9 @@ _KEPT = Duration.days(14)
 
 
 class Queues(Construct):
-    def __init__(self, scope: Construct, construct_id: str) -> None:
+    def __init__(self, scope: Construct, construct_id: str, config: Config) -> None:
         super().__init__(scope, construct_id)
+        self._key = encryption.key(self, config)
         # Messages that nobody can read, kept for a person to look at.
         self.quarantine = self._queue("Quarantine", retention=_KEPT)
         # Where the stream's mapping tells of records that it gave up on.
@@ -62,7 +65,8 @@ class Queues(Construct):
         return sqs.Queue(
             self,
             construct_id,
-            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            encryption=encryption.of_queues(self._key),
+            encryption_master_key=self._key,
             enforce_ssl=True,
             retention_period=retention,
             visibility_timeout=visibility,

@@ -6,7 +6,7 @@ from aws_cdk import Environment, Stack
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from infra import bundle
+from infra import bundle, sbom
 from infra.config import Config
 from infra.edge import Edge
 from infra.http_api import HttpApi, authorizer_function
@@ -29,7 +29,7 @@ class OrderEngineStack(Stack):
             termination_protection=config.protect,
         )
         storage = Storage(self, "Storage", config)
-        queues = Queues(self, "Queues")
+        queues = Queues(self, "Queues", config)
         platform = self._platform(config)
         authorizer = authorizer_function(self, platform, storage)
         websocket = WebSocketApi(self, "WebSocket", platform, storage=storage, authorizer=authorizer)
@@ -58,6 +58,9 @@ class OrderEngineStack(Stack):
 
     def _platform(self, config: Config) -> Platform:
         layer, packages = bundle.build(config.architecture) if config.bundle else bundle.sources()
+        if config.bundle:
+            parts = {"layer": layer.hash, **{name: built.hash for name, built in packages.items()}}
+            sbom.write(bundle.BUILD, parts)
         return Platform(
             config=config,
             layer=lambda_.LayerVersion(

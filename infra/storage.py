@@ -7,6 +7,7 @@ from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
+from infra import encryption
 from infra.config import Config
 from infra.findings import acknowledge
 from infra.python_function import kept
@@ -20,9 +21,17 @@ class Storage(Construct):
     def __init__(self, scope: Construct, construct_id: str, config: Config) -> None:
         super().__init__(scope, construct_id)
         self._config = config
+        self._key = encryption.key(self, config)
 
         # Ownership is in the key: another user's order cannot even be addressed.
-        self.orders = self._table("Orders", "user_id", "order_id", stream=dynamodb.StreamViewType.NEW_AND_OLD_IMAGES)
+        self.orders = self._table(
+            "Orders",
+            "user_id",
+            "order_id",
+            stream=dynamodb.StreamViewType.NEW_AND_OLD_IMAGES,
+            # Ended orders have it, where the deployment keeps them for a time only.
+            time_to_live="delete_at",
+        )
         # KEYS_ONLY: a status change writes no index as long as the order's index keys stay as they are.
         self._index(self.orders, BY_TIME, "user_id", "by_time")
         # Sparse: active and resting orders only, for the sweeper and the price watcher.
@@ -45,6 +54,7 @@ class Storage(Construct):
             self,
             "TicketKey",
             description=f"Signs stream tickets of {config.stack_name}",
+            encryption_key=self._key,
             generate_secret_string=secretsmanager.SecretStringGenerator(password_length=64, exclude_punctuation=True),
             # Tickets live for a minute: nothing is lost with the key, and a name kept back would block a new stack.
             removal_policy=RemovalPolicy.DESTROY,
@@ -77,7 +87,8 @@ class Storage(Construct):
             partition_key=_text(partition_key),
             sort_key=_text(sort_key) if sort_key else None,
             billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
-            encryption=dynamodb.TableEncryption.AWS_MANAGED,
+            encryption=encryption.of_tables(self._key),
+            encryption_key=self._key,
             point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
                 point_in_time_recovery_enabled=True
             ),

@@ -58,6 +58,7 @@ class Workers(Construct):
                 "orders_queue_url": queues.orders.queue_url,
                 "quarantine_queue_url": queues.quarantine.queue_url,
                 "order_patience_ms": config.order_patience_ms,
+                "order_retention_days": config.order_retention_days,
                 **config.paper,
             },
         )
@@ -80,6 +81,7 @@ class Workers(Construct):
                 "dead_letters_queue_url": queues.dead_letters.queue_url,
                 "quarantine_queue_url": queues.quarantine.queue_url,
                 "order_patience_ms": self._platform.config.order_patience_ms,
+                "order_retention_days": self._platform.config.order_retention_days,
                 **self._platform.config.paper,
             },
         )
@@ -126,6 +128,7 @@ class Workers(Construct):
                 "connections_table": connections.table_name,
                 "connections_endpoint": websocket.endpoint,
                 "order_patience_ms": self._platform.config.order_patience_ms,
+                "order_retention_days": self._platform.config.order_retention_days,
                 **self._platform.config.paper,
             },
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import boto3
@@ -333,3 +334,18 @@ def test_an_order_that_a_newer_release_has_written_is_neither_shown_nor_changed(
     table.update_item(Key=key, ExpressionAttributeValues={":s": 1}, **raised)
     assert request("GET", f"/api/orders/{order_id}").json["status"] == "pending"
     assert place(body, headers=headers).json["orderId"] == order_id
+
+
+@pytest.mark.parametrize("days", ["0", "90"])
+def test_an_ended_order_is_kept_as_long_as_the_deployment_says(days: str) -> None:
+    with deployed(ORDER_RETENTION_DAYS=days):
+        order_id = place({**ORDER, "type": "limit", "limitPrice": "100000"}).json["orderId"]
+        assert "delete_at" not in stored()[0]
+        ended = request("DELETE", f"/api/orders/{order_id}").json
+        (item,) = stored()
+        assert ended["status"] == "cancelled"
+        if days == "0":
+            assert "delete_at" not in item
+        else:
+            at = datetime.fromisoformat(ended["updatedAt"]).timestamp()
+            assert int(item["delete_at"]["N"]) == int(at) + 90 * 86_400

@@ -51,6 +51,7 @@ class Settings:
         max_retries: attempts after the first.
         retry_base_ms: wait before the first retry; doubles with each.
         order_patience_ms: how long a market order may wait, from its acceptance, for an attempt to begin.
+        order_retention_days: ended orders are deleted so many days after their end; 0 keeps them.
         max_price_impact_bps: a route that moves the price more is refused.
         lease_ms: how long a worker may hold an order; longer than a worker may run.
         landing_poll_ms: how often the chain is asked about a broadcast transaction.
@@ -88,6 +89,7 @@ class Settings:
     max_retries: int = 3
     retry_base_ms: int = 1000
     order_patience_ms: int = 21_600_000
+    order_retention_days: int = 0
     max_price_impact_bps: int = 1000
     lease_ms: int = 20_000
     landing_poll_ms: int = 100

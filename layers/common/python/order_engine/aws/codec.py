@@ -14,6 +14,7 @@ from typing import Any
 from order_engine.aws.indexes import aside_price, index_keys, time_key
 from order_engine.domain.amounts import BY_MINT, token
 from order_engine.domain.errors import TooNew
+from order_engine.domain.lifecycle import TERMINAL
 from order_engine.domain.numerals import read_decimal
 from order_engine.domain.order import (
     Detail,
@@ -34,6 +35,10 @@ from order_engine.domain.quote import Candidate, Decision, LeftOut, Leg
 from order_engine.wire import forms
 
 type Item = dict[str, Any]
+
+# The table's time to live, in seconds since the epoch: of ended orders only.
+DELETE_AT = "delete_at"
+_DAY_S = 86_400
 
 
 class Corrupt(ValueError):
@@ -311,10 +316,13 @@ def _number(item: Mapping[str, Any], name: str) -> int | None:
     return int(item[name]["N"]) if name in item else None
 
 
-def update_of(old: Order, new: Order) -> dict[str, Any]:
+def update_of(old: Order, new: Order, *, keep_days: int = 0) -> dict[str, Any]:
     """The parts of an UpdateItem call that turns ``old`` into ``new`` and nothing else into anything.
 
     The condition is all that ``old`` was: its sequence number, its fencing number and its lease.
+
+    Args:
+        keep_days: DynamoDB may delete an order so many days after its end; 0 for never.
     """
     names: dict[str, str] = {"#seq": "seq", "#version": "version", "#owner": "lease_owner"}
     values: Item = {":old_seq": _value(old.seq), ":old_version": _value(old.version)}
@@ -349,6 +357,10 @@ def update_of(old: Order, new: Order) -> dict[str, Any]:
         names["#schema"] = forms.SCHEMA
         values[":schema"] = _value(form)
         sets.append("#schema = :schema")
+    if keep_days and new.status in TERMINAL and old.status not in TERMINAL:
+        names["#delete"] = DELETE_AT
+        values[":delete"] = _value(new.updated_at // 1000 + keep_days * _DAY_S)
+        sets.append("#delete = :delete")
     clauses = []
     if sets:
         clauses.append(f"SET {', '.join(sets)}")

@@ -51,15 +51,19 @@ class _Places:
 class DynamoOrders:
     """``OrderStore`` on DynamoDB.
 
+    Args:
+        keep_days: ended orders are deleted so many days after their end; 0 keeps them.
+
     Attributes:
         places_read: how many places of active orders are looked at for one user's.
     """
 
     places_read = 1000
 
-    def __init__(self, client: DynamoDBClient, table: str) -> None:
+    def __init__(self, client: DynamoDBClient, table: str, keep_days: int = 0) -> None:
         self._client = client
         self._table = table
+        self._keep_days = keep_days
 
     async def create(self, order: Order) -> None:
         # What this call alone knows: the same request twice within a millisecond makes equal orders, and who comes
@@ -102,7 +106,7 @@ class DynamoOrders:
                 self._client.update_item,
                 TableName=self._table,
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                **codec.update_of(old, new),
+                **codec.update_of(old, new, keep_days=self._keep_days),
             )
         except ClientError as error:
             if error_code(error) != CONDITION_FAILED:

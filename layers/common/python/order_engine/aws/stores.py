@@ -30,7 +30,7 @@ class AwsStores:
     def orders(self) -> DynamoOrders:
         from order_engine.aws.orders import DynamoOrders
 
-        return DynamoOrders(self.clients.dynamodb, self.settings.orders_table)
+        return DynamoOrders(self.clients.dynamodb, self.settings.orders_table, self.settings.order_retention_days)
 
     @cached_property
     def connections(self) -> DynamoConnections:

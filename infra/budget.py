@@ -1,0 +1,44 @@
+"""What the stage may cost a month, and who is told before it does."""
+
+from __future__ import annotations
+
+from aws_cdk import aws_budgets as budgets
+from constructs import Construct
+
+# Of the budget, in percent: what was spent, and what the month will come to.
+_NEWS = (("ACTUAL", 80), ("FORECASTED", 100))
+
+
+class Budget(Construct):
+    """A monthly budget of one stack, by its name: CloudFormation tags all that is in it.
+
+    The tag counts once it is switched on for the account's costs (docs/deploy.md).
+    https://docs.aws.amazon.com/awsaccountbilling/latest/aboutv2/activate-built-in-tags.html
+    """
+
+    def __init__(self, scope: Construct, construct_id: str, stack: str, dollars: int, email: str) -> None:
+        super().__init__(scope, construct_id)
+        subscriber = budgets.CfnBudget.SubscriberProperty(subscription_type="EMAIL", address=email)
+        budgets.CfnBudget(
+            self,
+            "Monthly",
+            budget=budgets.CfnBudget.BudgetDataProperty(
+                budget_name=f"{stack}-monthly",
+                budget_type="COST",
+                time_unit="MONTHLY",
+                budget_limit=budgets.CfnBudget.SpendProperty(amount=dollars, unit="USD"),
+                cost_filters={"TagKeyValue": [f"aws:cloudformation:stack-name${stack}"]},
+            ),
+            notifications_with_subscribers=[
+                budgets.CfnBudget.NotificationWithSubscribersProperty(
+                    notification=budgets.CfnBudget.NotificationProperty(
+                        notification_type=kind,
+                        comparison_operator="GREATER_THAN",
+                        threshold=percent,
+                        threshold_type="PERCENTAGE",
+                    ),
+                    subscribers=[subscriber],
+                )
+                for kind, percent in _NEWS
+            ],
+        )
