@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import keys, numerals
+from cli import keys, numerals, users
 from cli.terminal import OK, AsJson, Endpoint, Region, Stage, run_operator, show_result
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 app.add_typer(keys.app, name="keys")
+app.add_typer(users.app, name="users")
 
 
 class Source(StrEnum):

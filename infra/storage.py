@@ -65,6 +65,7 @@ class Storage(Construct):
             "The key is shared with nobody and signs tickets that live for a minute; docs say how to rotate it.",
         )
         for output, table, what in (
+            ("OrdersTable", self.orders, "The orders"),
             ("KeysTable", self.keys, "Where API keys are kept"),
             ("AccountsTable", self.accounts, "Rates, statistics and when keys were last used"),
             ("ConnectionsTable", self.connections, "Open sockets, which a revocation ends"),

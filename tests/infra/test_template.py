@@ -306,8 +306,9 @@ def test_changed_code_in_the_layer_publishes_another_version(
 
 def test_outputs_tell_where_everything_is(stack: Stack) -> None:
     outputs = {name: text(output["Value"]) for name, output in stack.content["Outputs"].items()}
-    queues = {"OrdersQueue", "DeadLettersQueue", "QuarantineQueue"}
-    assert set(outputs) == {"HttpUrl", "WebSocketUrl", "KeysTable", "AccountsTable", "ConnectionsTable", *queues}
+    queues = {"OrdersQueue", "DeadLettersQueue", "QuarantineQueue", "StreamFailuresQueue"}
+    tables = {"OrdersTable", "KeysTable", "AccountsTable", "ConnectionsTable"}
+    assert set(outputs) == {"HttpUrl", "WebSocketUrl", *tables, *queues}
     for name in queues:
         assert outputs[name] == f"<{stack.queue(name.removesuffix('Queue'))[0]}>"
     assert outputs["WebSocketUrl"].startswith("wss://")
