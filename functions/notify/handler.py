@@ -96,4 +96,4 @@ async def _set_aside(engine: Engine, record: StreamRecord, error: Exception) -> 
     await engine.stores.stream_failures.keep(json.dumps(record, default=str), str(error))
 
 
-lambda_handler = entry(handle, deployed())
+lambda_handler = entry(handle, deployed(ready=("push_events", "stores.stream_failures")))

@@ -146,4 +146,4 @@ async def _refuse(engine: Engine, connection: Connection, code: str, message: st
     await _answer(engine, connection, views.error_frame(code, message))
 
 
-lambda_handler = entry(handle, deployed())
+lambda_handler = entry(handle, deployed(ready=("connect", "subscribe")))

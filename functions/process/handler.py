@@ -20,4 +20,4 @@ async def handle(engine: Engine, event: SqsEvent, context: Context) -> BatchResp
     )
 
 
-lambda_handler = entry(handle, deployed())
+lambda_handler = entry(handle, deployed(ready=("execute", "stores.queue", "stores.quarantine")))

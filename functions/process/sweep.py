@@ -59,4 +59,4 @@ def _written_until(event: Mapping[str, Any]) -> int:
     return int(max(seconds) + 1) * 1000 if seconds else 0
 
 
-lambda_handler = entry(handle, deployed())
+lambda_handler = entry(handle, deployed(ready=("rounds", "audit", "close_ended")))

@@ -87,4 +87,4 @@ def _policy(identity: Identity | None, arn: str) -> dict[str, Any]:
     }
 
 
-lambda_handler = entry(handle, deployed())
+lambda_handler = entry(handle, deployed(ready=("stores.keys", "stores.key_use", "stores.ticket_secrets")))

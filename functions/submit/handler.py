@@ -44,4 +44,23 @@ def serving(engine: Engine) -> Callable[[dict[str, Any], Context], dict[str, Any
     return serve
 
 
-lambda_handler = Handler(serving, deployed())
+lambda_handler = Handler(serving, deployed(ready=("place", "meter", "stores.ticket_secrets")))
+
+
+def _request(method: str, path: str, body: str = "") -> dict[str, Any]:
+    return {
+        "version": "2.0",
+        "rawPath": path,
+        "rawQueryString": "",
+        "headers": {"host": "localhost", "content-type": "application/json"},
+        "body": body,
+        "isBase64Encoded": False,
+        "requestContext": {
+            "http": {"method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1"},
+            "authorizer": {"lambda": {"userId": "rehearsal", "scopes": "read trade", "keyId": "rehearsal"}},
+        },
+    }
+
+
+# An order that is refused before anybody is asked about it, and a page that is not there.
+lambda_handler.rehearse(_request("POST", "/api/orders/execute", "{}"), _request("GET", "/rehearsal"))

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 from order_engine import observability
-from order_engine.compose import Engine, deployed
+from order_engine.compose import Engine, deployed, starting
 
 _local = threading.local()
 # AWS calls that may run beside each other. The default, a few per processor, would let slow ones hold up the rest.
@@ -25,6 +25,15 @@ class Context(Protocol):
     function_name: str
 
     def get_remaining_time_in_millis(self) -> int: ...
+
+
+class _Rehearsal:
+    """The context of an invocation that is none."""
+
+    aws_request_id = function_name = "rehearsal"
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 10_000
 
 
 def event_loop() -> asyncio.AbstractEventLoop:
@@ -55,6 +64,16 @@ class Handler[E, R]:
         event_loop()
         with observability.invocation(self.engine.settings.stage, context.function_name, context.aws_request_id):
             return self._serve(event, context)
+
+    def rehearse(self, *events: E) -> None:
+        """Where Lambda starts a function: serve these, so that what is made at first requests is there.
+
+        They must be such as nobody but this process hears of.
+        """
+        if starting():
+            event_loop()
+            for event in events:
+                self._serve(event, _Rehearsal())
 
     def over(self, engine: Engine) -> Handler[E, R]:
         """The same handler over another engine."""

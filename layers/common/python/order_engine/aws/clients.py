@@ -41,13 +41,31 @@ _making = threading.Lock()
 class Clients:
     """The clients of one engine, of the process's credentials and region, each made when it is first used."""
 
+    def __init__(self) -> None:
+        self._made: list[Any] = []
+        self._endpoints: list[Endpoint] = []
+
+    def rehearse(self, make: Callable[[], object]) -> None:
+        """Make what ``make`` makes, and let each client of it make its first calls, which nobody hears.
+
+        What is there before is left as it is. See ``rehearsal``.
+        """
+        from order_engine.aws import rehearsal
+
+        rehearsal.begin_anew_after_restore()
+        with rehearsal.without_credentials(self._session):
+            make()
+            rehearsal.rehearse(self._made, self._endpoints)
+
     @cached_property
     def _session(self) -> Session:
         return get_session()
 
     def _client(self, service: str) -> Any:
         with _making:
-            return self._session.create_client(service, config=_CONFIG)
+            client = self._session.create_client(service, config=_CONFIG)
+        self._made.append(client)
+        return client
 
     @cached_property
     def dynamodb(self) -> DynamoDBClient:
@@ -71,7 +89,9 @@ class Clients:
         with _making:
             credentials, region = self._session.get_credentials(), self._session.get_config_variable("region")
             roots = self._session.get_config_variable("ca_bundle") or get_cert_path(True)
-        return Endpoint(endpoint, "execute-api", region, credentials, roots)
+        made = Endpoint(endpoint, "execute-api", region, credentials, roots)
+        self._endpoints.append(made)
+        return made
 
 
 async def call[T](function: Callable[..., T], **arguments: Any) -> T:

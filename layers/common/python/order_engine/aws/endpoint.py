@@ -104,6 +104,11 @@ class Endpoint:
         except (OSError, h11.ProtocolError) as error:
             raise NoAnswer(str(error) or type(error).__name__) from error
 
+    def rehearse(self) -> None:
+        """Build and sign a request, and send it nowhere."""
+        headers = self._headers("POST", "/@connections/rehearsal", b"{}")
+        h11.Connection(h11.CLIENT).send(h11.Request(method="POST", target="/", headers=headers))
+
     def close(self) -> None:
         """Close what is kept open for this loop."""
         for connection in self._idle.pop(asyncio.get_running_loop(), []):
