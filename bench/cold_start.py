@@ -87,7 +87,8 @@ sys.path[:0] = {paths!r}
 names = {{}}
 started = time.process_time()
 exec(compile({code!r}, "<cold>", "exec"), names)
-print(names.get("first_ms", 0), 1000 * (time.process_time() - started), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+cpu_ms = 1000 * (time.process_time() - started)
+print(names.get("first_ms", 0), cpu_ms, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 _ENVIRONMENT = {
     "AWS_DEFAULT_REGION": "us-east-1",
@@ -125,9 +126,11 @@ def start(
         found = []
         for _ in range(runs):
             done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120)
-            found.append(tuple(map(float, done.stdout.split()[-3:])))
-    firsts, cpus, memories = zip(*found, strict=True)
-    return Start(min(cpus), max(memories), min(firsts))
+            first, cpu, memory = map(float, done.stdout.split()[-3:])
+            found.append(Start(cpu, memory, first))
+    return Start(
+        min(one.cpu_ms for one in found), max(one.memory_mb for one in found), min(one.first_ms for one in found)
+    )
 
 
 def zipped(directory: Path) -> int:
@@ -186,8 +189,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, found in steps.items():
         print(f"  {name:26} {found.cpu_ms:7.0f} ms")
     print("\nthe first invocation's clients and calls, made when it comes; made while Lambda starts the function")
-    for handler, (late, early) in firsts.items():
-        print(f"  {handler:22} {late.first_ms:7.1f} ms {early.first_ms:7.1f} ms   all in all {early.cpu_ms:4.0f} ms")
+    for handler, (lazy, early) in firsts.items():
+        print(f"  {handler:22} {lazy.first_ms:7.1f} ms {early.first_ms:7.1f} ms   all in all {early.cpu_ms:4.0f} ms")
     print(f"\nlayer, zipped: {size / 1e6:.1f} MB (limit {LAYER_LIMIT / 1e6:.0f})")
     if given.json:
         result = {
@@ -195,8 +198,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "handlers": {name: _plain(found) for name, found in starts.items()},
             "ratios": {name: round(found.cpu_ms / naive.cpu_ms, 3) for name, found in starts.items()},
             "first_calls_ms": {
-                name: {"when it comes": round(late.first_ms, 1), "while starting": round(early.first_ms, 1)}
-                for name, (late, early) in firsts.items()
+                name: {"when it comes": round(lazy.first_ms, 1), "while starting": round(early.first_ms, 1)}
+                for name, (lazy, early) in firsts.items()
             },
             "steps": {name: _plain(found) for name, found in steps.items()},
             "layer_zip_bytes": size,
