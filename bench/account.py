@@ -28,7 +28,8 @@ from botocore.compat import HTTPHeaders
 from botocore.handlers import BUILTIN_HANDLERS
 from moto.core.botocore_stubber import MockRawResponse
 
-from local.aws import ACCOUNT, CREDENTIALS, REGION, Services
+from local.account import ACCOUNT, CREDENTIALS, REGION
+from local.aws import Services
 from local.functions import Context, Invocation, common_environment, context_of, handler_of, process_environment
 from local.provision import provision
 from local.template import Function, Template, functions

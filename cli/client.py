@@ -26,7 +26,8 @@ from urllib.parse import quote
 import httpx
 
 from cli.errors import ApiError, ClientError, Unreachable
-from cli.stream import Follower, OrderEvent, StreamState, jitter
+from cli.events import OrderEvent
+from cli.stream import Follower, StreamState, jitter
 from order_engine.domain import numerals
 from order_engine.domain.order import Status
 from order_engine.wire.schema import OrderListView, OrderSummaryView, OrderView, QuoteView, StatsView

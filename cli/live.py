@@ -14,7 +14,8 @@ from rich.text import Text
 
 from cli import render
 from cli.client import Client
-from cli.stream import OrderEvent, StreamState
+from cli.events import OrderEvent
+from cli.stream import StreamState
 from cli.tables import Cell, Column, Records
 from order_engine.domain.order import Status
 from order_engine.domain.quote import VENUES

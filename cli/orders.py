@@ -183,7 +183,7 @@ def show(order: OrderId, url: Url = LOCAL_URL, key: Key = None, as_json: AsJson 
         from rich.console import Group
 
         from cli import render
-        from cli.stream import OrderEvent
+        from cli.events import OrderEvent
 
         found = await client.get(await client.find(order))
         events = [OrderEvent.read(found["orderId"], view) for view in found.get("events", [])]

@@ -14,7 +14,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from cli.stream import OrderEvent
+from cli.events import OrderEvent
 from order_engine.domain.numerals import NotANumeral, read_decimal
 from order_engine.domain.order import Status
 from order_engine.wire.schema import CandidateView, OrderSummaryView, StatsView

@@ -17,9 +17,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import base64
 import contextlib
-import datetime as dt
 import json
 import os
 import signal
@@ -39,33 +37,27 @@ from botocore.handlers import BUILTIN_HANDLERS
 from moto.core.base_backend import BackendDict
 from moto.core.botocore_stubber import MockRawResponse
 from moto.core.request import Request as MotoRequest
-from moto.dynamodb.models import dynamodb_backends
-from moto.dynamodb.models.table import StreamShard
 from moto.dynamodb.responses import DynamoHandler
-from moto.dynamodbstreams.models import ShardIterator, dynamodbstreams_backends
+from moto.dynamodbstreams.models import dynamodbstreams_backends
 from moto.dynamodbstreams.responses import DynamoDBStreamsHandler
 from moto.secretsmanager.responses import SecretsManagerResponse
-from moto.sqs.models import Queue, sqs_backends
 from moto.sqs.responses import SQSResponse
 from werkzeug.exceptions import HTTPException
 
+from local.account import ACCOUNT, CREDENTIALS, REGION
 from local.discreet import keep_requests_out_of_logs
+from local.moto_state import (
+    MAX_WAIT_S,
+    dead_letter_count,
+    forget_iterators,
+    plain,
+    queue_named,
+    stream_lengths,
+    tidy_streams,
+    until_visible,
+)
 from local.threads import in_thread
 from order_engine.domain.numerals import NotANumeral, read_decimal, read_whole
-
-ACCOUNT = "123456789012"
-REGION = "us-east-1"
-
-# What every process that talks to the simulated services needs in its environment.
-CREDENTIALS = {
-    "AWS_ACCESS_KEY_ID": "local",
-    "AWS_SECRET_ACCESS_KEY": "local",
-    "AWS_SESSION_TOKEN": "local",
-    "AWS_REGION": REGION,
-    "AWS_DEFAULT_REGION": REGION,
-    "AWS_ACCOUNT_ID_ENDPOINT_MODE": "disabled",
-    "AWS_EC2_METADATA_DISABLED": "true",
-}
 
 _HANDLERS: Mapping[str, tuple[str, Callable[..., Any]]] = {
     "DynamoDB_20120810": ("dynamodb", DynamoHandler.dispatch),
@@ -85,9 +77,7 @@ _WRITES = frozenset(
         "ExecuteTransaction",
     }
 )
-_MAX_WAIT_S = 20.0
 _MAX_BODY = 32 * 1024 * 1024
-_KEPT_ITERATORS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +141,9 @@ class Services:
         if target == "DynamoDBStreams_20120810.GetRecords":
             return self._records(body)
         with self._lock:
-            lengths = _stream_lengths() if operation in _WRITES else {}
+            lengths = stream_lengths() if operation in _WRITES else {}
             answer = _call(known, target, headers, body)
-            if operation in _WRITES and _tidy_streams(lengths):
+            if operation in _WRITES and tidy_streams(lengths):
                 self._stream_version += 1
             if operation in _WRITES or service == "AmazonSQS":
                 self._changed.notify_all()
@@ -163,7 +153,7 @@ class Services:
         """How often the streams have grown; waits until it is more than ``after``, ``wait_s`` seconds at most."""
         with self._lock:
             self._changed.wait_for(
-                lambda: self._stream_version != after or self._closed or abandoned(), timeout=min(wait_s, _MAX_WAIT_S)
+                lambda: self._stream_version != after or self._closed or abandoned(), timeout=min(wait_s, MAX_WAIT_S)
             )
             return self._stream_version
 
@@ -181,9 +171,9 @@ class Services:
                 message = "Shard iterator has expired."
                 return Answer(400, {}, json.dumps({"__type": "ExpiredIteratorException", "message": message}).encode())
             result = backend.get_records(request["ShardIterator"], int(request.get("Limit", 1000)))
-            _forget_iterators(backend.shard_iterators)
+            forget_iterators(backend.shard_iterators)
         # A record does not change any more.
-        return Answer(200, {"Content-Type": "application/x-amz-json-1.0"}, json.dumps(result, default=_plain).encode())
+        return Answer(200, {"Content-Type": "application/x-amz-json-1.0"}, json.dumps(result, default=plain).encode())
 
     def _receive(
         self,
@@ -195,22 +185,22 @@ class Services:
         request: dict[str, Any] = json.loads(body)
         name = str(request.get("QueueUrl", "")).rpartition("/")[2]
         with self._lock:
-            queue = _queue(name)
+            queue = queue_named(name)
             default = int(queue.receive_message_wait_time_seconds or 0) if queue else 0  # type: ignore[attr-defined]
-            wait_s = min(float(request.get("WaitTimeSeconds", default)), _MAX_WAIT_S)
+            wait_s = min(float(request.get("WaitTimeSeconds", default)), MAX_WAIT_S)
             deadline = time.monotonic() + wait_s
             # moto would sleep inside its own loop, holding the lock.
             request["WaitTimeSeconds"] = 0
             once = json.dumps(request).encode()
             while True:
-                dead = _dead_letter_count(queue)
+                dead = dead_letter_count(queue)
                 answer = _call(handler, "AmazonSQS.ReceiveMessage", headers, once)
-                if _dead_letter_count(queue) != dead:
+                if dead_letter_count(queue) != dead:
                     self._changed.notify_all()
                 remaining = deadline - time.monotonic()
                 if answer.status != 200 or b'"Messages"' in answer.body or remaining <= 0 or self._closed:
                     return answer
-                self._changed.wait(min(remaining, _until_visible(_queue(name))))
+                self._changed.wait(min(remaining, until_visible(queue_named(name))))
                 if abandoned():
                     return answer
 
@@ -255,74 +245,6 @@ def _call(handler: tuple[str, Callable[..., Any]], target: str, headers: Mapping
 
 
 _KEPT_HEADERS = frozenset({"content-type", "authorization", "user-agent"})
-
-
-def _queue(name: str) -> Queue | None:
-    return sqs_backends[ACCOUNT][REGION].queues.get(name)
-
-
-def _dead_letter_count(queue: Queue | None) -> int:
-    target = queue.dead_letter_queue if queue else None
-    return len(target._messages) if target else 0  # noqa: SLF001 - moto has no public count
-
-
-def _until_visible(queue: Queue | None) -> float:
-    """Seconds until the next hidden message of a queue can be received."""
-    now = time.time() * 1000
-    waits = [
-        due - now
-        for message in (queue._messages if queue else [])  # noqa: SLF001 - the public list omits hidden ones
-        if (due := max(message.visible_at, message.delayed_until)) > now
-    ]
-    # moto compares with whole milliseconds and strictly.
-    return min(waits, default=_MAX_WAIT_S * 1000) / 1000 + 0.002
-
-
-def _shards() -> dict[str, StreamShard]:
-    tables = dynamodb_backends[ACCOUNT][REGION].tables
-    return {name: table.stream_shard for name, table in tables.items() if table.stream_shard is not None}
-
-
-def _stream_lengths() -> dict[str, int]:
-    return {name: len(shard.items) for name, shard in _shards().items()}
-
-
-def _tidy_streams(lengths: Mapping[str, int]) -> bool:
-    """Make the records of one call what AWS would have written; whether any stream has grown."""
-    grown = False
-    for name, shard in _shards().items():
-        start = lengths.get(name, 0)
-        if len(shard.items) > start:
-            _tidy(shard, start)
-            grown = grown or len(shard.items) > start
-    return grown
-
-
-def _tidy(shard: StreamShard, start: int) -> None:
-    """Keep one record of a call for each item, the last, which has its images before and after; and none where they
-    are the same."""
-    fresh = shard.items[start:]
-    del shard.items[start:]
-    for record in {json.dumps(record.record["dynamodb"]["Keys"], sort_keys=True): record for record in fresh}.values():
-        change = record.record["dynamodb"]
-        if change.get("OldImage") != change.get("NewImage"):
-            change["SequenceNumber"] = str(shard.starting_sequence_number + len(shard.items))
-            shard.items.append(record)
-
-
-def _forget_iterators(iterators: dict[str, ShardIterator]) -> None:
-    """moto keeps every shard iterator for ever; AWS's live five minutes."""
-    while len(iterators) > _KEPT_ITERATORS:
-        del iterators[next(iter(iterators))]
-
-
-def _plain(value: object) -> str | float:
-    """JSON of what moto keeps in a stream record besides text: times, in UTC without saying so, and bytes."""
-    if isinstance(value, dt.datetime):
-        return value.replace(tzinfo=dt.UTC).timestamp()
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    raise TypeError(f"{type(value).__name__} in a stream record")
 
 
 def application(services: Services, reports: Mapping[str, Callable[[], object]]) -> web.Application:

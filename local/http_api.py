@@ -18,7 +18,7 @@ from urllib.parse import unquote
 from aiohttp import web
 from multidict import CIMultiDict
 
-from local.aws import ACCOUNT, REGION
+from local.account import ACCOUNT, REGION
 from local.functions import Functions, InvocationError, Throttled
 from local.gateway import INTEGRATION_TIMEOUT_S, Api, Cors, Gatekeeper, Refused, Route, request_id, request_time
 from local.template import Json

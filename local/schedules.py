@@ -11,7 +11,7 @@ import time
 import uuid
 from dataclasses import dataclass
 
-from local.aws import ACCOUNT, REGION
+from local.account import ACCOUNT, REGION
 from local.functions import Functions, InvocationError, Throttled
 from local.template import Json, Template, TemplateError
 

@@ -18,8 +18,9 @@ import boto3
 from aiohttp import web
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local import event_sources, schedules
-from local.aws import ACCOUNT, CREDENTIALS, REGION, Services, serve
+from local import event_sources, queue_poller, schedules, stream_poller
+from local.account import ACCOUNT, CREDENTIALS, REGION
+from local.aws import Services, serve
 from local.discreet import keep_requests_out_of_logs
 from local.functions import Functions, Host, InProcess, common_environment, process_environment
 from local.gateway import Api, Gatekeeper, apis
@@ -234,8 +235,8 @@ class Stack:
         await web.SockSite(runner, listening).start()
 
     async def _start_pollers(self, running: Functions, services: Services | None) -> None:
-        changes: event_sources.Changes
-        checkpoints: event_sources.Checkpoints
+        changes: stream_poller.Changes
+        checkpoints: stream_poller.Checkpoints
         if services is not None:
             changes, checkpoints = _LocalChanges(services), _MemoryCheckpoints()
         else:
@@ -243,12 +244,12 @@ class Stack:
         self._closing.push_async_callback(self._stop_pollers)
         observe = None if self._observe is None else _once(self._observe)
         for mapping in event_sources.mappings(self._template):
-            poller: event_sources.QueuePoller | event_sources.StreamPoller
+            poller: queue_poller.QueuePoller | stream_poller.StreamPoller
             if ":sqs:" in mapping.source_arn:
-                poller = await in_thread(event_sources.QueuePoller, mapping, running, self.session)
+                poller = await in_thread(queue_poller.QueuePoller, mapping, running, self.session)
             else:
                 poller = await in_thread(
-                    event_sources.StreamPoller, mapping, running, self.session, changes, checkpoints, observe
+                    stream_poller.StreamPoller, mapping, running, self.session, changes, checkpoints, observe
                 )
             self._poll(poller.run())
         for schedule in schedules.schedules(self._template):

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import WSMsgType, web
 
-from local.aws import ACCOUNT, REGION
+from local.account import ACCOUNT, REGION
 from local.functions import Functions, InvocationError, Throttled
 from local.gateway import INTEGRATION_TIMEOUT_S, Api, Gatekeeper, Refused, Route, request_id, request_time
 from local.template import Json

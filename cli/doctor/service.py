@@ -15,7 +15,7 @@ import httpx
 from cli.client import Client
 from cli.doctor.finding import Finding, State
 from cli.errors import ApiError, ClientError
-from cli.stream import OrderEvent
+from cli.events import OrderEvent
 from order_engine.domain.order import Status
 
 # A page of another origin asks for these before it places an order.

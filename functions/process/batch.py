@@ -47,7 +47,7 @@ class Keep(Protocol):
     def __call__(self, body: str, reason: str) -> Awaitable[None]: ...
 
 
-async def work_off(
+async def process_batch(
     event: SqsEvent,
     context: Context,
     now_ms: int,

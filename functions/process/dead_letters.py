@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from order_engine.compose import Engine, deployed
 from order_engine.runtime import Context, entry
-from process.batch import BatchResponse, SqsEvent, work_off
+from process.batch import BatchResponse, SqsEvent, process_batch
 
 
 async def handle(engine: Engine, event: SqsEvent, context: Context) -> BatchResponse:
     """Bring each given-up order to its end; what cannot be read goes to the quarantine queue."""
-    return await work_off(
+    return await process_batch(
         event,
         context,
         engine.clock.now_ms(),

@@ -16,7 +16,7 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from local import process
-from local.aws import CREDENTIALS
+from local.account import CREDENTIALS
 from local.process import NotStarted, Running, running
 from local.stack import Stack, Unreachable
 from tests.integration.sample import template as sample

@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local import patterns, schedules
-from local.event_sources import BadReport, Discarded, Policy, deliver, reported_failures
+from local.event_sources import BadReport, reported_failures
 from local.functions import Functions, InvocationError, Throttled
 from local.gateway import Bucket, Route
 from local.http_api import RouteTable
 from local.provision import generated
 from local.schedules import interval
+from local.stream_delivery import Discarded, Policy, deliver
 from local.template import Template, TemplateError
 
 # --- delivering a batch ------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from local.aws import CREDENTIALS, REGION
+from local.account import CREDENTIALS, REGION
 from local.stack import Stack
 from tests.integration.sample import template as sample
 from tests.integration.sample.results import Results

@@ -313,7 +313,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "dead-letter-fails-submitted",
         "a dead letter's submitted order is asked for on the chain",
-        edit(_D, "__call__", ('("take_over", "give_up")', '("give_up",)'), _AT_ONCE),
+        edit(_D, "__call__", ("(Action.TAKE_OVER, Action.GIVE_UP)", "(Action.GIVE_UP,)"), _AT_ONCE),
         3,
     ),
     # --- retries and time ----------------------------------------------------------------------------------------

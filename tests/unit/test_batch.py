@@ -14,7 +14,7 @@ from order_engine.domain.order import OrderRef
 from order_engine.engine.execute import Done, Later, Verdict
 from order_engine.wire import messages
 from process import batch
-from process.batch import SqsEvent, work_off
+from process.batch import SqsEvent, process_batch
 
 NOW = 1_790_000_000_000
 LEFT_MS = 15_000
@@ -55,7 +55,7 @@ class Run:
         event: SqsEvent = {
             "Records": [{"messageId": f"m{n}", "receiptHandle": f"r{n}", "body": body} for n, body in enumerate(bodies)]
         }
-        answer = await work_off(event, Context(), NOW, self.use_case, name=_NAMES, hide=self.hide, keep=self.keep)
+        answer = await process_batch(event, Context(), NOW, self.use_case, name=_NAMES, hide=self.hide, keep=self.keep)
         return [failed["itemIdentifier"] for failed in answer["batchItemFailures"]]
 
 
@@ -152,7 +152,7 @@ async def test_a_letter_that_comes_again_is_counted(monkeypatch: pytest.MonkeyPa
                 }
             ]
         }
-        await work_off(event, Context(), NOW, run.use_case, name=_NAMES, hide=run.hide, keep=run.keep)
+        await process_batch(event, Context(), NOW, run.use_case, name=_NAMES, hide=run.hide, keep=run.keep)
     assert counted == ["DuplicateDeliveries"] * 2
 
 
@@ -174,7 +174,7 @@ async def test_the_orders_of_a_batch_are_worked_on_side_by_side() -> None:
     event: SqsEvent = {
         "Records": [{"messageId": f"m{n}", "receiptHandle": f"r{n}", "body": letter(str(n))} for n in range(3)]
     }
-    answer = await work_off(event, Context(), NOW, meet, name=_NAMES, hide=run.hide, keep=run.keep)
+    answer = await process_batch(event, Context(), NOW, meet, name=_NAMES, hide=run.hide, keep=run.keep)
     assert answer == {"batchItemFailures": []}
     assert most == 3
 

@@ -18,7 +18,7 @@ from websockets.asyncio.server import ServerConnection
 
 from cli import stream
 from cli.client import ApiError, Client, OrderEvent, StreamState, Unreachable
-from cli.stream import Merge
+from cli.events import Merge
 from order_engine.domain.order import Status
 from tests.unit.cli_engine import LIFE, START, Engine, Json, work
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from cli.events import OrderEvent
 from cli.live import Board, Row
 from cli.render import number
-from cli.stream import OrderEvent
 from cli.tables import Column, Records, orders_table, quote_table
 from cli.trials import DEMO_SWAPS
 from order_engine.domain.order import Status

@@ -8,7 +8,7 @@ import pytest
 
 from order_engine.domain import lifecycle
 from order_engine.domain.order import Event, Lease, Order, OrderRef, OrderRequest, Status
-from order_engine.engine.execute import MAX_EVENTS, Done, Step, Verdict, next_step
+from order_engine.engine.execute import MAX_EVENTS, Action, Done, Step, Verdict, next_step
 from order_engine.engine.retry import RetryPolicy
 from tests.unit.test_following import follow
 from tests.unit.test_lifecycle import FAILURE, IN_STATUS, LIMIT, MARKET, T0
@@ -34,12 +34,12 @@ def waiting() -> Order:
     return lifecycle.retry(orphan(), FAILURE, T0 + 4_000, T0)
 
 
-CLAIM = Step("claim", "free")
-EXPIRE = Step("expire", "its time limit has passed")
-GIVE_BACK = Step("give_back", "its time limit passed after its worker was lost")
-GIVE_UP = Step("give_up", "it has waited too long")
-TAKE_OVER = Step("take_over", "its worker is gone; the chain knows what became of the transaction")
-RESTING = Step("drop", "resting until its limit is met")
+CLAIM = Step(Action.CLAIM, "free")
+EXPIRE = Step(Action.EXPIRE, "its time limit has passed")
+GIVE_BACK = Step(Action.GIVE_BACK, "its time limit passed after its worker was lost")
+GIVE_UP = Step(Action.GIVE_UP, "it has waited too long")
+TAKE_OVER = Step(Action.TAKE_OVER, "its worker is gone; the chain knows what became of the transaction")
+RESTING = Step(Action.DROP, "resting until its limit is met")
 
 
 @pytest.mark.parametrize(
@@ -49,21 +49,21 @@ RESTING = Step("drop", "resting until its limit is met")
         (place(LIMIT), LIMIT_AT - 1, CLAIM),
         (place(LIMIT), LIMIT_AT, EXPIRE),
         (place(LIMIT), LIMIT_AT + 1, EXPIRE),
-        (waiting(), T0 + 3_999, Step("wait", "waiting to be tried again", 1)),
+        (waiting(), T0 + 3_999, Step(Action.WAIT, "waiting to be tried again", 1)),
         (waiting(), T0 + 4_000, CLAIM),
-        (orphan(), T0 + 19_999, Step("wait", "held by another worker", 1)),
+        (orphan(), T0 + 19_999, Step(Action.WAIT, "held by another worker", 1)),
         (orphan(), T0 + 20_000, CLAIM),
         (orphan(LIMIT), LIMIT_AT - 1, CLAIM),
         (orphan(LIMIT), LIMIT_AT, GIVE_BACK),
         (orphan(LIMIT), LIMIT_AT + 1, GIVE_BACK),
         (orphan(lost=2), T0 + 20_000, CLAIM),
-        (orphan(lost=3), T0 + 20_000, Step("abandon", "4 workers were lost during this attempt")),
-        (IN_STATUS[Status.SUBMITTED], T0 + 19_999, Step("wait", "held by another worker", 1)),
+        (orphan(lost=3), T0 + 20_000, Step(Action.ABANDON, "4 workers were lost during this attempt")),
+        (IN_STATUS[Status.SUBMITTED], T0 + 19_999, Step(Action.WAIT, "held by another worker", 1)),
         (IN_STATUS[Status.SUBMITTED], T0 + 20_000, TAKE_OVER),
         (replace(IN_STATUS[Status.SUBMITTED], lease=None), T0, TAKE_OVER),
         (IN_STATUS[Status.OPEN], NEVER, RESTING),
         *(
-            (IN_STATUS[status], NEVER, Step("drop", f"already {status}"))
+            (IN_STATUS[status], NEVER, Step(Action.DROP, f"already {status}"))
             for status in (Status.CONFIRMED, Status.FAILED, Status.CANCELLED, Status.EXPIRED)
         ),
     ],
@@ -85,10 +85,10 @@ def test_a_market_order_that_has_waited_too_long_is_given_up_at_that_moment(orde
 def test_a_full_history_ends_an_order_but_not_one_that_is_to_wait() -> None:
     events = tuple(Event(seq, Status.PENDING, T0, 0) for seq in range(1, MAX_EVENTS + 1))
     full = replace(place(MARKET), events=events)
-    assert next_step(full, T0) == Step("abandon", f"no end after {MAX_EVENTS} events")
+    assert next_step(full, T0) == Step(Action.ABANDON, f"no end after {MAX_EVENTS} events")
     assert next_step(replace(full, events=events[:-1]), T0) == CLAIM
     later = replace(full, retry_at=T0 + 10)
-    assert next_step(later, T0) == Step("wait", "waiting to be tried again", 10)
+    assert next_step(later, T0) == Step(Action.WAIT, "waiting to be tried again", 10)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from cli.stream import OrderEvent
+from cli.events import OrderEvent
 from order_engine.aws import codec
 from order_engine.domain import lifecycle
 from order_engine.domain.order import Lease, Order, OrderRef, Status

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from order_engine.domain import lifecycle
 from order_engine.domain.errors import OrderNotFound
 from order_engine.domain.order import Order, OrderRef, Status
-from order_engine.engine.execute import Done, Execute, Later, Verdict, next_step
+from order_engine.engine.execute import Action, Done, Execute, Later, Verdict, next_step
 from order_engine.engine.ports import Conflict
 
 # A message that was sent so lately is still on its way, whatever became of this one.
@@ -44,7 +44,7 @@ class ResolveDeadLetter:
         if order.lease is not None and now < order.lease.until:
             return Later(order.lease.until - now, "held by another worker")
         step = next_step(order, now, self.execute.policy.retry.patience_ms)
-        if step.action in ("take_over", "give_up"):
+        if step.action in (Action.TAKE_OVER, Action.GIVE_UP):
             return await self.execute(ref, worker=worker, deadline=deadline)
         return await self._hand_back(order, now)
 

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 from order_engine.domain import lifecycle
@@ -65,11 +66,24 @@ class Later:
 type Verdict = Done | Later
 
 
+class Action(StrEnum):
+    """What a worker can do with an order that it was handed."""
+
+    CLAIM = "claim"
+    TAKE_OVER = "take_over"
+    WAIT = "wait"
+    DROP = "drop"
+    EXPIRE = "expire"
+    GIVE_BACK = "give_back"
+    GIVE_UP = "give_up"
+    ABANDON = "abandon"
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a worker should do with an order, and why. ``wait_ms`` goes with ``wait``."""
+    """What a worker should do with an order, and why. ``wait_ms`` goes with ``WAIT``."""
 
-    action: str  # claim | take_over | wait | drop | expire | give_back | give_up | abandon
+    action: Action
     reason: str
     wait_ms: int = 0
 
@@ -107,27 +121,27 @@ class ExecutionPolicy:
 def next_step(order: Order, now: int, patience_ms: int = PATIENCE_MS) -> Step:
     """Decide what a worker that was handed this order should do. Pure."""
     if order.status in lifecycle.TERMINAL:
-        return Step("drop", f"already {order.status}")
+        return Step(Action.DROP, f"already {order.status}")
     if order.status is Status.OPEN:
-        return Step("drop", "resting until its limit is met")
+        return Step(Action.DROP, "resting until its limit is met")
     if order.lease is not None and now < order.lease.until:
-        return Step("wait", "held by another worker", order.lease.until - now)
+        return Step(Action.WAIT, "held by another worker", order.lease.until - now)
     if order.status is Status.SUBMITTED:
-        return Step("take_over", "its worker is gone; the chain knows what became of the transaction")
+        return Step(Action.TAKE_OVER, "its worker is gone; the chain knows what became of the transaction")
     if has_waited_too_long(order, patience_ms, now):
-        return Step("give_up", "it has waited too long")
+        return Step(Action.GIVE_UP, "it has waited too long")
     step = _of_pending(order, now) if order.status is Status.PENDING else _of_orphan(order, now)
     if step is None and order.seq >= MAX_EVENTS:
-        step = Step("abandon", f"no end after {MAX_EVENTS} events")
-    return step or Step("claim", "free")
+        step = Step(Action.ABANDON, f"no end after {MAX_EVENTS} events")
+    return step or Step(Action.CLAIM, "free")
 
 
 def _of_pending(order: Order, now: int) -> Step | None:
     expires_at = order.request.expires_at
     if expires_at is not None and expires_at <= now:
-        return Step("expire", "its time limit has passed")
+        return Step(Action.EXPIRE, "its time limit has passed")
     if order.retry_at is not None and now < order.retry_at:
-        return Step("wait", "waiting to be tried again", order.retry_at - now)
+        return Step(Action.WAIT, "waiting to be tried again", order.retry_at - now)
     return None
 
 
@@ -135,9 +149,9 @@ def _of_orphan(order: Order, now: int) -> Step | None:
     """An order whose worker was lost before it stored a transaction."""
     expires_at = order.request.expires_at
     if expires_at is not None and expires_at <= now:
-        return Step("give_back", "its time limit passed after its worker was lost")
+        return Step(Action.GIVE_BACK, "its time limit passed after its worker was lost")
     if lost_workers(order) >= MAX_LOST_WORKERS:
-        return Step("abandon", f"{MAX_LOST_WORKERS + 1} workers were lost during this attempt")
+        return Step(Action.ABANDON, f"{MAX_LOST_WORKERS + 1} workers were lost during this attempt")
     return None
 
 
@@ -171,15 +185,15 @@ class Execute:
             raise OrderNotFound("There is no such order.")
         for _ in range(_CLAIM_TRIES):
             step = next_step(order, self.clock.now_ms(), self.policy.retry.patience_ms)
-            if step.action == "drop":
+            if step.action is Action.DROP:
                 return Done(step.reason)
-            if step.action == "wait":
+            if step.action is Action.WAIT:
                 if step.wait_ms > _SHORT_WAIT_MS or self.clock.now_ms() + step.wait_ms >= deadline:
                     return Later(step.wait_ms, step.reason)
                 await self.clock.sleep(step.wait_ms)
                 # Someone may have acted in the meantime; the claim below is conditional on what was read.
                 step = next_step(order, self.clock.now_ms(), self.policy.retry.patience_ms)
-                if step.action == "wait":
+                if step.action is Action.WAIT:
                     return Later(step.wait_ms, step.reason)
             try:
                 return await self._begin(order, step, worker, deadline)
@@ -193,22 +207,22 @@ class Execute:
     async def _begin(self, order: Order, step: Step, worker: str, deadline: int) -> Verdict:
         now = self.clock.now_ms()
         lease = Lease(worker, now + self.policy.lease_ms)
-        if step.action == "expire":
+        if step.action is Action.EXPIRE:
             await self._write(order, lifecycle.expire(order, now))
             return Done(step.reason)
-        if step.action == "give_back":
+        if step.action is Action.GIVE_BACK:
             return await self._retry(order, _TIME_LIMIT)
-        if step.action == "give_up":
+        if step.action is Action.GIVE_UP:
             await self._write(order, lifecycle.fail(order, WAITED_TOO_LONG, now))
             return Done(step.reason)
-        if step.action == "abandon":
+        if step.action is Action.ABANDON:
             full = order.seq >= MAX_EVENTS
             failure = Failure("too_many_steps" if full else "worker_lost", f"The order was given up: {step.reason}.")
             if full:
                 await self._write(order, lifecycle.fail(order, failure, now))
                 return Done(step.reason)
             return await self._retry(order, failure)
-        if step.action == "take_over":
+        if step.action is Action.TAKE_OVER:
             held = await self._write(order, lifecycle.take_over(order, lease))
             return await self._settle(held, deadline, known=True)
         claimed = await self._write(order, lifecycle.claim(order, lease, now))
