@@ -53,7 +53,10 @@ class WebSocketApi(Construct):
                 "orders_table": storage.orders.table_name,
                 "connections_table": storage.connections.table_name,
                 "connections_endpoint": self.endpoint,
+                "accounts_table": storage.accounts.table_name,
                 "sockets_per_user": config.sockets_per_user,
+                "reads_per_minute": config.reads_per_minute,
+                "reads_burst": config.reads_burst,
             },
         )
         self.socket.allow(
@@ -62,6 +65,8 @@ class WebSocketApi(Construct):
         )
         self.socket.allow(["dynamodb:GetItem", "dynamodb:BatchGetItem"], [storage.orders.table_arn])
         self.socket.allow(["dynamodb:Query"], [f"{storage.orders.table_arn}/index/{BY_TIME}"])
+        # What a user's sockets say beyond the ordinary is counted as reads are.
+        self.socket.allow(["dynamodb:UpdateItem"], [storage.accounts.table_arn], leading_keys=["rate#*"])
         # To see whether a socket that counts against its user's limit is still there, beside sending and closing.
         self.allow_push(self.socket, "POST", "DELETE", "GET")
 

@@ -8,13 +8,19 @@ from typing import Any, NotRequired, TypedDict
 from order_engine.compose import Engine, deployed
 from order_engine.domain.errors import TooNew
 from order_engine.domain.numerals import read_whole
+from order_engine.engine.messages import messages_rate
 from order_engine.engine.ports import Connection, ConnectionGone, TooManyOrders
+from order_engine.engine.rates import RateLimited
 from order_engine.engine.sockets import Revoked, TooManySockets
 from order_engine.observability import logger
 from order_engine.runtime import Context, entry
 from order_engine.wire import exact_json, views
 
 _MAX_SEQ = 2**31
+# No message is longer than a tenth of this. API Gateway takes 128 KB, which may take a quarter of a second to read.
+_MAX_CHARS = 2048
+# In units of one order's read, as over HTTP: following all of a user's orders reads the newest of them.
+_MESSAGE, _ALL = 1, 3
 _ORDER_ID = re.compile("[0-9A-Za-z-]{1,64}")
 
 
@@ -67,7 +73,7 @@ async def handle(engine: Engine, event: SocketEvent, context: Context) -> Answer
         await engine.stores.connections.remove(connection.user_id, connection.connection_id)
         return OK
     try:
-        await _message(engine, connection, event.get("body") or "")
+        await _message(engine, connection, event["requestContext"].get("authorizer", {}), event.get("body") or "")
     except ConnectionGone:
         # Closed already, forgotten by us, or ended with its key: a client that is still there comes back.
         logger.info("socket was gone before its answer")
@@ -86,15 +92,22 @@ async def _connect(engine: Engine, connection: Connection, authorizer: dict[str,
     return OK
 
 
-async def _message(engine: Engine, connection: Connection, body: str) -> None:
+async def _message(engine: Engine, connection: Connection, authorizer: dict[str, Any], body: str) -> None:
     if connection.ended(engine.clock.now_ms()):
         # What API Gateway keeps of the authorizer's answer says so; nothing needs to be read.
         await _refuse(engine, connection, "unauthorized", "The API key has expired.")
         raise ConnectionGone(connection.connection_id)
     try:
-        content = exact_json.read(body)
+        content = exact_json.read(body) if len(body) <= _MAX_CHARS else None
     except exact_json.NotJson:
         content = None
+    try:
+        await _count(engine, connection, authorizer, content)
+    except RateLimited as refused:
+        wait = -(-refused.retry_after_ms // 1000)
+        await _refuse(engine, connection, refused.code, f"Too many messages in a short time. Come back in {wait} s.")
+        # Left open, it could go on, and use up what all sockets share.
+        raise ConnectionGone(connection.connection_id) from refused
     if not isinstance(content, dict):
         return await _refuse(engine, connection, "invalid_message", "Send a JSON object with an action.")
     action = content.get("action")
@@ -103,6 +116,25 @@ async def _message(engine: Engine, connection: Connection, body: str) -> None:
     if action == "subscribe":
         return await _subscribe(engine, connection, content)
     return await _refuse(engine, connection, "unknown_action", 'The actions are "subscribe" and "ping".')
+
+
+async def _count(engine: Engine, connection: Connection, authorizer: dict[str, Any], content: object) -> None:
+    """Count a message against its user's limit, whatever it says.
+
+    Raises:
+        RateLimited: too many.
+    """
+    given = engine.settings
+    rate = messages_rate(
+        reads_per_minute=given.reads_per_minute,
+        reads_burst=given.reads_burst,
+        orders_per_socket=given.orders_per_socket,
+        sockets_per_user=given.sockets_per_user,
+        own_sockets=_whole(authorizer, "maxSockets"),
+    )
+    follows_all = isinstance(content, dict) and content.get("action") == "subscribe" and content.get("orderId") is None
+    units = _ALL if follows_all else _MESSAGE
+    await engine.messages.spend(connection.user_id, rate, engine.clock.now_ms(), units=units)
 
 
 async def _subscribe(engine: Engine, connection: Connection, content: dict[str, Any]) -> None:

@@ -141,6 +141,9 @@ class _Flows:
         self.process(self.account.messages("Orders"))
         self.invoke("notify.handler", {"Records": self.account.changes()})
         assert "one" in self.account.closed
+        # A client that says more than is for nothing, and is counted.
+        for _ in range(70):
+            self.invoke("notify.socket", events.socket("$default", "all", every, {"action": "ping"}))
         self.invoke("notify.socket", events.socket("$disconnect", "all", every))
 
     def end_sockets(self) -> None:

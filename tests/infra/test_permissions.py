@@ -189,7 +189,8 @@ def test_credentials_are_read_by_the_authorizer_and_written_by_nobody(recorded: 
     assert may(accounts, a_key) == {("submit.authorizer", "dynamodb:GetItem")}
     assert may(accounts) == set()
     # And none may touch what is another's there.
-    assert may(accounts, "rate#alice") == {("submit.handler", "dynamodb:UpdateItem")}
+    counting = {(function, "dynamodb:UpdateItem") for function in ("submit.handler", "notify.socket")}
+    assert may(accounts, "rate#alice") == counting
     assert may(accounts, "stats#alice") == {
         ("submit.handler", "dynamodb:Query"),
         ("notify.handler", "dynamodb:UpdateItem"),

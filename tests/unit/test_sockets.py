@@ -12,10 +12,13 @@ from order_engine.compose import Engine
 from order_engine.domain import lifecycle
 from order_engine.domain.order import Lease, Order, OrderRef
 from order_engine.engine.execute import Silent
-from order_engine.engine.ports import Connection
+from order_engine.engine.ports import Connection, Page
+from order_engine.engine.rates import Allowance, Rate
 from order_engine.engine.sockets import KEPT_MS, CloseEnded
 from order_engine.settings import Settings
+from order_engine.wire import exact_json
 from tests.api.clock import StandingClock
+from tests.fakes.accounts import FakeRateLimiter
 from tests.fakes.engine import engine_with
 from tests.unit.test_stream_sockets import USER, Sockets, clock, message, new_order, serve
 
@@ -33,6 +36,9 @@ class Orders:
         self.reads += 1
         return self.stored.get(ref.order_id)
 
+    async def page(self, user_id: str, **_: object) -> Page:
+        return Page((), None)
+
 
 @pytest.fixture
 def orders() -> Orders:
@@ -42,8 +48,44 @@ def orders() -> Orders:
 @pytest.fixture
 def sockets(clock: StandingClock, orders: Orders) -> Sockets:
     made = Sockets()
-    settings = Settings(sockets_per_user=3, orders_per_socket=3)
-    made.engine = engine_with(clock=clock, settings=settings, orders=orders, connections=made.store, push=made)
+    settings = Settings(sockets_per_user=3, orders_per_socket=3, reads_burst=10_000)
+    made.engine = engine_with(
+        clock=clock,
+        settings=settings,
+        orders=orders,
+        connections=made.store,
+        push=made,
+        rate_limiter=FakeRateLimiter(),
+    )
+    return made
+
+
+class Counting(FakeRateLimiter):
+    """Counts how often it is asked to write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes = 0
+
+    async def admit(self, user_id: str, rate: Rate, now: int, *, units: int = 1) -> Allowance:
+        self.writes += 1
+        return await super().admit(user_id, rate, now, units=units)
+
+
+@pytest.fixture
+def limiter() -> Counting:
+    return Counting()
+
+
+@pytest.fixture
+def flooded(clock: StandingClock, limiter: Counting) -> Sockets:
+    """A user may say 60 things for nothing, and then 3 times 3 and 6 more at once."""
+    made = Sockets()
+    settings = Settings(sockets_per_user=3, orders_per_socket=3, reads_burst=6, reads_per_minute=6)
+    orders = Orders(*(new_order(f"order-{n}") for n in range(10)))
+    made.engine = engine_with(
+        clock=clock, settings=settings, orders=orders, connections=made.store, push=made, rate_limiter=limiter
+    )
     return made
 
 
@@ -277,3 +319,107 @@ async def test_what_cannot_be_closed_now_is_found_again(
         patch.setattr(sockets, "close", fail)
         assert await close_ended(sockets, clock)() == 0
     assert await close_ended(sockets, clock)() == 60
+
+
+# --- how much it may say ---------------------------------------------------------------------------------------------
+
+
+def codes(sockets: Sockets, name: str) -> list[str]:
+    return [frame.get("code", frame["type"]) for frame in sockets.frames(name)]
+
+
+async def ping(sockets: Sockets, name: str, **identity: str) -> None:
+    await serve(sockets, message(name, "$default", {"action": "ping"}, **identity))
+
+
+async def test_a_flood_of_messages_ends_with_its_socket_and_is_not_counted_over_and_over(
+    flooded: Sockets, limiter: Counting
+) -> None:
+    """60 for nothing, and 15 that are counted: three sockets of three orders, and the burst of 6."""
+    await connect(flooded, "s")
+    for _ in range(90):
+        await ping(flooded, "s")
+    assert codes(flooded, "s")[:76] == ["pong"] * 75 + ["rate_limited"]
+    assert "s" in flooded.closed
+    # In bulk while it is let through, and from memory once it is refused.
+    assert limiter.writes < 12
+    # Another socket of this user begins no better, and another user's is none the worse.
+    await connect(flooded, "t")
+    await ping(flooded, "t")
+    assert codes(flooded, "t") == ["rate_limited"]
+    await connect(flooded, "other", userId="bob")
+    await ping(flooded, "other", userId="bob")
+    assert codes(flooded, "other") == ["pong"]
+
+
+@pytest.mark.parametrize(
+    "body", ["x", "[" * 200, '{"action": "none"}', '{"action": "subscribe", "orderId": "no-such"}']
+)
+async def test_whatever_is_said_counts(flooded: Sockets, body: str) -> None:
+    await connect(flooded, "s")
+    for _ in range(76):
+        event = message("s", "$default")
+        event["body"] = body
+        await serve(flooded, event)
+    assert codes(flooded, "s")[-1] == "rate_limited"
+    assert "rate_limited" not in codes(flooded, "s")[:75]
+
+
+async def test_following_all_counts_as_what_it_reads(flooded: Sockets) -> None:
+    await connect(flooded, "s")
+    for _ in range(26):
+        await serve(flooded, message("s", "$default", {"action": "subscribe"}))
+    assert codes(flooded, "s")[-1] == "rate_limited"
+    assert "rate_limited" not in codes(flooded, "s")[:25]
+
+
+async def test_an_ordinary_client_is_never_counted(flooded: Sockets, limiter: Counting, clock: StandingClock) -> None:
+    """A hundred orders a minute, each followed on a socket of its own, and a ping on each."""
+    for n in range(300):
+        await connect(flooded, f"s{n}", maxSockets="1000")
+        await subscribe(flooded, f"s{n}", "order-1")
+        await serve(flooded, message(f"s{n}", "$disconnect"))
+        clock.now += 600
+    assert limiter.writes == 0
+    assert {codes(flooded, f"s{n}")[0] for n in range(300)} == {"snapshot"}
+
+
+async def test_all_sockets_may_come_back_at_once_with_all_that_they_followed(clock: StandingClock) -> None:
+    """After an update or an outage: otherwise they would be closed again and again."""
+    settings = Settings()
+    made = Sockets()
+    every = Orders(*(new_order(f"order-{n}") for n in range(100)))
+    made.engine = engine_with(
+        clock=clock, settings=settings, orders=every, connections=made.store, push=made, rate_limiter=FakeRateLimiter()
+    )
+    for s in range(settings.sockets_per_user):
+        await connect(made, f"s{s}")
+        for n in range(settings.orders_per_socket):
+            await subscribe(made, f"s{s}", f"order-{n}")
+    assert made.closed == []
+    assert len(made.got) == 2000
+
+
+async def test_more_sockets_of_ones_own_may_say_more(flooded: Sockets) -> None:
+    await connect(flooded, "s", maxSockets="30")
+    for _ in range(150):
+        await ping(flooded, "s", maxSockets="30")
+    assert set(codes(flooded, "s")) == {"pong"}
+
+
+async def test_a_message_that_is_longer_than_any_is_not_read(flooded: Sockets, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    real = exact_json.read
+
+    def noted(text: str) -> Any:
+        read.append(len(text))
+        return real(text)
+
+    monkeypatch.setattr(exact_json, "read", noted)
+    await connect(flooded, "s")
+    for size in (100, 2048, 2049, 128 * 1024):
+        event = message("s", "$default")
+        event["body"] = '{"action": "ping"}'.ljust(size)
+        await serve(flooded, event)
+    assert codes(flooded, "s") == ["pong", "pong", "invalid_message", "invalid_message"]
+    assert read == [100, 2048]

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from order_engine.engine.cancel import Cancel
     from order_engine.engine.dead_letters import ResolveDeadLetter
     from order_engine.engine.execute import Execute, Observer
+    from order_engine.engine.messages import Messages
     from order_engine.engine.place import Place
     from order_engine.engine.ports import (
         Chain,
@@ -164,6 +165,12 @@ class Engine:
         from order_engine.engine.statistics import Summarise
 
         return Summarise(self.stores.orders, self.stores.queue, self.stores.statistics)
+
+    @cached_property
+    def messages(self) -> Messages:
+        from order_engine.engine.messages import Messages
+
+        return Messages(lambda: self.meter)
 
     @cached_property
     def place(self) -> Place:
