@@ -269,7 +269,7 @@ MUTANTS: Sequence[Mutant] = (
         "height-off-by-one",
         "the last valid block is still valid",
         edit(_E, "_look", ("<= tx.last_valid_block_height", "< tx.last_valid_block_height")),
-        169,
+        180,
     ),
     Mutant(
         "no-history-lookup",
