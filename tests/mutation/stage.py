@@ -115,7 +115,7 @@ def pytest_arguments() -> list[str]:
     """What pytest collects in the copy, and how."""
     left_out = [f"--ignore-glob={path}" for path in _NOT_THESE]
     left_out += [f"--deselect={test}" for test in _DESELECTED]
-    return ["-s", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *left_out, *_TESTS]
+    return ["-s", "-q", "-m", "not slow and not long", "-p", "no:cacheprovider", "-p", "no:xdist", *left_out, *_TESTS]
 
 
 def undecorated(source: str) -> str:
@@ -147,7 +147,7 @@ def _config(wanted: Sequence[str], files: dict[str, Path]) -> str:
 addopts = ["--import-mode=importlib"]
 asyncio_mode = "auto"
 asyncio_default_fixture_loop_scope = "function"
-markers = ["slow: installs or builds for real"]
+markers = ["slow: installs or builds for real", "long: searches for minutes"]
 
 [tool.mutmut]
 source_paths = ["order_engine", "process", "notify"]

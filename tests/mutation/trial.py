@@ -202,13 +202,15 @@ def _in_fork(work: Callable[[], str | None]) -> None:
     sys.stdout.flush()
     if (child := os.fork()) == 0:
         failure: str | None = None
+        heard = os.dup(2)
+        _be_silent()
         try:
             failure = work()
         except BaseException:  # noqa: BLE001 - whatever it is, this process ends here
             failure = traceback.format_exc()
         finally:
             if failure is not None:
-                os.write(2, f"fails without a mutant: {failure}\n".encode())
+                os.write(heard, f"fails without a mutant: {failure}\n".encode())
             os._exit(0 if failure is None else 1)
     if os.waitpid(child, 0)[1]:
         pytest.exit("the tests do not pass as they are", returncode=1)
@@ -259,6 +261,12 @@ def _try_all(items: Sequence[pytest.Item], reach: Reach, results: Results, jobs:
         results.save()
 
 
+def _be_silent() -> None:
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+
+
 def _outcome(status: int, one: Running) -> tuple[int, list[str]]:
     with os.fdopen(one.said, "r") as pipe:
         killer = pipe.read().splitlines()
@@ -282,9 +290,7 @@ def _fork(name: str, items: Sequence[pytest.Item], seconds: dict[str, float]) ->
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.close(reading)
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, 1)
-        os.dup2(null, 2)
+        _be_silent()
         os.environ["PYTEST_DEBUG_TEMPROOT"] = scratch
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
         importlib.import_module("mutmut.mutation.trampoline").set_mutant_under_test(name)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import signal
 import sys
 import time
 
@@ -44,8 +46,11 @@ def _one(seed: int, *, trace: bool) -> int:
 
 def _many(first: int, seeds: int, jobs: int) -> int:
     report = Report()
-    for report in campaign(first, seeds, jobs):
-        _progress(f"{report.seeds:,} of {seeds:,} seeds, {len(report.violations)} violations")
+    # Whoever stops it is told what was run until then.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with contextlib.suppress(KeyboardInterrupt):
+        for report in campaign(first, seeds, jobs):
+            _progress(f"{report.seeds:,} of {seeds:,} seeds, {len(report.violations)} violations")
     _progress("")
     print(report.table())
     for seed, violation in sorted(report.violations.items())[:20]:
