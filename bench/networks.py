@@ -10,7 +10,8 @@ from math import isqrt, log, log10
 
 from order_engine.domain.amounts import JUP, SOL, TOKENS, U64_MAX, USDC, Token
 from order_engine.domain.errors import QuoteRefused
-from order_engine.domain.quote import METEORA, RAYDIUM, Pool
+from order_engine.domain.quote import Pool
+from order_engine.domain.venues import METEORA, RAYDIUM
 from order_engine.engine.routing.network import INTERMEDIATES
 from order_engine.venues.meteora import damm2
 from order_engine.venues.meteora.damm2 import Damm2Pool

@@ -34,7 +34,7 @@ from order_engine.clock import SystemClock
 from order_engine.domain import lifecycle
 from order_engine.domain.amounts import SOL, USDC
 from order_engine.domain.order import Order, OrderRef, OrderRequest
-from order_engine.domain.quote import VENUES
+from order_engine.domain.venues import VENUES
 from order_engine.engine.routing.router import Router
 from order_engine.engine.triggers import Triggers
 from order_engine.venues.paper.market import PaperMarket

@@ -18,7 +18,7 @@ from cli.events import OrderEvent
 from cli.stream import StreamState
 from cli.tables import Cell, Column, Records
 from order_engine.domain.order import Status
-from order_engine.domain.quote import VENUES
+from order_engine.domain.venues import VENUES
 from order_engine.wire.times import to_text
 
 _DIGITS = 7

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 
 from aws_cdk import Annotations, Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -20,9 +21,11 @@ from infra.http_api import HttpApi
 from infra.python_function import PythonFunction
 from infra.queues import PROCESS_TIMEOUT, Queues
 from infra.workers import Workers
+from order_engine.domain.venues import VENUES
 
 _NAMESPACE, _SERVICE = "OrderEngine", "order-engine"
-_VENUES = ("raydium", "meteora", "raydium+meteora")
+# Each by itself, and all ways to split an order over several.
+_VENUES = tuple("+".join(some) for size in range(1, len(VENUES) + 1) for some in combinations(VENUES, size))
 _MINUTE, _FIVE_MINUTES = Duration.minutes(1), Duration.minutes(5)
 
 

@@ -19,7 +19,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 # Everything that the template depends on, as long as nothing is bundled into it.
-_SOURCES = ("infra/**/*.py", "layers/common/python/order_engine/settings.py", "cdk.json")
+_ENGINE = "layers/common/python/order_engine"
+_SOURCES = ("infra/**/*.py", f"{_ENGINE}/settings.py", f"{_ENGINE}/domain/venues.py", "cdk.json")
 
 
 def synth(outdir: Path, context: Mapping[str, object]) -> Path:

@@ -4,6 +4,7 @@ import { facts, stretches } from "./book.js";
 import { h, setText } from "./dom.js";
 import { TOKENS } from "./checks.js";
 import {
+  VENUES,
   amount,
   basisPoints,
   bps,
@@ -125,7 +126,7 @@ function timeline(entry, order, now) {
 
 /** The best candidates, and in any case the best of each venue. */
 function shown(quotes, atMost) {
-  const firsts = new Set(["raydium", "meteora"].map((venue) => quotes.find((quote) => quote.venue === venue)));
+  const firsts = new Set(Object.keys(VENUES).map((venue) => quotes.find((quote) => quote.venue === venue)));
   const rest = atMost - quotes.slice(atMost).filter((quote) => firsts.has(quote)).length;
   return quotes.filter((quote, at) => at < rest || firsts.has(quote));
 }

@@ -197,7 +197,8 @@ export function moment(ms, now = Date.now()) {
   return sameDay ? timeOfDay(ms) : `${DAY.format(ms)}, ${timeOfDay(ms).slice(0, 5)}`;
 }
 
-const VENUES = { raydium: "Raydium", meteora: "Meteora" };
+/** The venues by name, as the engine lists them. */
+export const VENUES = { raydium: "Raydium", meteora: "Meteora" };
 
 /** A venue, or several joined by "+", as a name. */
 export function venueName(venue) {

@@ -8,7 +8,8 @@ from decimal import Decimal
 from order_engine.domain import lifecycle
 from order_engine.domain.amounts import SOL, U64_MAX, USDC
 from order_engine.domain.order import Failure, Lease, Order, OrderRef, OrderRequest, Routed, SignedTransaction
-from order_engine.domain.quote import METEORA, RAYDIUM, Candidate, Decision, LeftOut, Leg
+from order_engine.domain.quote import Candidate, Decision, LeftOut, Leg
+from order_engine.domain.venues import METEORA, RAYDIUM
 from order_engine.engine.place import fingerprint
 from order_engine.engine.routing.decide import MAX_QUOTES
 from order_engine.engine.routing.search import MAX_LEGS

@@ -5,10 +5,11 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any, cast
 
-from order_engine.compose import Engine, Market, Stores, compose
+from order_engine.compose import Engine, Stores, compose
 from order_engine.engine.execute import Silent
 from order_engine.engine.ports import Clock
 from order_engine.settings import Settings
+from order_engine.venues.markets import Market
 
 _NOTHING = SimpleNamespace()
 

@@ -13,9 +13,10 @@ from moto import mock_aws
 
 from order_engine.aws.stores import AwsStores
 from order_engine.clock import SystemClock
-from order_engine.compose import Engine, Paper, compose
+from order_engine.compose import Engine, compose
 from order_engine.engine.ports import Clock
 from order_engine.settings import Settings
+from order_engine.venues.markets import Paper
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import pytest
 from order_engine.domain import lifecycle
 from order_engine.domain.amounts import SOL, USDC
 from order_engine.domain.order import Order, OrderRef, OrderRequest, SignedTransaction, Status
-from order_engine.domain.quote import VENUES
+from order_engine.domain.venues import VENUES
 from order_engine.engine.execute import Done, Execute, ExecutionPolicy, Later, Silent
 from order_engine.engine.place import Place
 from order_engine.engine.ports import Known

@@ -11,7 +11,8 @@ from decimal import Decimal
 
 from order_engine.domain.amounts import SOL, USDC
 from order_engine.domain.errors import VenuesUnavailable
-from order_engine.domain.quote import METEORA, RAYDIUM, Candidate, Decision, LeftOut, Leg, Pool
+from order_engine.domain.quote import Candidate, Decision, LeftOut, Leg, Pool
+from order_engine.domain.venues import METEORA, RAYDIUM
 from tests.simulation.world import World
 
 _PPM = 1_000_000
@@ -79,6 +80,7 @@ def decide(
     amount_in: int,
     left_out: Sequence[LeftOut] = (),
     max_price_impact_bps: int,
+    lamports_per_leg: int = 0,
 ) -> Decision:
     """The pool with the largest output.
 

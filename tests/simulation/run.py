@@ -9,12 +9,11 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
 from typing import Any
-from unittest.mock import patch
 
 import notify.handler
 import notify.socket
@@ -22,12 +21,11 @@ import process.dead_letters
 import process.handler
 import process.sweep
 from order_engine.compose import Engine, compose
-from order_engine.domain.amounts import SOL, USDC
+from order_engine.domain.amounts import SOL, USDC, Token
 from order_engine.domain.errors import IdempotencyConflict, TooLateToCancel
 from order_engine.domain.lifecycle import place
 from order_engine.domain.order import Order, OrderRef, OrderRequest, Status
-from order_engine.domain.quote import VENUES
-from order_engine.engine import triggers
+from order_engine.domain.venues import VENUES
 from order_engine.engine.accept import Accepted
 from order_engine.engine.place import order_id_for
 from order_engine.engine.ports import Venue
@@ -238,6 +236,8 @@ class _Market:
 
     venues: Sequence[Venue]
     chain: SimChain
+    tokens: Sequence[Token] = (SOL, USDC)
+    lamports_per_leg: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,21 +383,13 @@ class Simulation:
             self._environments[number] = self._new_engine()
         return self._environments[number]
 
-    @contextmanager
-    def _installed(self) -> Iterator[None]:
-        """The router replaced by one that costs no time."""
-        with ExitStack() as stack:
-            stack.enter_context(patch.object(triggers, "TOKENS", (SOL, USDC)))
-            yield
-
     # --- the run -------------------------------------------------------------------------------------------------
 
     def run(self) -> Result:
         world = self.world
         logging.disable(logging.CRITICAL)
         try:
-            with self._installed():
-                run(self.loop, self._main())
+            run(self.loop, self._main())
         except Violation as violation:
             world.violation = world.violation or violation
         except Deadlock as deadlock:

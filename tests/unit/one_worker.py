@@ -15,7 +15,8 @@ from order_engine.domain.order import (
     SignedTransaction,
     Status,
 )
-from order_engine.domain.quote import RAYDIUM, Pool
+from order_engine.domain.quote import Pool
+from order_engine.domain.venues import RAYDIUM
 from order_engine.engine.execute import Execute, ExecutionPolicy, Verdict
 from order_engine.engine.ports import Height, Known, Swapped, TransactionStatus
 from order_engine.engine.retry import RetryPolicy

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
-from order_engine.compose import Engine, Paper, Stores, compose
+from order_engine.compose import Engine, Stores, compose
 from order_engine.domain.amounts import SOL, USDC
 from order_engine.domain.order import OrderRef, OrderRequest, Status
 from order_engine.engine.execute import Silent
 from order_engine.settings import Settings
+from order_engine.venues.markets import Paper
 from order_engine.wire import messages
 from process import handler
 from process.batch import SqsEvent

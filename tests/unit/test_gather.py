@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable, Sequence
 import pytest
 
 from order_engine.domain.errors import VenueError
-from order_engine.domain.quote import METEORA, RAYDIUM, Pool
+from order_engine.domain.quote import Pool
+from order_engine.domain.venues import METEORA, RAYDIUM
 from order_engine.engine.routing.gather import gather_pools
 from order_engine.venues.raydium.cpmm import CpmmPool
 from tests.simulation.loop import VirtualLoop, run

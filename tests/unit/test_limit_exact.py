@@ -11,7 +11,8 @@ import pytest
 from order_engine.domain import lifecycle
 from order_engine.domain.amounts import SOL, USDC
 from order_engine.domain.order import Order, OrderRef, OrderRequest, SignedTransaction, Status
-from order_engine.domain.quote import RAYDIUM, Pool
+from order_engine.domain.quote import Pool
+from order_engine.domain.venues import RAYDIUM
 from order_engine.engine.execute import Execute, ExecutionPolicy, Silent
 from order_engine.engine.retry import RetryPolicy
 from order_engine.engine.routing.router import Gathered, Router

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from order_engine.domain.amounts import BONK, JUP, RAY, SOL, TOKENS, USDC, USDT, Token
 from order_engine.domain.errors import QuoteRefused
-from order_engine.domain.quote import METEORA, RAYDIUM, VENUES, Pool
+from order_engine.domain.quote import Pool
+from order_engine.domain.venues import METEORA, RAYDIUM, VENUES
 from order_engine.venues.meteora.damm2 import Damm2Pool
 from order_engine.venues.meteora.dlmm import DlmmPool
 from order_engine.venues.paper.market import _PERIODS_MS, PaperMarket

@@ -14,7 +14,8 @@ from order_engine.domain import lifecycle
 from order_engine.domain.amounts import BONK, JUP, RAY, SOL, USDC, Token
 from order_engine.domain.errors import BuildFailed, VenueError
 from order_engine.domain.order import Lease, Order, OrderRef, OrderRequest, Routed, SignedTransaction
-from order_engine.domain.quote import METEORA, RAYDIUM, Candidate, Leg
+from order_engine.domain.quote import Candidate, Leg
+from order_engine.domain.venues import METEORA, RAYDIUM
 from order_engine.engine.ports import Chain, TransactionStatus, Venue
 from order_engine.engine.routing.decide import decide
 from order_engine.venues.paper.chain import BLOCK_MS, VALID_BLOCKS, PaperChain

@@ -18,7 +18,8 @@ from bench.routing import TOLERATED_BPS, TOLERATED_UNITS, Tally, broken_promises
 from bench.routing import route as routed
 from order_engine.domain.amounts import BONK, JUP, RAY, SOL, TOKENS, USDC, USDT, Token
 from order_engine.domain.errors import NoRoute, PriceImpactTooHigh, QuoteRefused
-from order_engine.domain.quote import METEORA, RAYDIUM, Decision, LeftOut, Pool
+from order_engine.domain.quote import Decision, LeftOut, Pool
+from order_engine.domain.venues import METEORA, RAYDIUM
 from order_engine.engine.routing.decide import MAX_QUOTES, decide
 from order_engine.engine.routing.search import MAX_LEGS
 from order_engine.venues.paper.market import PaperMarket

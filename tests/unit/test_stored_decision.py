@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from order_engine.aws.codec import decode_event, encode_event
 from order_engine.domain.amounts import BY_MINT, SOL, USDC
 from order_engine.domain.order import Event, Routed, Status
-from order_engine.domain.quote import VENUES, Candidate, Decision, LeftOut, Leg, RouteKind
+from order_engine.domain.quote import Candidate, Decision, LeftOut, Leg, RouteKind
+from order_engine.domain.venues import VENUES
 
 KINDS: tuple[RouteKind, ...] = ("single", "path", "split")
 MINTS = st.sampled_from(sorted(BY_MINT))

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from order_engine.engine.messages import Messages
     from order_engine.engine.place import Place
     from order_engine.engine.ports import (
-        Chain,
         Clock,
         ConnectionStore,
         DeliveredQueue,
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
         OrderStore,
         Push,
         StatisticsStore,
-        Venue,
     )
     from order_engine.engine.push import PushEvents
     from order_engine.engine.quote import Quote
@@ -47,18 +45,7 @@ if TYPE_CHECKING:
     from order_engine.engine.statistics import Summarise
     from order_engine.engine.sweep import Sweep
     from order_engine.engine.triggers import Triggers
-    from order_engine.venues.paper.chain import PaperChain
-    from order_engine.venues.paper.market import PaperMarket
-
-
-class Market(Protocol):
-    """Where orders are swapped."""
-
-    @property
-    def venues(self) -> Sequence[Venue]: ...
-
-    @property
-    def chain(self) -> Chain: ...
+    from order_engine.venues.markets import Market
 
 
 class Stores(Protocol):
@@ -146,7 +133,13 @@ class Engine:
         from order_engine.engine.routing.router import Router
 
         given = self.settings
-        return Router(self.market.venues, self.clock, given.quote_deadline_ms, given.max_price_impact_bps)
+        return Router(
+            self.market.venues,
+            self.clock,
+            given.quote_deadline_ms,
+            given.max_price_impact_bps,
+            self.market.lamports_per_leg,
+        )
 
     @cached_property
     def accept(self) -> Accept:
@@ -221,7 +214,8 @@ class Engine:
     def triggers(self) -> Triggers:
         from order_engine.engine.triggers import Triggers
 
-        return Triggers(self.stores.orders, self.stores.queue, self.router, self.clock, self.observer)
+        stores = self.stores
+        return Triggers(stores.orders, stores.queue, self.router, self.clock, self.observer, self.market.tokens)
 
     @cached_property
     def rounds(self) -> Rounds:
@@ -289,36 +283,6 @@ def compose(
     )
 
 
-@dataclass(eq=False)
-class Paper:
-    """The simulated market, as it is set."""
-
-    settings: Settings
-    clock: Clock
-
-    @cached_property
-    def _pools(self) -> PaperMarket:
-        from order_engine.venues.paper.market import PaperMarket
-
-        return PaperMarket(self.settings.market_seed)
-
-    @cached_property
-    def venues(self) -> Sequence[Venue]:
-        from order_engine.domain.quote import VENUES
-        from order_engine.engine.routing.breaker import GuardedVenue
-        from order_engine.venues.paper.venue import PaperVenue
-
-        delay, clock = self.settings.quote_delay_ms, self.clock
-        return tuple(GuardedVenue(PaperVenue(name, self._pools, clock, delay), clock) for name in VENUES)
-
-    @cached_property
-    def chain(self) -> PaperChain:
-        from order_engine.venues.paper.chain import PaperChain
-
-        given = self.settings
-        return PaperChain(self._pools, self.clock, given.landing_min_ms, given.landing_max_ms, given.failure_rate)
-
-
 def starting() -> bool:
     """Whether Lambda starts a function here: what is made now costs nobody's time.
 
@@ -338,10 +302,11 @@ def deployed(environment: Mapping[str, str] | None = None, *, ready: Sequence[st
         SettingsError: a setting cannot be read.
     """
     from order_engine.aws.stores import AwsStores
+    from order_engine.venues.markets import market_of
 
     settings, clock = Settings.load(environment), SystemClock()
     stores = AwsStores(settings)
-    engine = compose(settings, clock=clock, market=Paper(settings, clock), stores=stores)
+    engine = compose(settings, clock=clock, market=market_of(settings, clock), stores=stores)
     if ready and environment is None and starting():
         stores.clients.rehearse(lambda: [attrgetter(part)(engine) for part in ready])
     return engine

@@ -14,6 +14,8 @@ from typing import Any, Self
 
 # By which CloudFront shows the key to the APIs, where it stands in front of them.
 ORIGIN_KEY_HEADER = "x-origin-key"
+# Where orders can be swapped.
+MARKETS: tuple[str, ...] = ("paper",)
 # Bounded before they are read: text of a thousand digits, NaN or digits of another script are no settings.
 _WHOLE = re.compile(r"-?[0-9]{1,12}")
 _SHARE = re.compile(r"-?[0-9]{1,9}(\.[0-9]{1,18})?")
@@ -32,6 +34,7 @@ class Settings:
 
     Attributes:
         stage: the deployment's name.
+        market: where orders are swapped, one of ``MARKETS``.
         orders_table, connections_table, accounts_table, keys_table: table names.
         orders_queue_url: the queue that starts executions.
         dead_letters_queue_url: what the order queue gave up on.
@@ -66,6 +69,7 @@ class Settings:
     """
 
     stage: str = "local"
+    market: str = MARKETS[0]
     orders_table: str = ""
     connections_table: str = ""
     accounts_table: str = ""
@@ -105,6 +109,8 @@ class Settings:
     sweep_beat_ms: int = 10_000
 
     def __post_init__(self) -> None:
+        if self.market not in MARKETS:
+            raise SettingsError(f"MARKET must be one of: {', '.join(MARKETS)}.")
         if self.landing_min_ms > self.landing_max_ms:
             raise SettingsError("LANDING_MIN_MS must not be above LANDING_MAX_MS.")
         if not 0 <= self.failure_rate <= 1:

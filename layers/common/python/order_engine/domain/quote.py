@@ -9,11 +9,6 @@ from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 type RouteKind = Literal["single", "path", "split"]
 
-RAYDIUM = "raydium"
-METEORA = "meteora"
-# Ties between venues are broken in this order.
-VENUES: tuple[str, ...] = (RAYDIUM, METEORA)
-
 
 class Pool(Protocol):
     """A snapshot of one pool. Immutable: quoting changes nothing."""
@@ -24,7 +19,7 @@ class Pool(Protocol):
 
     @property
     def venue(self) -> str:
-        """One of ``VENUES``."""
+        """One of ``domain.venues.VENUES``."""
 
     @property
     def kind(self) -> str:

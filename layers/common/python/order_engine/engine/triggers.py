@@ -20,7 +20,7 @@ from functools import partial
 from itertools import batched, permutations
 
 from order_engine.domain import lifecycle
-from order_engine.domain.amounts import BY_MINT, TOKENS, limit_min_out
+from order_engine.domain.amounts import BY_MINT, TOKENS, Token, limit_min_out
 from order_engine.domain.errors import AttemptFailed
 from order_engine.domain.order import Order, OrderRef, OrderRequest, Status
 from order_engine.domain.quote import Pool
@@ -82,6 +82,7 @@ class Triggers:
     router: Router
     clock: Clock
     observer: Observer
+    tokens: Sequence[Token] = TOKENS
     _pairs: list[Pair] = field(default_factory=list, init=False)
     # Where each pair's next page begins, among the crossed and among those set aside.
     _crossed_after: dict[Pair, str | None] = field(default_factory=dict, init=False)
@@ -95,7 +96,7 @@ class Triggers:
 
     async def find_pairs(self) -> None:
         """Find out which pairs have resting orders at all: the others need no price."""
-        every = [(a.mint, b.mint) for a, b in permutations(TOKENS, 2)]
+        every = [(a.mint, b.mint) for a, b in permutations(self.tokens, 2)]
         some = await asyncio.gather(*(self.orders.rests(*pair) for pair in every))
         resting = [pair for pair, rests in zip(every, some, strict=True) if rests]
         # Whose turn it is stays as it is.

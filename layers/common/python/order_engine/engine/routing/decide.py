@@ -9,7 +9,8 @@ from fractions import Fraction
 
 from order_engine.domain.amounts import BPS, BY_MINT, format_amount
 from order_engine.domain.errors import NoRoute, PriceImpactTooHigh, VenuesUnavailable
-from order_engine.domain.quote import VENUES, Candidate, Decision, LeftOut, Leg, Pool, RouteKind
+from order_engine.domain.quote import Candidate, Decision, LeftOut, Leg, Pool, RouteKind
+from order_engine.domain.venues import VENUES
 from order_engine.engine.routing.divide import Plan
 from order_engine.engine.routing.fee import LAMPORTS_PER_LEG, NetworkFee, lamport_price
 from order_engine.engine.routing.network import BrokenPool, Network, name_broken, pool_order, sound

@@ -12,7 +12,8 @@ from fractions import Fraction
 
 from order_engine.domain.amounts import SOL, U64_MAX, USDC
 from order_engine.domain.errors import EngineError, QuoteRefused
-from order_engine.domain.quote import VENUES, Curve, LeftOut, Pool
+from order_engine.domain.quote import Curve, LeftOut, Pool
+from order_engine.domain.venues import VENUES
 from order_engine.engine.routing.ladder import Ladder, sampled
 
 INTERMEDIATES: tuple[str, ...] = (SOL.mint, USDC.mint)

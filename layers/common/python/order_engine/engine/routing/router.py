@@ -9,6 +9,7 @@ from typing import Protocol
 from order_engine.domain.quote import Decision, LeftOut, Pool
 from order_engine.engine.ports import Clock, Venue
 from order_engine.engine.routing import decide as routing
+from order_engine.engine.routing.fee import LAMPORTS_PER_LEG
 from order_engine.engine.routing.gather import gather_pools
 
 
@@ -24,6 +25,7 @@ class Decide(Protocol):
         amount_in: int,
         left_out: Sequence[LeftOut] = (),
         max_price_impact_bps: int,
+        lamports_per_leg: int = LAMPORTS_PER_LEG,
     ) -> Decision: ...
 
 
@@ -42,6 +44,7 @@ class Router:
     Attributes:
         deadline_ms: a venue that is later is left out.
         max_price_impact_bps: a route that moves the price more is refused.
+        lamports_per_leg: the priority fee of one swap.
         decide: chooses among what was gathered.
     """
 
@@ -49,6 +52,7 @@ class Router:
     clock: Clock
     deadline_ms: int = 1500
     max_price_impact_bps: int = 1000
+    lamports_per_leg: int = LAMPORTS_PER_LEG
     decide: Decide = routing.decide
 
     async def gather(self, mint_in: str, mint_out: str) -> Gathered:
@@ -69,6 +73,7 @@ class Router:
             amount_in=amount_in,
             left_out=gathered.left_out,
             max_price_impact_bps=self.max_price_impact_bps,
+            lamports_per_leg=self.lamports_per_leg,
         )
 
     async def route(self, mint_in: str, mint_out: str, amount_in: int) -> Decision:

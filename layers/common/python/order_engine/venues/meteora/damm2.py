@@ -13,7 +13,8 @@ from typing import ClassVar
 
 from order_engine.domain.amounts import U64_MAX
 from order_engine.domain.errors import QuoteRefused
-from order_engine.domain.quote import METEORA, Curve, Piece
+from order_engine.domain.quote import Curve, Piece
+from order_engine.domain.venues import METEORA
 from order_engine.venues.integer import ceil_div, check_amount, side_of
 from order_engine.venues.swap import Fees, Swap
 

@@ -18,7 +18,8 @@ from typing import ClassVar, NamedTuple
 
 from order_engine.domain.amounts import BPS, U64_MAX
 from order_engine.domain.errors import QuoteRefused
-from order_engine.domain.quote import METEORA, Curve, Piece
+from order_engine.domain.quote import Curve, Piece
+from order_engine.domain.venues import METEORA
 from order_engine.venues.integer import Q64, ceil_div, check_amount, side_of
 from order_engine.venues.meteora.dlmm_bins import (
     FEE_PRECISION,

@@ -27,7 +27,8 @@ from typing import ClassVar
 
 from order_engine.domain import base58
 from order_engine.domain.amounts import BONK, JUP, RAY, SOL, USDC, USDT, Token
-from order_engine.domain.quote import METEORA, RAYDIUM, Pool
+from order_engine.domain.quote import Pool
+from order_engine.domain.venues import venue_of
 from order_engine.venues.meteora.damm2 import Damm2Pool
 from order_engine.venues.meteora.dlmm import Bin, DlmmParameters, DlmmPool, Volatility, price_of_bin
 from order_engine.venues.raydium.clmm import ClmmPool, Tick, sqrt_price_at, tick_at
@@ -239,7 +240,7 @@ class _Source:
     """One pool of the market, with all of it that does not depend on the time."""
 
     def __init__(self, seed: int, number: int, listing: _Listing) -> None:
-        self.venue = RAYDIUM if listing.kind in ("cpmm", "clmm") else METEORA
+        self.venue = venue_of(listing.kind)
         self.listing = listing
         self.mints = (listing.x.mint, listing.y.mint)
         name = f"pool/{seed}/{listing.kind}/{listing.x.symbol}/{listing.y.symbol}/{listing.grain}/{number}"

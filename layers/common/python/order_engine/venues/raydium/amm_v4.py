@@ -12,7 +12,8 @@ from typing import ClassVar
 
 from order_engine.domain.amounts import U64_MAX
 from order_engine.domain.errors import QuoteRefused
-from order_engine.domain.quote import RAYDIUM, Curve, Piece
+from order_engine.domain.quote import Curve, Piece
+from order_engine.domain.venues import RAYDIUM
 from order_engine.venues.integer import ceil_div, check_amount, side_of
 from order_engine.venues.swap import Fees, Swap
 

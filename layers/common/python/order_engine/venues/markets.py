@@ -1,0 +1,85 @@
+"""The markets that an engine can trade on, by the name that the setting ``MARKET`` gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+from order_engine.domain.amounts import TOKENS, Token
+from order_engine.settings import MARKETS, Settings
+
+if TYPE_CHECKING:
+    from order_engine.engine.ports import Chain, Clock, Venue
+    from order_engine.venues.paper.chain import PaperChain
+    from order_engine.venues.paper.market import PaperMarket
+
+
+class Market(Protocol):
+    """Where orders are swapped.
+
+    Attributes:
+        venues: are asked for pools.
+        chain: takes transactions and knows what became of them.
+        tokens: what can be traded, each against each.
+        lamports_per_leg: the priority fee that one swap is expected to cost.
+    """
+
+    @property
+    def venues(self) -> Sequence[Venue]: ...
+
+    @property
+    def chain(self) -> Chain: ...
+
+    @property
+    def tokens(self) -> Sequence[Token]: ...
+
+    @property
+    def lamports_per_leg(self) -> int: ...
+
+
+@dataclass(eq=False)
+class Paper:
+    """The simulated market, as it is set."""
+
+    settings: Settings
+    clock: Clock
+    tokens: Sequence[Token] = TOKENS
+
+    @property
+    def lamports_per_leg(self) -> int:
+        from order_engine.engine.routing.fee import LAMPORTS_PER_LEG
+
+        return LAMPORTS_PER_LEG
+
+    @cached_property
+    def _pools(self) -> PaperMarket:
+        from order_engine.venues.paper.market import PaperMarket
+
+        return PaperMarket(self.settings.market_seed)
+
+    @cached_property
+    def venues(self) -> Sequence[Venue]:
+        from order_engine.domain.venues import VENUES
+        from order_engine.engine.routing.breaker import GuardedVenue
+        from order_engine.venues.paper.venue import PaperVenue
+
+        delay, clock = self.settings.quote_delay_ms, self.clock
+        return tuple(GuardedVenue(PaperVenue(name, self._pools, clock, delay), clock) for name in VENUES)
+
+    @cached_property
+    def chain(self) -> PaperChain:
+        from order_engine.venues.paper.chain import PaperChain
+
+        given = self.settings
+        return PaperChain(self._pools, self.clock, given.landing_min_ms, given.landing_max_ms, given.failure_rate)
+
+
+_FACTORIES: Mapping[str, Callable[[Settings, Clock], Market]] = {"paper": Paper}
+assert set(_FACTORIES) == set(MARKETS)
+
+
+def market_of(settings: Settings, clock: Clock) -> Market:
+    """The market that is set. Nothing of it is opened or asked before it is used."""
+    return _FACTORIES[settings.market](settings, clock)

@@ -1,0 +1,54 @@
+"""The list of venues, and what speaks of venues where it cannot read the list."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from order_engine.domain.venues import REGISTRY, VENUES, venue_of
+from order_engine.settings import MARKETS, Settings, SettingsError
+from order_engine.venues.markets import market_of
+from order_engine.venues.meteora.damm2 import Damm2Pool
+from order_engine.venues.meteora.dlmm import DlmmPool
+from order_engine.venues.raydium.amm_v4 import AmmV4Pool
+from order_engine.venues.raydium.clmm import ClmmPool
+from order_engine.venues.raydium.cpmm import CpmmPool
+from tests.api.clock import StandingClock
+
+_WEB = Path(__file__).parents[2] / "web"
+
+
+def test_every_kind_of_pool_belongs_to_one_venue_which_says_so() -> None:
+    pools = (CpmmPool, ClmmPool, AmmV4Pool, DlmmPool, Damm2Pool)
+    assert {pool.kind: pool.venue for pool in pools} == {
+        program: venue.name for venue in REGISTRY for program in venue.programs
+    }
+    assert all(venue_of(pool.kind) == pool.venue for pool in pools)
+
+
+def test_the_page_knows_the_venues_by_their_titles_and_colours() -> None:
+    found = re.search(r"const VENUES = \{(.*?)\};", (_WEB / "format.js").read_text(), re.DOTALL)
+    assert found is not None
+    titles = json.loads("{" + re.sub(r"(\w+):", r'"\1":', found[1]).strip().rstrip(",") + "}")
+    assert titles == {venue.name: venue.title for venue in REGISTRY}
+    style = (_WEB / "style.css").read_text()
+    for venue in REGISTRY:
+        assert f"--{venue.name}: light-dark({venue.light}, {venue.dark});" in style
+        assert f".venue.{venue.name}::before" in style
+
+
+@pytest.mark.parametrize("name", MARKETS)
+def test_a_market_is_chosen_by_its_name_and_has_all_that_an_engine_asks_for(name: str) -> None:
+    market = market_of(Settings.load({"MARKET": name}), StandingClock())
+    assert tuple(venue.name for venue in market.venues) == VENUES
+    assert len({token.mint for token in market.tokens}) == len(market.tokens) > 1
+    assert market.lamports_per_leg >= 0
+    assert market.chain is market.chain
+
+
+def test_another_market_is_refused_when_the_settings_are_read() -> None:
+    with pytest.raises(SettingsError, match="MARKET must be one of: paper"):
+        Settings.load({"MARKET": "nowhere"})
