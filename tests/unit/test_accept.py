@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from order_engine.domain.errors import IdempotencyConflict, InvalidInput, TooManyOpenOrders
 from order_engine.domain.order import OrderRequest
+from order_engine.engine import accept
 from order_engine.engine.accept import Accept, Accepted
 from order_engine.engine.execute import Silent
 from order_engine.engine.place import Place
@@ -85,3 +88,39 @@ async def test_what_has_expired_since_is_still_a_replay_and_never_a_new_order() 
     with pytest.raises(InvalidInput):
         await world.post(request)
     assert world.counted() == (1, 1)
+
+
+async def test_a_flood_of_replays_is_counted_before_anything_is_done_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each was an order counted, refused by the table and given back before its read was counted: three writes."""
+    world, done = _World(), Counter[str]()
+    for store, names in ((world.orders, ("create", "get")), (world.limiter, ("admit", "give_back"))):
+        for name in names:
+            monkeypatch.setattr(store, name, _noted(getattr(store, name), name, done))
+    first = await world.post(key="once")
+    answers: Counter[str] = Counter()
+    for n in range(200):
+        body = MARKET if n % 2 else replace(MARKET, amount_in=MARKET.amount_in + 1)
+        try:
+            answers["same" if (await world.post(body, key="once")).order == first.order else "other"] += 1
+        except (IdempotencyConflict, RateLimited) as refused:
+            answers[refused.code] += 1
+    assert answers == {"same": 5, "idempotency_conflict": 5, "rate_limited": 190}
+    # Ten reads, each bought by a write; from then on nothing leaves this process.
+    assert done == {"admit": 1 + 10, "create": 1, "get": 10}
+    assert world.counted() == (1, 10)
+
+
+def _noted[**P, R](call: Callable[P, R], name: str, done: Counter[str]) -> Callable[P, R]:
+    def noted(*arguments: P.args, **named: P.kwargs) -> R:
+        done[name] += 1
+        return call(*arguments, **named)
+
+    return noted
+
+
+async def test_what_is_known_is_forgotten_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accept, "_REMEMBERED", 2)
+    world = _World()
+    firsts = [await world.post(key=f"{n}") for n in range(3)]
+    assert len(world._accept._known) <= 2
+    assert [(await world.post(key=f"{n}")).order for n in range(3)] == [first.order for first in firsts]

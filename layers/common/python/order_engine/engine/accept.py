@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from order_engine.domain.errors import IdempotencyConflict, InvalidInput, TooManyOpenOrders
 from order_engine.domain.order import Order, OrderRequest
-from order_engine.engine.place import Place
+from order_engine.engine.place import Place, order_id_for
 from order_engine.engine.ports import Clock
 from order_engine.engine.rates import Allowance, Meter, Rate, RateLimited, RateLimiter
 
@@ -14,6 +14,7 @@ MAX_RESTING_MS = 30 * 24 * 3_600_000
 # In units of one order's read: what it costs to find out that an order was placed before, or that a user may have no
 # more open ones.
 REPLAY, FULL = 1, 3
+_REMEMBERED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,9 @@ class Accept:
     limiter: RateLimiter
     meter: Meter
     clock: Clock
+    # Orders that this process knows to be there, by id: whoever asks for one again, however often, costs a read, which
+    # is counted before it is done, and no write that would be taken back.
+    _known: dict[str, None] = field(default_factory=dict)
 
     async def __call__(
         self,
@@ -63,6 +67,10 @@ class Accept:
             IdempotencyConflict, TooManyOpenOrders: see ``Place``; the order is not counted.
             Exception: the store failed; nothing was accepted, as far as the caller can know.
         """
+        if idempotency_key is not None and order_id_for(user_id, idempotency_key) in self._known:
+            earlier = await self._earlier(user_id, request, idempotency_key, reads)
+            if earlier is not None:
+                return earlier
         now = self.clock.now_ms()
         try:
             check_expiry(request, now)
@@ -70,10 +78,9 @@ class Accept:
         except (InvalidInput, RateLimited):
             # Neither what has expired since nor a limit stands in the way of asking again.
             if idempotency_key is not None:
-                await self._spend(user_id, reads, REPLAY)
-                earlier = await self.place.replay(user_id, request, idempotency_key)
+                earlier = await self._earlier(user_id, request, idempotency_key, reads)
                 if earlier is not None:
-                    return Accepted(earlier.order, replayed=True, allowance=None)
+                    return earlier
             raise
         try:
             placed = await self.place(user_id, request, idempotency_key, key_id=key_id, max_open=max_open)
@@ -81,11 +88,27 @@ class Accept:
             await self.limiter.give_back(user_id, rate, now)
             await self._spend(user_id, reads, FULL if isinstance(error, TooManyOpenOrders) else REPLAY)
             raise
+        if idempotency_key is not None:
+            self._remember(placed.order)
         if placed.replayed:
             await self.limiter.give_back(user_id, rate, now)
             await self._spend(user_id, reads, REPLAY)
             return Accepted(placed.order, replayed=True, allowance=None)
         return Accepted(placed.order, replayed=False, allowance=allowance)
+
+    async def _earlier(self, user_id: str, request: OrderRequest, key: str, reads: Rate) -> Accepted | None:
+        """What an earlier request with this key has stored; None if there was none."""
+        await self._spend(user_id, reads, REPLAY)
+        earlier = await self.place.replay(user_id, request, key)
+        if earlier is None:
+            return None
+        self._remember(earlier.order)
+        return Accepted(earlier.order, replayed=True, allowance=None)
+
+    def _remember(self, order: Order) -> None:
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        self._known[order.ref.order_id] = None
 
     async def _spend(self, user_id: str, reads: Rate, units: int) -> None:
         await self.meter.spend(user_id, reads, self.clock.now_ms(), units=units)
