@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -35,7 +36,7 @@ def doctor(
     ] = None,
     url: Annotated[
         str | None,
-        typer.Option("--url", envvar="ORDER_ENGINE_URL", help="Address of the engine; the stage's if absent."),
+        typer.Option("--url", help="Address of the engine; the stage's if absent."),
     ] = None,
     key: Key = None,
     stage: Stage = None,
@@ -85,7 +86,8 @@ async def _looks(
     from cli.doctor.service import Service
 
     deployed = place.stage is not None
-    address = url or (place.output("HttpUrl") if deployed else LOCAL_URL)
+    # A stage is looked at where it is, whatever address is set for the other commands.
+    address = url or (place.output("HttpUrl") if deployed else os.environ.get("ORDER_ENGINE_URL") or LOCAL_URL)
     if origin is None and deployed:
         origin = _first_origin(place, address)
     async with _key(place, key) as used:
