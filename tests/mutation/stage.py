@@ -43,6 +43,7 @@ _NOT_THESE = (
     "tests/unit/solana/test_[!b]*",
     "tests/unit/venues",
     "tests/unit/test_docs.py",
+    "tests/unit/test_keeping_releases.py",
     "tests/unit/test_market.py",
     "tests/unit/test_paper.py",
     "tests/unit/test_version.py",

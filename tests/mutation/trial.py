@@ -2,8 +2,8 @@
 
 Starting and collecting takes seconds, and most mutants fall to the first test that reaches them, in milliseconds. Each
 fork has one mutant and runs the tests that reach its function, those first that noticed something in it before, then
-the quick ones, until one fails. Which tests reach a function is found in two runs without a mutant, which also show
-that the tests pass here, in either order.
+the quick ones, until one fails. Which tests reach a function is found in a run without a mutant; another runs the quick
+ones first, as the mutants do. A test that fails in either is left out, and named.
 
 It runs in the copy, with the work in the file that ``MUTATION_WORK`` names.
 """
@@ -44,6 +44,7 @@ class Reach:
 
     tests: dict[str, list[str]]
     seconds: dict[str, float]
+    failing: frozenset[str]
 
 
 @dataclass(slots=True, eq=False)
@@ -108,7 +109,11 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
     assert str(order_engine.__file__).startswith(str(Path.cwd())), "not the mutated engine"
     work = json.loads(Path(os.environ["MUTATION_WORK"]).read_text())
     reach = _reach(session.items, work)
-    quick = [item for item in session.items if reach.seconds[item.nodeid] <= work["slowest"]]
+    quick = [
+        item
+        for item in session.items
+        if item.nodeid not in reach.failing and reach.seconds[item.nodeid] <= work["slowest"]
+    ]
     # The forks share what they do not change; a collector that looks at everything changes everything.
     gc.collect()
     gc.freeze()
@@ -116,15 +121,26 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
     return True
 
 
-def _run(items: Sequence[pytest.Item], each: Callable[[pytest.Item, float], None] | None = None) -> str | None:
-    """Run tests one after the other until one fails. Returns which, and how."""
+def _run(
+    items: Sequence[pytest.Item],
+    each: Callable[[pytest.Item, float], None] | None = None,
+    failing: dict[str, str] | None = None,
+) -> str | None:
+    """Run tests one after the other until one fails. Returns which, and how.
+
+    Args:
+        failing: those that fail are put there instead, and the others are run.
+    """
     watch = Watch()
     items[0].config.pluginmanager.register(watch)
     for item, following in zip(items, [*items[1:], None], strict=True):
         began = time.monotonic()
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         if watch.failure is not None:
-            break
+            if failing is None:
+                break
+            failing[item.nodeid], watch.failure = watch.failure, None
+            continue
         if each is not None:
             each(item, time.monotonic() - began)
     return watch.failure
@@ -136,7 +152,11 @@ def _run(items: Sequence[pytest.Item], each: Callable[[pytest.Item, float], None
 def _reach(items: Sequence[pytest.Item], work: Any) -> Reach:
     """As it was found the last time, except for what has changed since: some tests, or what they rest on."""
     kept, slowest = Path(work["reach"]), work["slowest"]
-    known = json.loads(kept.read_text()) if kept.exists() else {"state": {}, "tests": {}, "seconds": {}, "modules": []}
+    known = (
+        json.loads(kept.read_text())
+        if kept.exists()
+        else {"state": {}, "tests": {}, "seconds": {}, "modules": [], "failing": {}}
+    )
     state = {item.nodeid: work["state"][""] + work["state"][item.nodeid.partition("::")[0]] for item in items}
     changed = [
         item
@@ -153,13 +173,21 @@ def _reach(items: Sequence[pytest.Item], work: Any) -> Reach:
             "state": known["state"] | {name: state[name] for name in names}
         }
         seconds = known["seconds"]
-        _in_fork(lambda: _run(sorted(changed, key=lambda item: seconds[item.nodeid])))
+        passing = [item for item in changed if item.nodeid not in found["failing"]]
+        passing.sort(key=lambda item: seconds[item.nodeid])
+        _in_fork(lambda: _control(passing, fresh))
+        known["failing"] = {
+            name: how for name, how in known.get("failing", {}).items() if name not in names and name in state
+        }
+        known["failing"] |= found["failing"] | json.loads(fresh.read_text())
         _write(kept, known)
+    for name, how in known["failing"].items():
+        print(f"left out, since it fails without a mutant: {name}: {how.splitlines()[-1]}", flush=True)
     for name in known["modules"]:
         if name.startswith(_WARM) and name not in sys.modules:
             with contextlib.suppress(Exception):
                 importlib.import_module(name)
-    return Reach(known["tests"], known["seconds"])
+    return Reach(known["tests"], known["seconds"], frozenset(known["failing"]))
 
 
 def _merged(known: Any, found: Any, present: set[str], changed: set[str]) -> dict[str, Any]:
@@ -176,7 +204,7 @@ def _merged(known: Any, found: Any, present: set[str], changed: set[str]) -> dic
     }
 
 
-def _measure(items: Sequence[pytest.Item], into: Path) -> str | None:
+def _measure(items: Sequence[pytest.Item], into: Path) -> None:
     trampoline: Any = importlib.import_module("mutmut.mutation.trampoline")
     hits: set[str] = set()
     tests: dict[str, list[str]] = defaultdict(list)
@@ -191,29 +219,34 @@ def _measure(items: Sequence[pytest.Item], into: Path) -> str | None:
     trampoline.record_trampoline_hit = lambda name, caller=None: hits.add(name)
     os.environ["MUTMUT_DEPENDENCY_DEPTH"] = "-1"
     trampoline.set_mutant_under_test("stats")
-    failure = _run(items, note)
-    if failure is None:
-        _write(into, {"tests": tests, "seconds": seconds, "modules": sorted(sys.modules)})
-    return failure
+    failing: dict[str, str] = {}
+    _run(items, note, failing)
+    _write(into, {"tests": tests, "seconds": seconds, "modules": sorted(sys.modules), "failing": failing})
 
 
-def _in_fork(work: Callable[[], str | None]) -> None:
-    """Raises pytest.exit's exception if a test fails that has no mutant to notice."""
+def _control(items: Sequence[pytest.Item], into: Path) -> None:
+    """Once more, the quick ones first, as they are run on a mutant."""
+    failing: dict[str, str] = {}
+    if items:
+        _run(items, None, failing)
+    _write(into, failing)
+
+
+def _in_fork(work: Callable[[], None]) -> None:
+    """Raises pytest.exit's exception if the work does not come to its end."""
     sys.stdout.flush()
     if (child := os.fork()) == 0:
-        failure: str | None = None
-        heard = os.dup(2)
+        heard, code = os.dup(2), 1
         _be_silent()
         try:
-            failure = work()
+            work()
+            code = 0
         except BaseException:  # noqa: BLE001 - whatever it is, this process ends here
-            failure = traceback.format_exc()
+            os.write(heard, traceback.format_exc().encode())
         finally:
-            if failure is not None:
-                os.write(heard, f"fails without a mutant: {failure}\n".encode())
-            os._exit(0 if failure is None else 1)
+            os._exit(code)
     if os.waitpid(child, 0)[1]:
-        pytest.exit("the tests do not pass as they are", returncode=1)
+        pytest.exit("the tests could not be run without a mutant", returncode=1)
 
 
 # --- mutants -------------------------------------------------------------------------------------------------------
@@ -236,7 +269,9 @@ def _try_all(items: Sequence[pytest.Item], reach: Reach, results: Results, jobs:
                 reaching = [test for test in reach.tests.get(function, []) if test in by_id]
                 reaching.sort(key=lambda test: (-known[test], reach.seconds[test]))
                 if not reaching:
-                    results.note(name, _UNTESTED, [])
+                    # A slow test may reach it.
+                    if not any(test not in reach.failing for test in reach.tests.get(function, [])):
+                        results.note(name, _UNTESTED, [])
                     continue
                 child, one = _fork(name, [by_id[test] for test in reaching], reach.seconds)
                 running[child] = one
