@@ -16,13 +16,14 @@ from order_engine.engine.retry import PATIENCE_MS, RetryPolicy
 from order_engine.engine.routing.router import Router
 from tests.fakes.orders import FakeOrders
 from tests.simulation.loop import VirtualLoop, run
+from tests.unit.one_worker import Racing
 from tests.unit.test_following import LANDED, LoopClock, ScriptedChain
 from tests.unit.test_lifecycle import IN_STATUS, T0
 
 YEAR_MS = 365 * 86_400_000
 
 
-def resolve(order: Order | None, *, after_ms: int) -> tuple[Verdict, Order | None]:
+def resolve(order: Order | None, *, after_ms: int, store: FakeOrders | None = None) -> tuple[Verdict, Order | None]:
     """Hand the order's letter to the consumer so long after ``T0``; the chain knows every transaction as landed."""
     loop = VirtualLoop()
     loop._virtual = after_ms / 1000
@@ -30,13 +31,13 @@ def resolve(order: Order | None, *, after_ms: int) -> tuple[Verdict, Order | Non
     chain = ScriptedChain(clock, landed=lambda ms: LANDED)
 
     async def work() -> tuple[Verdict, Order | None]:
-        store = FakeOrders()
+        orders = store or FakeOrders()
         if order is not None:
-            await store.create(order)
+            await orders.create(order)
         ref = OrderRef("user", "order")
-        execute = Execute(store, Router((), clock), chain, clock, ExecutionPolicy(RetryPolicy()), Silent())
+        execute = Execute(orders, Router((), clock), chain, clock, ExecutionPolicy(RetryPolicy()), Silent())
         verdict = await ResolveDeadLetter(execute)(ref, worker="me", deadline=clock.now_ms() + 14_000)
-        return verdict, await store.get(ref)
+        return verdict, await orders.get(ref)
 
     return run(loop, work())
 
@@ -103,3 +104,14 @@ def test_the_sweeper_is_told_that_a_message_is_gone_unless_another_is_on_its_way
     assert after == sent
     _, after = resolve(sent, after_ms=ANOTHER_MS)
     assert after == replace(sent, resent_at=None)
+
+
+def test_a_letter_whose_order_moved_meanwhile_comes_again_in_a_second() -> None:
+    async def moves(store: FakeOrders, read: Order) -> None:
+        await store.replace(read, lifecycle.cancel(read, T0))
+
+    sent = replace(IN_STATUS[Status.PENDING], resent_at=T0, resends=3)
+    verdict, after = resolve(sent, after_ms=ANOTHER_MS, store=Racing(moves))
+    assert verdict == Later(1_000, "it moved while it was being resolved")
+    assert after is not None
+    assert after.status is Status.CANCELLED
