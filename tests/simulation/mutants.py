@@ -398,7 +398,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "limit-price-ignored",
         "the least output honours the limit price",
-        edit(_E, "_route", ("max(min_out, limit)", "min_out")),
+        edit(_E, "_route", ("max(min_out, request.trigger.floor)", "min_out")),
         17,
     ),
     Mutant(

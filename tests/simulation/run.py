@@ -31,7 +31,6 @@ from order_engine.engine.place import order_id_for
 from order_engine.engine.ports import Venue
 from order_engine.engine.rates import Rate
 from order_engine.engine.retry import PATIENCE_MS
-from order_engine.engine.triggers import least_output
 from order_engine.settings import Settings
 from order_engine.wire import views
 from tests.fakes.accounts import FakeKeys, FakeKeyUse, FakeRateLimiter, NoTickets
@@ -484,7 +483,7 @@ class Simulation:
     def _could_be_filled(self, order: Order, now: int) -> bool:
         request = order.request
         pools = [self.market.pool(name, now) for name in VENUES]
-        return max(pool.quote(request.mint_in, request.amount_in) for pool in pools) >= least_output(request)
+        return max(pool.quote(request.mint_in, request.amount_in) for pool in pools) >= request.trigger.floor
 
     def _stop_if_broken(self) -> None:
         if self.world.violation is not None:

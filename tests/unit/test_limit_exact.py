@@ -16,7 +16,7 @@ from order_engine.domain.venues import RAYDIUM
 from order_engine.engine.execute import Execute, ExecutionPolicy, Silent
 from order_engine.engine.retry import RetryPolicy
 from order_engine.engine.routing.router import Gathered, Router
-from order_engine.engine.triggers import best_output, meets_limit
+from order_engine.engine.triggers import best_output
 from order_engine.venues.raydium.cpmm import CpmmPool
 from tests.api.clock import StandingClock
 from tests.fakes.orders import FakeOrders
@@ -39,7 +39,7 @@ def at_its_limit(amount_in: int, *, units_above: int = 0) -> OrderRequest:
 def test_a_limit_met_exactly_is_met_and_one_a_base_unit_above_is_not(amount_in: int) -> None:
     for units_above, met in ((0, True), (1, False)):
         request = at_its_limit(amount_in, units_above=units_above)
-        assert meets_limit(request, best_output(request, Router((), StandingClock()), Gathered([POOL], ()))) == met
+        assert request.trigger.met_by(best_output(request, Router((), StandingClock()), Gathered([POOL], ()))) == met
 
 
 class OnePool:

@@ -130,7 +130,7 @@ class LogObserver:
                 count(f"StageMs_{left.status.value}", event.at - left.at, MetricUnit.Milliseconds)
         if event.status is Status.CONFIRMED:
             count("Confirmed")
-        if event.status in lifecycle.TERMINAL and order.request.type == "market":
+        if event.status in lifecycle.TERMINAL and not order.request.trigger.rests:
             count("LatencyMs", order.updated_at - order.created_at, MetricUnit.Milliseconds)
         if event.status is Status.SUBMITTED:
             count("Executions")

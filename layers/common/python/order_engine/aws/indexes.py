@@ -104,14 +104,15 @@ def index_keys(order: Order) -> dict[str, str]:
     if order.status in lifecycle.TERMINAL:
         return {"by_status": status_key(order.status, order.created_at, order_id)}
     keys: dict[str, str] = {}
-    if order.status is Status.OPEN and request.limit_price is not None:
+    trigger = request.trigger
+    if order.status is Status.OPEN and trigger.price is not None:
         keys["work_pk"] = trigger_partition(request.mint_in, request.mint_out)
-        place = price_key(request.limit_price) if order.aside is None else aside_key(order.aside)
+        place = price_key(trigger.price) if order.aside is None else aside_key(order.aside)
         keys["work_sk"] = f"{place}#{order_id}"
     else:
         keys["work_pk"] = active_partition(order.ref.user_id)
         keys["work_sk"] = time_key(order.created_at, order_id)
-    if request.type == "limit":
+    if trigger.rests:
         keys["by_status"] = status_key(Status.OPEN, order.created_at, order_id)
     if request.expires_at is not None:
         keys["expiry_pk"] = f"expiry#{shard(order_id, EXPIRY_SHARDS)}"

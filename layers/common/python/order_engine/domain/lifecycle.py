@@ -45,8 +45,8 @@ FIRST: frozenset[Status] = frozenset({Status.OPEN, Status.PENDING})
 
 
 def place(ref: OrderRef, request: OrderRequest, fingerprint: str, now: int, key_id: str | None = None) -> Order:
-    """A new order: a market order is pending, a limit order rests as open. ``key_id`` tells who asked for it."""
-    status = Status.OPEN if request.type == "limit" else Status.PENDING
+    """A new order: open where its trigger lets it rest, or else pending. ``key_id`` tells who asked for it."""
+    status = Status.OPEN if request.trigger.rests else Status.PENDING
     return Order(ref, request, now, fingerprint, (Event(1, status, now, 0, key_id=key_id),))
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from order_engine.domain.amounts import BY_MINT, Token
 from order_engine.domain.quote import Decision
+from order_engine.domain.trigger import AtLimit, AtOnce, Trigger
 
 type OrderType = Literal["market", "limit"]
 
@@ -63,6 +64,16 @@ class OrderRequest:
     @property
     def token_out(self) -> Token:
         return BY_MINT[self.mint_out]
+
+    @property
+    def trigger(self) -> Trigger:
+        """What sets the order going; follows from its type and its data."""
+        match self.type:
+            case "market":
+                return AtOnce()
+            case "limit":
+                assert self.limit_price is not None
+                return AtLimit.of(self.amount_in, self.limit_price, self.token_in, self.token_out)
 
 
 @dataclass(frozen=True, slots=True)

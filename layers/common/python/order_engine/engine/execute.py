@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from order_engine.domain import lifecycle
-from order_engine.domain.amounts import limit_min_out, slippage_min_out
+from order_engine.domain.amounts import slippage_min_out
 from order_engine.domain.errors import AttemptFailed, OrderNotFound
 from order_engine.domain.failures import WAITED_TOO_LONG, of_chain
 from order_engine.domain.order import (
@@ -240,7 +240,7 @@ class Execute:
         request = order.request
         if isinstance(routed, Failure):
             return await self._retry(order, routed)
-        if request.limit_price is not None and routed.decision.chosen.amount_out < routed.min_out:
+        if request.trigger.rests and routed.decision.chosen.amount_out < routed.min_out:
             return await self._rest(order)
         order = await self._write(order, lifecycle.route(order, routed, self.clock.now_ms()))
         tx = await self._guard(self.chain.build(order, min_out=routed.min_out), "build_failed")
@@ -264,10 +264,7 @@ class Execute:
         request = order.request
         decision = await self.router.route(request.mint_in, request.mint_out, request.amount_in)
         min_out = slippage_min_out(decision.chosen.amount_out, request.slippage_bps)
-        if request.limit_price is not None:
-            limit = limit_min_out(request.amount_in, request.limit_price, request.token_in, request.token_out)
-            min_out = max(min_out, limit)
-        return Routed(decision, min_out)
+        return Routed(decision, max(min_out, request.trigger.floor))
 
     async def _settle(self, order: Order, deadline: int, *, known: bool) -> Verdict:
         """Broadcast what is stored and follow it to its end.

@@ -238,10 +238,10 @@ def tally_of(change: Change) -> Tally | None:
     order = change.order
     if not change.events:
         return None
-    staged = order.request.type == "limit" and change.known_events > 0
+    staged = order.request.trigger.rests and change.known_events > 0
     before = order.events[change.known_events - 1].status if staged else None
     ended = order.status in lifecycle.TERMINAL
-    if not ended and (order.request.type == "market" or stage(before) == stage(order.status)):
+    if not ended and (not order.request.trigger.rests or stage(before) == stage(order.status)):
         return None
     routed = order.routed
     return Tally(

@@ -61,7 +61,7 @@ def after_failure(order: Order, failure: Failure, policy: RetryPolicy, now: int)
     """
     rested = times_rested(order)
     spent = is_final(failure) or order.attempts > (0 if rested else policy.max_retries)
-    if spent and order.request.type == "limit" and lets_rest(failure):
+    if spent and order.request.trigger.rests and lets_rest(failure):
         wait = policy.rest_ms if is_final(failure) else min(policy.rest_ms << rested, policy.longest_rest_ms)
         return lifecycle.rest(order, failure, now + wait, now)
     if is_final(failure) or order.attempts > policy.max_retries:
@@ -86,7 +86,7 @@ def has_waited_too_long(order: Order, patience_ms: int, now: int) -> bool:
     A market order takes the price that it finds: hours later that is another trade. A limit order has its price, and
     waits until its own time limit. What has been submitted is no matter of patience, but of the chain.
     """
-    if order.request.type != "market" or order.status is Status.SUBMITTED:
+    if order.request.trigger.rests or order.status is Status.SUBMITTED:
         return False
     return now >= order.created_at + patience_ms
 

@@ -1,4 +1,4 @@
-"""Fires resting limit orders when the market meets their limit.
+"""Fires resting orders when the market meets their trigger.
 
 The ``work`` index answers which limits the marginal price has crossed. Whether an order would get its limit at its
 full size, after fees, only the router can say. One that would not is *set aside*: it moves behind all others of its
@@ -20,7 +20,7 @@ from functools import partial
 from itertools import batched, permutations
 
 from order_engine.domain import lifecycle
-from order_engine.domain.amounts import BY_MINT, TOKENS, Token, limit_min_out
+from order_engine.domain.amounts import BY_MINT, TOKENS, Token
 from order_engine.domain.errors import AttemptFailed
 from order_engine.domain.order import Order, OrderRef, OrderRequest, Status
 from order_engine.domain.quote import Pool
@@ -218,8 +218,8 @@ class Triggers:
 
     def _decide(self, order: Order, market: Market, outputs: dict[tuple[Pair, int], int | None]) -> Order | None:
         """The order as it should become; None where it stays as it is."""
-        now, request = self.clock.now_ms(), order.request
-        if order.status is not Status.OPEN or request.limit_price is None:
+        now, request, trigger = self.clock.now_ms(), order.request, order.request.trigger
+        if order.status is not Status.OPEN or not trigger.rests:
             return None
         if order.retry_at is not None and now < order.retry_at:
             return None
@@ -229,9 +229,9 @@ class Triggers:
         if key not in outputs:
             outputs[key] = best_output(request, self.router, market.gathered)
         output = outputs[key]
-        if meets_limit(request, output):
+        if trigger.met_by(output):
             return lifecycle.fire(order, now)
-        price = min(_NOWHERE, market.price * least_output(request) / output) if output else _NOWHERE
+        price = min(_NOWHERE, market.price * trigger.floor / output) if output else _NOWHERE
         if order.aside is None or order.aside <= market.price or price < order.aside * _NEARER:
             self._none_aside.discard(market.pair)
             return lifecycle.set_aside(order, price)
@@ -262,17 +262,6 @@ class Triggers:
         if new.seq != old.seq:
             self.observer.changed(new)
         return True
-
-
-def least_output(request: OrderRequest) -> int:
-    """The least output, in base units, that honours a limit order's price."""
-    assert request.limit_price is not None
-    return limit_min_out(request.amount_in, request.limit_price, request.token_in, request.token_out)
-
-
-def meets_limit(request: OrderRequest, output: int | None) -> bool:
-    """Whether a limit order that would get ``output`` base units for its full size, or nothing, may fire."""
-    return output is not None and output >= least_output(request)
 
 
 def best_output(request: OrderRequest, router: Router, gathered: Gathered) -> int | None:
