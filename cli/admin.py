@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import keys, numerals, users
-from cli.terminal import OK, AsJson, Endpoint, Region, Stage, run_operator, show_result
+from cli.terminal import OK, REFUSED, AsJson, Endpoint, Region, Stage, fail, run_operator, show_result
 
 if TYPE_CHECKING:
     from cli.operate import Place
@@ -24,12 +24,14 @@ class Source(StrEnum):
 
     DEAD_LETTERS = "dead-letters"
     QUARANTINE = "quarantine"
+    STREAM_FAILURES = "stream-failures"
 
 
 # The stack's output, and a part of the local queue's name.
 _QUEUES = {
     Source.DEAD_LETTERS: ("DeadLettersQueue", "deadletters"),
     Source.QUARANTINE: ("QuarantineQueue", "quarantine"),
+    Source.STREAM_FAILURES: ("StreamFailuresQueue", "streamfailures"),
 }
 
 
@@ -51,12 +53,17 @@ def redrive(
     region: Region = None,
     as_json: AsJson = False,
 ) -> None:
-    """Give messages that were set aside to the order queue again. Safe at any time: no order is executed twice."""
+    """Give messages that were set aside to the order queue again. Safe at any time: no order is executed twice.
+
+    Records of the stream go to the function Notify of a stage, which pushes and counts them.
+    """
 
     def run(place: Place) -> int:
         from order_engine.aws.redrive import redrive as move
 
         source_url = place.queue(*_QUEUES[source])
+        if source is Source.STREAM_FAILURES:
+            return _renotify(place, source_url, limit, as_json=as_json)
         orders_url = place.queue("OrdersQueue", "orders")
         done = asyncio.run(move(place.client("sqs"), source_url, orders_url, limit=limit))
         text = f"{done.moved:,} moved from {source} to the order queue."
@@ -66,3 +73,20 @@ def redrive(
         return OK
 
     run_operator(run, stage, endpoint, region, as_json=as_json)
+
+
+def _renotify(place: Place, url: str, limit: int, *, as_json: bool) -> int:
+    """Let Notify have the records that it set aside."""
+    from order_engine.aws.renotify import NotifyFailed, renotify
+
+    (function,) = (name for name in place.resources("AWS::Lambda::Function") if "WorkersNotify" in name)
+    try:
+        work = renotify(place.client("sqs"), place.client("lambda"), url, function, limit=limit)
+        done = asyncio.run(work)
+    except NotifyFailed as error:
+        fail(REFUSED, "notify_failed", str(error), as_json=as_json)
+    text = f"{done.moved:,} records were pushed and counted."
+    if done.unreadable:
+        text += f" {done.unreadable:,} cannot be, and stay."
+    show_result({"from": "stream-failures", "moved": done.moved, "unreadable": done.unreadable}, text, as_json=as_json)
+    return OK
