@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from itertools import chain, combinations
+from itertools import chain, combinations, permutations
 from math import sqrt
 
 import pytest
@@ -379,7 +379,27 @@ def test_the_improvement_is_measured_against_each_venues_own_quote() -> None:
     # (7 000 000 000 - 5 000) / (6 900 000 000 - 5 000) is 144.93 bps above one.
     assert decision.improvement_over_other_bps == Decimal("144.93")
     assert {c.venue for c in decision.quotes} == {RAYDIUM, METEORA}
+    assert decision.runner_up is not None
+    assert decision.runner_up.venue == METEORA
     assert decision.reason == "One raydium pool gives 6.999995 SOL after all fees, 144.93 bps more than meteora."
+
+
+@pytest.mark.parametrize(("best", "second", "third"), list(permutations((RAYDIUM, METEORA, "a third"), 3)))
+def test_the_runner_up_is_the_best_of_those_that_are_not_used(best: str, second: str, third: str) -> None:
+    places = {best: 700, second: 690, third: 680}
+    pools: list[Pool] = [flat(venue, venue, USDC, SOL, (price, 100)) for venue, price in sorted(places.items())]
+    decision = route(pools, 1_000 * USDC.unit, per_leg=0)
+    assert decision.chosen.venue == best
+    assert decision.runner_up is not None
+    assert decision.runner_up.venue == second
+    assert decision.improvement_over_other_bps == Decimal("144.93")
+    assert decision.reason.endswith(f"144.93 bps more than {second}.")
+
+
+def test_without_another_venues_quote_there_is_no_runner_up() -> None:
+    decision = route([flat("a", RAYDIUM, USDC, SOL, (700, 100))], 1_000 * USDC.unit)
+    assert decision.improvement_over_other_bps is None
+    assert decision.runner_up is None
 
 
 def test_the_same_mint_or_no_amount_is_a_mistake_of_the_caller() -> None:

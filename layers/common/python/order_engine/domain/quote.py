@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
@@ -147,7 +147,7 @@ class Decision:
         left_out: venues that were late, broken, resting or without a pool.
         reason: one sentence a person understands.
         improvement_bps: net output over the best single-venue candidate, basis points.
-        improvement_over_other_bps: over the best of the other venue; None where it gave no quote.
+        improvement_over_other_bps: over the runner-up; None where no other venue gave a quote.
         network_fee_lamports: what the transaction is expected to cost.
         optimality_gap_bps: no route of the space that was searched gives more net output than the chosen one by more
             than this, basis points of its net output, four decimals, rounded up; None for a decision that was stored
@@ -162,3 +162,26 @@ class Decision:
     improvement_over_other_bps: Decimal | None
     network_fee_lamports: int
     optimality_gap_bps: Decimal | None = None
+
+    @property
+    def runner_up(self) -> Candidate | None:
+        """What ``improvement_over_other_bps`` is measured against, by which its venue is named."""
+        if self.improvement_over_other_bps is None:
+            return None
+        own: dict[str, Candidate] = {}
+        for quote in self.quotes:
+            if quote.kind != "split" and len({leg.venue for leg in quote.legs}) == 1:
+                own.setdefault(quote.venue, quote)
+        return runner_up(self.chosen, tuple(own.values()))
+
+
+def runner_up(chosen: Candidate, own: Sequence[Candidate]) -> Candidate | None:
+    """The best of a venue that the chosen way does not use; where it uses all of them, the one that gives least.
+
+    Args:
+        own: of each venue the best way that it has without dividing the order, best first.
+    """
+    used = {leg.venue for leg in chosen.legs}
+    unused = [quote for quote in own if quote.venue not in used]
+    others = unused[:1] or [quote for quote in own if quote.venue != chosen.venue][-1:]
+    return others[0] if others else None

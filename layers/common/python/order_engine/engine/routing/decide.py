@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from order_engine.domain.amounts import BPS, BY_MINT, format_amount
 from order_engine.domain.errors import NoRoute, PriceImpactTooHigh, VenuesUnavailable
-from order_engine.domain.quote import Candidate, Decision, LeftOut, Leg, Pool, RouteKind
+from order_engine.domain.quote import Candidate, Decision, LeftOut, Leg, Pool, RouteKind, runner_up
 from order_engine.domain.venues import VENUES
 from order_engine.engine.routing.divide import Plan
 from order_engine.engine.routing.fee import LAMPORTS_PER_LEG, NetworkFee, lamport_price
@@ -196,11 +196,10 @@ class _Routes:
 def _decision(found: _Routes, chosen: Candidate, left_out: tuple[LeftOut, ...]) -> Decision:
     venue_quotes = [found.candidate(route) for route in found.own.values()]
     improvement = _gain(venue_quotes[0], chosen) if venue_quotes else Decimal("0.00")
-    # Where the route uses one venue, the other is the other one; where it uses both, the one that quoted less.
-    others = [c for c in venue_quotes if c.venue != chosen.venue][-1:]
+    second = runner_up(chosen, venue_quotes)
     if chosen.venue not in found.venues and len(venue_quotes) < 2:
-        others = []
-    over_other = _gain(others[0], chosen) if others else None
+        second = None
+    over_other = _gain(second, chosen) if second else None
     keep = [chosen, *(c for c in venue_quotes if c != chosen)]
     for route in found.ranked[1:]:
         if len(keep) >= MAX_QUOTES:
@@ -213,8 +212,8 @@ def _decision(found: _Routes, chosen: Candidate, left_out: tuple[LeftOut, ...]) 
     reason = f"{_describe(chosen)} gives {_amount(chosen.net_out, chosen.legs[-1].mint_out)} after all fees"
     if venue_quotes and improvement > 0:
         reason += f", {improvement} bps more than the best single venue ({_describe(venue_quotes[0])})"
-    elif over_other is not None:
-        reason += f", {over_other} bps more than {others[0].venue}"
+    elif second is not None:
+        reason += f", {over_other} bps more than {second.venue}"
     else:
         reason += ", the only venue that can fill it" if venue_quotes else "; no venue can fill it alone"
     return Decision(
