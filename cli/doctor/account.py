@@ -101,12 +101,26 @@ class Account:
             yield Finding("quota", State.OK, f"The account may run {limit:,} functions at once.")
 
     def _alarms(self) -> Iterator[Finding]:
-        raised = [alarm["AlarmName"] for alarm in self._own_alarms() if alarm["StateValue"] == "ALARM"]
+        alarms = self._own_alarms()
+        raised = [alarm["AlarmName"] for alarm in alarms if alarm["StateValue"] == "ALARM"]
+        # Others without data have had nothing to tell; of these, silence is the news.
+        silent = [
+            alarm["AlarmName"]
+            for alarm in alarms
+            if alarm.get("TreatMissingData") == "missing" and alarm["StateValue"] == "INSUFFICIENT_DATA"
+        ]
+        if silent:
+            yield Finding(
+                "alarms",
+                State.WRONG,
+                f"No sign of life: {', '.join(silent)}.",
+                "Where the stage is younger than ten minutes, look again; else docs/runbook.md, under its name.",
+            )
         if raised:
             yield Finding(
                 "alarms", State.WRONG, f"Raised: {', '.join(raised)}.", "docs/runbook.md, under each one's name."
             )
-        else:
+        elif not silent:
             yield Finding("alarms", State.OK, "No alarm is raised.")
 
     def _own_alarms(self) -> list[dict[str, Any]]:

@@ -154,7 +154,12 @@ class Stage:
         assert set(AlarmNames) == set(self.alarms)
         return {
             "MetricAlarms": [
-                {"AlarmName": name, "StateValue": state, "AlarmActions": self.actions}
+                {
+                    "AlarmName": name,
+                    "StateValue": state,
+                    "AlarmActions": self.actions,
+                    "TreatMissingData": "missing" if "Sweeper" in name else "notBreaching",
+                }
                 for name, state in self.alarms.items()
             ]
         }
@@ -215,6 +220,7 @@ def test_a_stage_that_is_well_is_told_of_one_trial() -> None:
         (lambda stage: stage.groups.update({"/two": None}), "logs", State.NOTE, "/two"),
         (lambda stage: setattr(stage, "concurrency", 10), "quota", State.NOTE, "10 functions"),
         (lambda stage: stage.alarms.update({"s-Other": "ALARM"}), "alarms", State.WRONG, "s-Other"),
+        (lambda stage: stage.alarms.update({"s-Sweeper": "INSUFFICIENT_DATA"}), "alarms", State.WRONG, "s-Sweeper"),
         (lambda stage: stage.actions.clear(), "mailbox", State.NOTE, "Nobody"),
         (lambda stage: stage.subscriptions.clear(), "mailbox", State.WRONG, "not confirmed"),
         (lambda stage: stage.subscriptions.append("PendingConfirmation"), "mailbox", State.WRONG, "ops@example.com"),
@@ -235,6 +241,13 @@ def test_each_trouble_of_a_stage_is_seen_alone(
     assert found[about].remedy or state is State.SKIPPED
     others = {name: finding.state for name, finding in found.items() if name != about}
     assert {name for name, other in others.items() if other is State.WRONG} == set()
+
+
+@pytest.mark.parametrize(("name", "state"), [("s-Other", "INSUFFICIENT_DATA"), ("s-MonitoringSweeperStopped", "OK")])
+def test_most_alarms_have_no_data_until_something_happens(name: str, state: str) -> None:
+    stage = Stage()
+    stage.alarms[name] = state
+    assert examined(stage)["alarms"].state is State.OK
 
 
 def test_no_alarm_is_raised_where_none_is_wanted() -> None:
