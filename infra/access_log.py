@@ -47,8 +47,9 @@ def write_access_log(
 ) -> None:
     """Give a stage a log group of its own, with one JSON object for each request.
 
-    Delivering logs adds each group to one policy of the account, of 5,120 characters, unless its name lies under
-    /aws/vendedlogs/: https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/AWS-logs-and-resource-policy.html
+    In accounts with a shared policy for logs, delivering them adds each group to it, up to 5,120 characters, unless its
+    name lies under /aws/vendedlogs/: https://docs.aws.amazon.com/step-functions/latest/dg/bp-cwl.html. Newer deliveries
+    have a policy for each group: https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/AWS-logs-infrastructure-CWL.html
     The stack's own id makes the name another one after each removal, since the group may have outlived the stack.
     """
     incarnation = Fn.select(0, Fn.split("-", Fn.select(2, Fn.split("/", Aws.STACK_ID))))

@@ -43,6 +43,9 @@ class Config:
         cost_center: a tag of everything; None for none.
         order_retention_days: ended orders are deleted so many days after their end; 0 keeps them.
         kms_key: the ARN of the key that everything at rest is encrypted with; None for AWS's own keys.
+        dashboard: whether there is one; an account's first three are free.
+        snap_start: whether the HTTP function starts from a snapshot, whose cache is paid by the hour.
+        tracing: whether X-Ray samples invocations.
         retain: whether tables and their data outlive the stack.
         protect: whether stack and tables are protected against deletion. A first deployment must be able to roll back.
         cors_origins: web origins that may call the API from a browser; the page at / needs none.
@@ -74,6 +77,9 @@ class Config:
     oidc_audience: tuple[str, ...]
     oidc_plain_issuer: str | None
     alarm_email: str | None
+    dashboard: bool
+    snap_start: bool
+    tracing: bool
     monthly_budget: int | None
     cost_center: str | None
     order_retention_days: int
@@ -125,6 +131,9 @@ class Config:
             cost_center=reader.text("costCenter", r"[\w .:/=+@-]{1,128}", "a tag's value, 1 to 128 characters", None),
             order_retention_days=reader.whole("orderRetentionDays", 0, 3653, 0),
             kms_key=reader.text("kmsKey", _KMS_KEY, "the ARN of a KMS key (…:key/…), not of an alias", None),
+            dashboard=reader.flag("dashboard", True),
+            snap_start=reader.flag("snapStart", True),
+            tracing=reader.flag("tracing", True),
             retain=retain,
             protect=reader.flag("protect", retain),
             cors_origins=reader.urls("corsOrigins"),

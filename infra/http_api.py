@@ -45,6 +45,8 @@ def authorizer_function(scope: Construct, platform: Platform, storage: Storage) 
         platform,
         handler="submit.authorizer.lambda_handler",
         description="Tells API Gateway whose key or ticket a request carries",
+        # Sockets are refused without a word then; requests are answered 5xx, which has an alarm.
+        tells_throttles=True,
         timeout=Duration.seconds(5),
         settings={
             "keys_table": storage.keys.table_name,

@@ -19,7 +19,7 @@ from infra.budget import Budget
 from infra.config import Config
 from infra.http_api import HttpApi
 from infra.python_function import PythonFunction
-from infra.queues import PROCESS_TIMEOUT, Queues
+from infra.queues import Queues
 from infra.workers import Workers
 from order_engine.domain.venues import VENUES
 
@@ -56,12 +56,6 @@ class Monitoring(Construct):
             self._alarm(
                 "IteratorAge", _iterator_age(workers.notify), 30_000, "statuses are pushed 30 seconds late", periods=3
             ),
-            self._alarm(
-                "ProcessDuration",
-                workers.process.function.metric_duration(period=_FIVE_MINUTES, statistic="p99"),
-                int(PROCESS_TIMEOUT.to_milliseconds()) * 0.9,
-                "one execution in a hundred comes close to the timeout",
-            ),
             self._alarm("HttpServerErrors", http.server_errors(), 5, "the HTTP API answers 5xx"),
         ]
         silence = self._sweeper_alarm(workers.sweep)
@@ -74,7 +68,8 @@ class Monitoring(Construct):
             Annotations.of(self).add_warning_v2(
                 "order-engine:noAlarmEmail", "Nobody is told of alarms: give -c alarmEmail=you@example.com."
             )
-        self._dashboard(config, http, queues, workers, functions, alarms)
+        if config.dashboard:
+            self._dashboard(config, http, queues, workers, functions, alarms)
 
     def _order_alarms(self, config: Config) -> list[cloudwatch.Alarm]:
         """What the functions themselves tell of orders."""
@@ -169,6 +164,10 @@ class Monitoring(Construct):
         functions: Sequence[PythonFunction],
         alarms: Sequence[cloudwatch.Alarm],
     ) -> None:
+        # An account's first three dashboards are free with up to 50 metrics each. These functions carry the load.
+        # https://aws.amazon.com/cloudwatch/pricing/
+        loaded = [function for function in functions if function not in (workers.sweep, workers.dead_letters)]
+
         def graph(title: str, metrics: Sequence[cloudwatch.IMetric]) -> cloudwatch.GraphWidget:
             return cloudwatch.GraphWidget(title=title, left=list(metrics), width=12)
 
@@ -237,12 +236,14 @@ class Monitoring(Construct):
             graph(
                 "Function errors and throttles",
                 [
-                    metric
-                    for function in functions
-                    for metric in (
-                        function.function.metric_errors(label=f"{function.node.id} errors", period=_MINUTE),
-                        function.function.metric_throttles(label=f"{function.node.id} throttles", period=_MINUTE),
-                    )
+                    *(
+                        function.function.metric_errors(label=f"{function.node.id} errors", period=_MINUTE)
+                        for function in functions
+                    ),
+                    *(
+                        function.function.metric_throttles(label=f"{function.node.id} throttles", period=_MINUTE)
+                        for function in loaded
+                    ),
                 ],
             ),
             graph(
@@ -251,7 +252,7 @@ class Monitoring(Construct):
                     function.function.metric(
                         "ConcurrentExecutions", label=function.node.id, statistic="Maximum", period=_MINUTE
                     )
-                    for function in functions
+                    for function in (http.submit, workers.process, workers.notify)
                 ],
             ),
         )
@@ -260,7 +261,7 @@ class Monitoring(Construct):
                 "Function duration p99 (ms)",
                 [
                     function.function.metric_duration(label=function.node.id, statistic="p99", period=_MINUTE)
-                    for function in functions
+                    for function in loaded
                 ],
             ),
         )

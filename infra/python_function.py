@@ -30,14 +30,16 @@ class Platform:
 
 
 class PythonFunction(Construct):
-    """A function with its own role, its own log group, and alarms on errors and throttles.
+    """A function with its own role, its own log group, and alarms where nothing else would tell.
 
     Args:
         handler: dotted name; its first part names the code asset.
         settings: environment by settings field name.
         reserved: reserved concurrency; ignored where the deployment reserves nothing.
         snap_start: whether published versions start from a snapshot.
-        traced: whether X-Ray samples its invocations.
+        traced: whether X-Ray samples its invocations, where the deployment traces.
+        tells_errors: whether an alarm watches its errors. Each costs; not where its queue's depth tells as well.
+        tells_throttles: whether an alarm watches throttles: where callers are turned away and nothing else tells.
     """
 
     def __init__(
@@ -54,9 +56,12 @@ class PythonFunction(Construct):
         reserved: int | None = None,
         snap_start: bool = False,
         traced: bool = True,
+        tells_errors: bool = True,
+        tells_throttles: bool = False,
     ) -> None:
         super().__init__(scope, construct_id)
         config = platform.config
+        snap_start, traced = snap_start and config.snap_start, traced and config.tracing
         self.log_group = log_group(self, "Logs", config)
         self.role = iam.Role(
             self,
@@ -106,12 +111,12 @@ class PythonFunction(Construct):
                 "AwsSolutions-IAM5[Resource::*]",
                 "X-Ray (PutTraceSegments, PutTelemetryRecords) has no resources to name.",
             )
-        self.alarms: Sequence[cloudwatch.Alarm] = (
-            self._alarm("Errors", self.function.metric_errors(period=Duration.minutes(5), statistic="Sum"), "fails"),
-            self._alarm(
-                "Throttles", self.function.metric_throttles(period=Duration.minutes(5), statistic="Sum"), "is throttled"
-            ),
-        )
+        told = {"Errors": ("fails", tells_errors), "Throttles": ("is throttled", tells_throttles)}
+        self.alarms: Sequence[cloudwatch.Alarm] = [
+            self._alarm(name, self.function.metric(name, period=Duration.minutes(5), statistic="Sum"), what)
+            for name, (what, wanted) in told.items()
+            if wanted
+        ]
 
     def allow(self, actions: Sequence[str], resources: Sequence[str], *, leading_keys: Sequence[str] = ()) -> None:
         """Let the function do these actions on these resources, and nothing else.

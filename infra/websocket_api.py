@@ -48,6 +48,7 @@ class WebSocketApi(Construct):
             platform,
             handler="notify.socket.lambda_handler",
             description="The WebSocket's routes: connect, disconnect, subscribe, ping",
+            tells_throttles=True,
             timeout=Duration.seconds(10),
             settings={
                 "orders_table": storage.orders.table_name,

@@ -75,6 +75,8 @@ class Workers(Construct):
             self._platform,
             handler="process.dead_letters.lambda_handler",
             description="Brings orders to their end that the queue gave up on",
+            # What it fails at stays in its queue, whose depth is told of.
+            tells_errors=False,
             timeout=DEAD_LETTERS_TIMEOUT,
             settings={
                 "orders_table": self._storage.orders.table_name,
