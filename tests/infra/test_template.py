@@ -392,6 +392,8 @@ ALLOWED = {
         "orders": {"GetItem", "BatchGetItem"},
         "orders/index/by_time": {"Query"},
         "connections": {"PutItem", "UpdateItem", "DeleteItem", "Query"},
+        # What a user's sockets may say is limited by user.
+        "accounts rate#*": {"UpdateItem"},
         "sockets POST": {"ManageConnections"},
         "sockets DELETE": {"ManageConnections"},
         "sockets GET": {"ManageConnections"},
