@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
+from typer.core import TyperGroup
 
 from cli import admin, orders, trials
 from cli.doctor import command as doctor
-from cli.terminal import DEFECT, EXITS, OK, errors
+from cli.terminal import DEFECT, EXITS, OK, UNREAD, errors
 from order_engine.version import VERSION
 
 EPILOG = "Exit codes: " + "; ".join(f"[bold]{code}[/bold] {meaning}" for code, meaning in EXITS.items()) + "."
 
+
+class Commands(TyperGroup):
+    """All commands. Where whoever read the output has gone they end with a code of its own: Click's is 1, which would
+    say that a watched order failed."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            try:
+                return super().invoke(ctx)
+            finally:
+                # What is held back would fail after the exit code was chosen.
+                sys.stdout.flush()
+        except (BrokenPipeError, ExceptionGroup) as error:
+            if isinstance(error, ExceptionGroup) and error.subgroup(BrokenPipeError) is None:
+                raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(UNREAD)
+
+
 app = typer.Typer(
     name="order-engine",
+    cls=Commands,
     epilog=EPILOG,
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -47,12 +69,12 @@ for commands in (orders, trials, admin, doctor):
 
 def main() -> None:
     """Run the command line; never a traceback, unless ORDER_ENGINE_DEBUG is set."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal of few characters shows others as it can.
+            stream.reconfigure(errors="replace")
     try:
         app()
-    except BrokenPipeError:
-        # Whoever read the output has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(OK)
     except Exception as error:
         if os.environ.get("ORDER_ENGINE_DEBUG"):
             raise

@@ -25,6 +25,8 @@ LOCAL_URL = "http://127.0.0.1:8000"
 LOCAL_KEY = "oek_alice"
 
 OK, ORDER_FAILED, USAGE, REFUSED, NOT_REACHABLE, AWS_FAILED, UNWELL, DEFECT, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 70, 130
+# As a shell names the end by SIGPIPE.
+UNREAD = 141
 
 EXITS = {
     OK: "done, or a watched order was confirmed",
@@ -35,11 +37,21 @@ EXITS = {
     AWS_FAILED: "AWS refused or cannot be reached (keys, redrive, doctor)",
     UNWELL: "the doctor found something wrong",
     INTERRUPTED: "interrupted",
+    UNREAD: "nobody reads the output any more",
 }
+_LAST_PORT = 65_535
 _LONGEST = timedelta(days=3653)
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> NoReturn:
+        """Leave it to who runs the command: rich would exit with 1, which has a meaning here."""
+        raise BrokenPipeError
+
+
 # What goes into a file or a pipe is not broken at a terminal's width.
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
-errors = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 200)
+console = _Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+errors = _Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 200)
 
 Url = Annotated[
     str, typer.Option("--url", envvar="ORDER_ENGINE_URL", help="Address of the engine.", rich_help_panel="Connection")
@@ -108,7 +120,7 @@ def _key(url: str, key: str | None) -> str:
     """The key for an address: as given, or the local stack's own.
 
     Raises:
-        typer.BadParameter: it is no address, or a key is missing.
+        typer.BadParameter: it is no address, or a key is missing or can be none.
     """
     import httpx
 
@@ -116,9 +128,11 @@ def _key(url: str, key: str | None) -> str:
         address = httpx.URL(url)
     except httpx.InvalidURL:
         address = httpx.URL()
-    if address.scheme not in ("http", "https") or not address.host:
+    if address.scheme not in ("http", "https") or not address.host or (address.port or 0) > _LAST_PORT:
         raise typer.BadParameter(f"{url!r} is no address such as {LOCAL_URL}.")
     if key:
+        if not re.fullmatch("[!-~]+", key):
+            raise typer.BadParameter("An API key has letters, digits, - and _ only: look how this one was copied.")
         return key
     if address.host in ("127.0.0.1", "localhost", "::1"):
         return LOCAL_KEY
@@ -155,6 +169,7 @@ def run_operator(
 ) -> None:
     """Run a command on a deployment's AWS resources and end with its exit code."""
     from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
 
     from cli.operate import NotFound, NotNamed, Place, explain
     from order_engine.domain.errors import InvalidInput
@@ -169,6 +184,10 @@ def run_operator(
         fail(AWS_FAILED, "not_found", str(error), as_json=as_json)
     except (BotoCoreError, ClientError) as error:
         fail(AWS_FAILED, "aws", explain(error), as_json=as_json)
+    except ResponseParserError:
+        # Which is none of botocore's own kind.
+        where = f" A local stack has no stages: leave out --stage {stage}." if stage and endpoint else ""
+        fail(AWS_FAILED, "aws", f"What answers there does not speak as AWS does.{where}", as_json=as_json)
     raise typer.Exit(code)
 
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import boto3
 import httpx
 import pytest
 from botocore.exceptions import ClientError
+from botocore.parsers import ResponseParserError
 from hypothesis import given
 from hypothesis import strategies as st
 from moto import mock_aws
@@ -448,3 +453,64 @@ def test_a_histogram_counts_every_value_once(values: list[float]) -> None:
 @pytest.mark.parametrize("status", list(Status))
 def test_every_status_has_a_mark_of_five_stages_at_least(status: Status) -> None:
     assert len(render.stage_bar(status, Status.BUILDING).plain) == 5
+
+
+# --- whoever reads, and what was pasted -------------------------------------------------------------------------------
+
+CHATTER = """
+import sys
+from cli import main
+from cli.terminal import console
+
+@main.app.command()
+def chatter() -> None:
+    for _ in range(100_000):
+        {says}
+
+sys.argv = ["order-engine", "chatter"]
+main.main()
+"""
+
+
+@pytest.mark.parametrize("says", ["print('x' * 80)", "console.print('x' * 80)"])
+def test_an_output_that_nobody_reads_is_not_taken_for_an_order_that_failed(says: str) -> None:
+    """``submit --watch | head -1`` in a script: with the code of a failed order, the script would place it again."""
+    with subprocess.Popen([sys.executable, "-c", CHATTER.format(says=says)], stdout=PIPE, stderr=PIPE) as command:
+        assert command.stdout is not None
+        assert command.stderr is not None
+        command.stdout.readline()
+        command.stdout.close()
+        assert command.stderr.read() == b""
+        assert command.wait(60) == terminal.UNREAD == 141
+
+
+def test_a_terminal_of_few_characters_is_shown_what_it_can() -> None:
+    code = CHATTER.format(says="console.print('≤ €')").replace("100_000", "1")
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"PYTHONIOENCODING": "ascii"}, capture_output=True, check=True
+    )
+    assert done.stdout == b"? ?\n"
+
+
+@pytest.mark.parametrize("key", ["oek_ü", "oek_\nX-Other: y", "oek_a b", "“oek_a”"])
+def test_what_can_be_no_key_is_said_before_anything_is_sent(key: str) -> None:
+    done = runner.invoke(main.app, ["stats", "--url", "http://127.0.0.1:9", "--key", key])
+    assert done.exit_code == terminal.USAGE
+    assert "API key" in done.output
+
+
+def test_a_port_that_no_address_has_is_no_defect() -> None:
+    done = runner.invoke(main.app, ["stats", "--url", "http://127.0.0.1:99999", "--key", "oek_a"])
+    assert done.exit_code == terminal.USAGE
+
+
+def test_a_stage_of_a_local_stack_is_no_defect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What answers at the endpoint of a local stack knows no CloudFormation."""
+
+    def no_stack(*_: object, **__: object) -> str:
+        raise ResponseParserError("invalid XML")
+
+    monkeypatch.setattr(operate.Place, "table", no_stack)
+    done = runner.invoke(main.app, ["keys", "list", "--stage", "dev", "--aws-endpoint", "http://127.0.0.1:9"])
+    assert done.exit_code == terminal.AWS_FAILED
+    assert "--stage" in done.output
