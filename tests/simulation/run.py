@@ -586,7 +586,9 @@ class Simulation:
             await self._cancel(OrderRef(planned.user_id, order_id))
 
     async def _accept(self, user_id: str, request: OrderRequest, key: str | None) -> Accepted:
-        return await self.engine.accept(user_id, request, key, rate=_PLENTY, reads=_PLENTY)
+        # Every second request comes to an environment that has just begun, and remembers nothing of what was placed.
+        engine = self.engine if self.world.invocations % 2 else self._new_engine()
+        return await engine.accept(user_id, request, key, rate=_PLENTY, reads=_PLENTY)
 
     async def _post_rivals(self, planned: Planned) -> None:
         """Two bodies with the same key at the same moment: at most one of them may be accepted."""

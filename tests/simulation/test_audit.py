@@ -9,7 +9,7 @@ from tests.simulation.run import audited
 
 # Planted bugs under which an order really is swapped twice, and a seed at which that happens.
 TWICE = {
-    "store-overwrites": 32,
+    "store-overwrites": 3,
     "broadcast-before-intent": 89,
     "broadcast-error-is-failure": 1,
     "silence-is-failure": 0,
