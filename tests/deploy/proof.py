@@ -26,7 +26,6 @@ from tests.deploy import emulator, inventory
 from tests.deploy.emulator import Emulator
 
 STAGE = "ci"
-STACK = f"order-engine-{STAGE}"
 ORDER = {"type": "market", "tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "1.5", "slippageBps": 100}
 LIFE = ["pending", "routing", "building", "submitted", "confirmed"]
 # Whatever the market does, the orders that are followed confirm, and soon.
@@ -56,8 +55,10 @@ def prove(report: Report) -> None:
 
 
 class Proof:
-    def __init__(self, aws: Emulator, report: Report) -> None:
+    def __init__(self, aws: Emulator, report: Report, stage: str = STAGE) -> None:
         self._aws = aws
+        self._stage = stage
+        self._stack = f"order-engine-{stage}"
         self._report = report
         self._session = aws.session()
         self._context = ("-c", f"architecture={_architecture()}", "-c", f"emulatorUrl={aws.url}", *SURE)
@@ -97,7 +98,7 @@ class Proof:
 
         resources, revisions = self._resources(), self._revisions()
         with self._step("make deploy again") as say:
-            _expect(f"{STACK} (no changes)", self._make("deploy"))
+            _expect(f"{self._stack} (no changes)", self._make("deploy"))
             _require((self._resources(), self._revisions()) == (resources, revisions), "nothing changed")
             say("(no changes)")
         with self._step("make deploy with another rate limit") as say:
@@ -136,7 +137,7 @@ class Proof:
     def _step(self, title: str) -> Any:
         return _step(self._report, title)
 
-    def _make(self, target: str, *context: str, refused: bool = False) -> str:
+    def _make(self, target: str, *context: str, refused: bool = False, seconds: float = _COMMAND_S) -> str:
         """Run a target of the Makefile against the emulator, which must succeed or be refused; what it wrote."""
         options = " ".join([*self._context, "--ci", "--no-notices", "--output build/cdk.out", *context])
         # In CI nobody is asked before permissions widen.
@@ -144,7 +145,7 @@ class Proof:
         for inherited in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):
             environment.pop(inherited, None)
         # The environment that runs this is the one to use, whatever its files' times say.
-        command = ["make", "--old-file", ".venv/.ready", target, f"STAGE={STAGE}", f"CONTEXT={options}"]
+        command = ["make", "--old-file", ".venv/.ready", target, f"STAGE={self._stage}", f"CONTEXT={options}"]
         done = subprocess.run(
             command,
             cwd=ROOT,
@@ -153,7 +154,7 @@ class Proof:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=_COMMAND_S,
+            timeout=seconds,
             check=False,
         )
         if (done.returncode != 0) is not refused:
@@ -161,7 +162,7 @@ class Proof:
         return done.stdout
 
     def _outputs(self) -> dict[str, str]:
-        outputs: dict[str, str] = json.loads((ROOT / "build" / f"outputs-{STAGE}.json").read_text())[STACK]
+        outputs: dict[str, str] = json.loads((ROOT / "build" / f"outputs-{self._stage}.json").read_text())[self._stack]
         return outputs
 
     def _address(self) -> str:
@@ -181,7 +182,7 @@ class Proof:
 
     def _add_key(self, user: str, *options: str) -> str:
         """Make an API key as an operator does."""
-        command = [str(Path(sys.executable).with_name("order-engine")), "keys", "create", user, "--stage", STAGE]
+        command = [str(Path(sys.executable).with_name("order-engine")), "keys", "create", user, "--stage", self._stage]
         done = subprocess.run(
             [*command, "--json", *options],
             env=self._aws.environment(),
@@ -247,7 +248,7 @@ class Proof:
     def _resources(self) -> dict[str, str]:
         """Physical ids by logical id."""
         client = self._session.client("cloudformation", endpoint_url=self._aws.url)
-        found = client.describe_stack_resources(StackName=STACK)["StackResources"]
+        found = client.describe_stack_resources(StackName=self._stack)["StackResources"]
         return {item["LogicalResourceId"]: item["PhysicalResourceId"] for item in found}
 
     def _count(self) -> int:
@@ -291,9 +292,13 @@ def _architecture() -> str:
 
 
 def main() -> int:
+    # It builds on this module.
+    from tests.deploy.update import prove_update
+
     began = time.monotonic()
     try:
         prove(lambda line: print(line, flush=True))
+        prove_update(lambda line: print(line, flush=True))
     except (ProofError, RuntimeError, subprocess.SubprocessError) as error:
         print(f"The deployment failed: {error}\nThe emulator's log is in build/ministack.log.", file=sys.stderr)
         return 1
