@@ -30,6 +30,10 @@ logger = logging.getLogger("local")
 UNRESERVED_CONCURRENCY = 10
 
 
+# Of a synchronous invocation's event and of its answer.
+MAX_PAYLOAD = 6 * 1024 * 1024
+
+
 class InvocationError(Exception):
     """An invocation that failed. ``payload`` is what Lambda reports of it."""
 
@@ -269,11 +273,14 @@ class Functions:
         request_id = str(uuid.uuid4())
         started = time.time()
         # An event that is not JSON would never reach a function; a handler must not share it with its caller.
-        copied = json.loads(json.dumps(event))
-        invocation = Invocation(function, copied, request_id, started + function.timeout_s)
+        text = json.dumps(event)
+        invocation = Invocation(function, json.loads(text), request_id, started + function.timeout_s)
         logger.info("START %s RequestId: %s", function.name, request_id)
         try:
-            return await self._host.run(invocation)
+            _within_limit(text, "RequestEntityTooLarge")
+            result = await self._host.run(invocation)
+            _within_limit(json.dumps(result), "Function.ResponseSizeTooLarge")
+            return result
         except TimeoutError:
             error = InvocationError("Sandbox.Timedout", f"Task timed out after {function.timeout_s:.2f} seconds")
             logger.error("%s %s RequestId: %s", function.name, error, request_id)
@@ -286,6 +293,15 @@ class Functions:
             logger.info(
                 "END %s RequestId: %s Duration: %.0f ms", function.name, request_id, 1000 * (time.time() - started)
             )
+
+
+def _within_limit(text: str, otherwise: str) -> None:
+    """Refuse what Lambda would refuse of an event or an answer.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+    """
+    if len(text) > MAX_PAYLOAD:
+        raise InvocationError(otherwise, f"{len(text)} bytes; Lambda takes {MAX_PAYLOAD} of a synchronous invocation.")
 
 
 def common_environment(functions: Mapping[str, Function]) -> dict[str, str]:

@@ -12,6 +12,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from local import functions
 from local.stack import Stack
 from local.template import TemplateError
 from tests.integration.sample import template as sample
@@ -110,6 +111,20 @@ async def test_a_function_that_raises_is_an_internal_error(client: httpx.AsyncCl
     assert (answer.status_code, answer.json()) == (500, {"message": "Internal Server Error"})
 
 
+async def test_lambda_takes_six_mebibytes_and_no_more(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """API Gateway takes ten: what lies between reaches no function."""
+    text = {"content-type": "text/plain"}
+    assert (await client.post("/post?as=context", content=b"x" * 5_000_000, headers=text)).status_code == 200
+    assert (await client.post("/post?as=context", content=b"x" * 7_000_000, headers=text)).status_code == 500
+    # An answer is measured, too.
+    sizes: list[int] = []
+    monkeypatch.setattr(functions, "_within_limit", lambda text, otherwise: sizes.append(len(text)))
+    assert (await client.post("/post?as=context")).status_code == 200
+    assert len(sizes) == 2
+
+
 async def test_a_function_is_given_up_after_its_timeout(client: httpx.AsyncClient) -> None:
     started = asyncio.get_running_loop().time()
     answer = await client.get("/slow?seconds=3")
@@ -129,7 +144,8 @@ async def test_a_handler_sees_its_context_and_environment(client: httpx.AsyncCli
 async def test_a_body_above_ten_megabytes_is_refused(client: httpx.AsyncClient) -> None:
     headers = {"Content-Type": "text/plain"}
     allowed = await client.post("/post", content=b"x" * 10 * 1024 * 1024, headers=headers)
-    assert allowed.status_code == 200
+    # It passes the gateway, and is too much for Lambda.
+    assert allowed.status_code == 500
     refused = await client.post("/post", content=b"x" * (10 * 1024 * 1024 + 1), headers=headers)
     assert (refused.status_code, refused.json()) == (413, {"message": "Request Entity Too Large"})
 
