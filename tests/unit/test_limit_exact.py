@@ -10,11 +10,11 @@ import pytest
 
 from order_engine.domain import lifecycle
 from order_engine.domain.amounts import SOL, USDC
-from order_engine.domain.order import Order, OrderRef, OrderRequest, SignedTransaction, Status
+from order_engine.domain.order import Order, OrderRef, OrderRequest, Retry, SignedTransaction, Status
 from order_engine.domain.quote import Pool
 from order_engine.domain.venues import RAYDIUM
 from order_engine.engine.execute import Execute, ExecutionPolicy, Silent
-from order_engine.engine.retry import RetryPolicy
+from order_engine.engine.retry import LIMIT_NOT_MET, RetryPolicy
 from order_engine.engine.routing.router import Gathered, Router
 from order_engine.engine.triggers import best_output
 from order_engine.venues.raydium.cpmm import CpmmPool
@@ -82,3 +82,4 @@ def test_a_worker_executes_a_limit_met_exactly_and_never_signs_for_less(units_ab
         assert chain.least == POOL.quote(SOL.mint, SOL.unit)
     else:
         assert order.retry_at == T0 + RetryPolicy().rest_ms
+        assert order.events[-1].detail == Retry(LIMIT_NOT_MET, order.retry_at)
