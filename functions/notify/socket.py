@@ -11,7 +11,7 @@ from order_engine.domain.numerals import read_whole
 from order_engine.engine.messages import messages_rate
 from order_engine.engine.ports import Connection, ConnectionGone, TooManyOrders
 from order_engine.engine.rates import RateLimited
-from order_engine.engine.sockets import Revoked, TooManySockets
+from order_engine.engine.sockets import FOLLOWED_ORDERS, Revoked, TooManySockets
 from order_engine.observability import logger
 from order_engine.runtime import Context, entry
 from order_engine.wire import exact_json, views
@@ -19,8 +19,8 @@ from order_engine.wire import exact_json, views
 _MAX_SEQ = 2**31
 # No message is longer than a tenth of this. API Gateway takes 128 KB, which may take a quarter of a second to read.
 _MAX_CHARS = 2048
-# In units of one order's read, as over HTTP: following all of a user's orders reads the newest of them.
-_MESSAGE, _ALL = 1, 3
+# In units of one order's read, as over HTTP, and of one frame: following all shows the newest orders, each in one.
+_MESSAGE, _ALL = 1, 1 + FOLLOWED_ORDERS
 _ORDER_ID = re.compile("[0-9A-Za-z-]{1,64}")
 
 

@@ -16,7 +16,7 @@ from order_engine.engine.push import SnapshotFrames
 
 # API Gateway closes a socket after two hours; ten minutes more cover a lost $disconnect.
 KEPT_MS = (2 * 60 + 10) * 60_000
-_FOLLOWED_ORDERS = 20
+FOLLOWED_ORDERS = 20
 # A socket that was opened a moment ago may still be in its handshake, during which it looks gone. Taking one for gone
 # costs its client a reconnection; keeping what is gone locks somebody out.
 _YOUNG_MS = 5_000
@@ -145,7 +145,7 @@ class Subscribe:
             ConnectionGone: see ``ConnectionStore.follow_all``.
         """
         await self.connections.follow_all(connection.user_id, connection.connection_id, now=self.clock.now_ms())
-        page = await self.orders.page(connection.user_id, limit=_FOLLOWED_ORDERS, after=None, status=None)
+        page = await self.orders.page(connection.user_id, limit=FOLLOWED_ORDERS, after=None, status=None)
         for order in reversed(page.orders):
             await self._send(connection, order, 0)
 
