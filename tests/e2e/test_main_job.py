@@ -9,6 +9,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+import pytest
+
 from local import running
 from tests.e2e.clients import place_many, queue_depths, read
 
@@ -28,7 +30,9 @@ async def test_five_orders_at_once_show_every_step_and_execute_as_quoted() -> No
     for order, at_rest in zip(orders, stored, strict=True):
         assert order.statuses == LIFE
         assert [event["seq"] for event in order.events] == [1, 2, 3, 4, 5]
-        assert at_rest["events"] == [{k: v for k, v in e.items() if k not in ("type", "orderId")} for e in order.events]
+        assert at_rest["events"] == [
+            {k: v for k, v in e.items() if k not in ("type", "orderId", "schema")} for e in order.events
+        ]
 
         building, confirmed = order.step("building"), order.step("confirmed")
         venues = {quote["venue"] for quote in building["quotes"]}
@@ -75,16 +79,17 @@ async def test_an_order_that_never_succeeds_fails_after_four_spaced_attempts() -
     assert set(depths.values()) == {0}, depths
 
 
-async def test_a_hundred_orders_at_once_all_end() -> None:
+@pytest.mark.parametrize("number", [40, pytest.param(100, marks=pytest.mark.long)])
+async def test_many_orders_at_once_all_end(number: int) -> None:
     # Each order has a socket of its own here, as no client of more than a few orders would have.
     with running(environment={"FAILURE_RATE": "0.05", "SOCKETS_PER_USER": "100"}) as stack:
         began = time.monotonic()
-        orders = await place_many(stack, 100)
+        orders = await place_many(stack, number)
         took = time.monotonic() - began
 
     ends = Counter(order.statuses[-1] for order in orders)
-    assert ends["confirmed"] + ends["failed"] == 100
-    assert ends["confirmed"] >= 95
+    assert ends["confirmed"] + ends["failed"] == number
+    assert ends["confirmed"] >= 0.95 * number
     for order in orders:
         assert [event["seq"] for event in order.events] == list(range(1, len(order.events) + 1))
     # Ten workers with ten orders each: one after the other they would take more than four minutes.
