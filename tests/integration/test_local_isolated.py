@@ -125,7 +125,10 @@ async def busy(stack: Stack, function: str) -> dict[str, Any]:
 async def gone(pid: int) -> bool:
     """Whether a process has ended within two seconds."""
     for _ in range(40):
-        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
             return True
         await asyncio.sleep(0.05)
     return False
