@@ -5,6 +5,7 @@ import { learnTime } from "./clock.js";
 export const UNREACHABLE = "The engine cannot be reached.";
 
 const KEY = "order-engine.key";
+const SIGNED_OUT = "signed_out";
 const TIMEOUT_MS = 12_000;
 const PAGE = 50;
 
@@ -21,6 +22,11 @@ export class ApiError extends Error {
   get unauthorized() {
     return this.status === 401 || (this.status === 403 && this.code !== "insufficient_scope");
   }
+
+  /** Whether the key that asked is no longer the tab's: whatever the answer was, nobody is there to see it. */
+  get signedOut() {
+    return this.code === SIGNED_OUT;
+  }
 }
 
 export const key = {
@@ -29,7 +35,7 @@ export const key = {
   forget: () => sessionStorage.removeItem(KEY),
 };
 
-async function call(method, path, { query, body, headers = {}, signal } = {}) {
+async function ask(method, path, { query, body, headers = {}, signal, who = null } = {}) {
   const url = new URL(path, document.baseURI);
   for (const [name, value] of Object.entries(query ?? {})) if (value !== null) url.searchParams.set(name, value);
   const limit = AbortSignal.timeout(TIMEOUT_MS);
@@ -39,7 +45,7 @@ async function call(method, path, { query, body, headers = {}, signal } = {}) {
     response = await fetch(url, {
       method,
       headers: {
-        ...(key.get() ? { authorization: `Bearer ${key.get()}` } : {}),
+        ...(who ? { authorization: `Bearer ${who}` } : {}),
         ...(body ? { "content-type": "application/json" } : {}),
         ...headers,
       },
@@ -61,12 +67,32 @@ async function call(method, path, { query, body, headers = {}, signal } = {}) {
   throw new ApiError(response.status, content, wait > 0 ? wait * 1000 : null);
 }
 
+/** Throw if `who` is not the key of this tab. */
+function stillSignedIn(who) {
+  if (!who || key.get() !== who) throw new ApiError(0, { code: SIGNED_OUT, detail: "Signed out." });
+}
+
+/**
+ * Ask with the key of this tab. What comes when it is another's, or nobody's, is not for whoever sits there now.
+ *
+ * @param who the key with which this was begun, if that was some time ago
+ */
+async function call(method, path, { who = key.get(), ...options } = {}) {
+  stillSignedIn(who);
+  try {
+    return await ask(method, path, { ...options, who });
+  } finally {
+    stillSignedIn(who);
+  }
+}
+
 const order = (id) => `api/orders/${encodeURIComponent(id)}`;
 
 export const api = {
-  health: () => call("GET", "health"),
-  /** Place an order. The same `attempt` never makes a second order, so that it may be sent again. */
-  place: (body, attempt) => call("POST", "api/orders/execute", { body, headers: { "idempotency-key": attempt } }),
+  health: () => ask("GET", "health"),
+  /** Place an order. The same `attempt` of the same key never makes a second order, so that it may be sent again. */
+  place: (body, attempt, who) =>
+    call("POST", "api/orders/execute", { body, headers: { "idempotency-key": attempt }, who }),
   read: (id) => call("GET", order(id)),
   cancel: (id) => call("DELETE", order(id)),
   /** A page of orders, newest first; of one status, or of all (null). */

@@ -87,6 +87,7 @@ export class Feed {
 
   refused(error) {
     if (!(error instanceof ApiError)) throw error;
+    if (error.signedOut) return;
     if (error.unauthorized) this.onUnauthorized();
     else notice(error.message, { bad: true });
   }

@@ -70,6 +70,7 @@ export class Session {
       await this.check();
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
+      if (error.signedOut) return;
       key.forget();
       setText(byId("key-error"), error.message);
       if (error.message === UNREACHABLE) setTimeout(() => this.#untilReached(), PROBE_MS);

@@ -1,6 +1,6 @@
 // The order ticket: what to swap, the venues' live quotes for it, the route that it would take, and placing it once.
 
-import { api, ApiError, attemptName } from "./api.js";
+import { api, ApiError, attemptName, key } from "./api.js";
 import { hint, isLoss, ticketFigures, TOKENS, unreadable, warnings } from "./checks.js";
 import { engineNow } from "./clock.js";
 import { quotesTable } from "./detail.js";
@@ -322,12 +322,14 @@ const inWords = ({ amountIn, tokenIn, tokenOut }) => `${amount(amountIn)} ${toke
 
 /** Place an order; silence and unavailability are told to `onSilence`, and tried again under the same name. */
 export async function placeSurely(request, name, onSilence = () => {}) {
+  const who = key.get(); // with another's it would be another person's order
   for (let tries = 1; ; tries += 1) {
     try {
-      return await api.place(request, name);
+      return await api.place(request, name, who);
     } catch (error) {
       if (!(error instanceof ApiError) || (error.status > 0 && error.status < 500)) throw error;
       onSilence();
+      if (error.signedOut) throw error;
       if (tries === TRIES) throw error;
       await new Promise((resolve) => setTimeout(resolve, 400 * tries));
     }
