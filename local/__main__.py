@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import IO
 
@@ -77,10 +76,9 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
 
 def _settings() -> dict[str, str]:
     """The engine's settings that the caller's environment has."""
-    from order_engine.settings import Settings
+    from order_engine.settings import names
 
-    names = (item.name.upper() for item in fields(Settings))
-    return {name: os.environ[name] for name in names if os.environ.get(name)}
+    return {name: os.environ[name] for name in names() if os.environ.get(name)}
 
 
 def _curl(url: str, key: str | None) -> str:

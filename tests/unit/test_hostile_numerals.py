@@ -28,7 +28,7 @@ from order_engine.domain.errors import InvalidAmount, InvalidInput
 from order_engine.domain.order import OrderRef, OrderRequest
 from order_engine.engine.accept import check_expiry
 from order_engine.engine.place import fingerprint
-from order_engine.settings import Settings, SettingsError
+from order_engine.settings import Settings, SettingsError, SolanaSettings
 from order_engine.wire import exact_json, messages, times
 from order_engine.wire.requests import MAX_SLIPPAGE_BPS, PlaceOrderBody
 from order_engine.wire.views import order_view
@@ -188,7 +188,7 @@ def test_a_time_is_read_to_the_millisecond(text: str, ms: int) -> None:
 @example("nan")
 @example("1_000")
 def test_a_setting_is_a_plain_number_or_refused(text: str) -> None:
-    for item in fields(Settings):
+    for item in (*fields(Settings), *fields(SolanaSettings)):
         if not isinstance(item.default, int | float):
             continue
         with little_work():
@@ -196,7 +196,8 @@ def test_a_setting_is_a_plain_number_or_refused(text: str) -> None:
                 settings = Settings.load({item.name.upper(): text})
             except SettingsError:
                 continue
-        assert 0 <= getattr(settings, item.name) < 10**12
+        group = settings if hasattr(settings, item.name) else settings.solana
+        assert 0 <= getattr(group, item.name) < 10**12
 
 
 @given(hostile())

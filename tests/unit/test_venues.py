@@ -21,6 +21,9 @@ from tests.api.clock import StandingClock
 _WEB = Path(__file__).parents[2] / "web"
 
 
+def _silent(what: str) -> None: ...
+
+
 def test_every_kind_of_pool_belongs_to_one_venue_which_says_so() -> None:
     pools = (CpmmPool, ClmmPool, AmmV4Pool, DlmmPool, Damm2Pool)
     assert {pool.kind: pool.venue for pool in pools} == {
@@ -42,7 +45,7 @@ def test_the_page_knows_the_venues_by_their_titles_and_colours() -> None:
 
 @pytest.mark.parametrize("name", MARKETS)
 def test_a_market_is_chosen_by_its_name_and_has_all_that_an_engine_asks_for(name: str) -> None:
-    market = market_of(Settings.load({"MARKET": name}), StandingClock())
+    market = market_of(Settings.load({"MARKET": name}), StandingClock(), _silent)
     assert tuple(venue.name for venue in market.venues) == VENUES
     assert len({token.mint for token in market.tokens}) == len(market.tokens) > 1
     assert market.lamports_per_leg >= 0

@@ -10,7 +10,7 @@ import secrets
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Protocol
 
@@ -304,9 +304,10 @@ def deployed(environment: Mapping[str, str] | None = None, *, ready: Sequence[st
     from order_engine.aws.stores import AwsStores
     from order_engine.venues.markets import market_of
 
-    settings, clock = Settings.load(environment), SystemClock()
+    settings, clock, observer = Settings.load(environment), SystemClock(), LogObserver()
     stores = AwsStores(settings)
-    engine = compose(settings, clock=clock, market=market_of(settings, clock), stores=stores)
+    market = market_of(settings, clock, partial(observer.noted, "", "pool_left_out"))
+    engine = compose(settings, clock=clock, market=market, stores=stores, observer=observer)
     if ready and environment is None and starting():
         stores.clients.rehearse(lambda: [attrgetter(part)(engine) for part in ready])
     return engine

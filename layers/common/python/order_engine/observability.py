@@ -54,6 +54,7 @@ _COUNTED = {
     "chain_silent": "ChainSilent",
     "chain_behind": "ChainSilent",
     "meter_failed": "MeterFailures",
+    "pool_left_out": "PoolsLeftOut",
     **dict.fromkeys(
         (
             "close_failed",

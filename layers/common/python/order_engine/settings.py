@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, Self
 
 # By which CloudFront shows the key to the APIs, where it stands in front of them.
@@ -22,10 +22,39 @@ _SHARE = re.compile(r"-?[0-9]{1,9}(\.[0-9]{1,18})?")
 _SHOWN = 40
 # The rate limiter counts in thousandths of a millisecond: a rate beyond this would have no interval at all.
 _MOST = 1_000_000
+_MOST_MICROLAMPORTS = 1_000_000_000
 
 
 class SettingsError(ValueError):
     """A setting is missing or cannot be read; names it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SolanaSettings:
+    """What the live market needs; nobody else reads it. Addresses of nodes carry keys and are shown to nobody.
+
+    Attributes:
+        rpc_url: addresses of nodes that mean the same chain, separated by commas; asked in this order.
+        send_url: addresses that take transactions; empty for those of ``rpc_url``.
+        signer: who signs, as ``file:PATH`` of a key in the format of Solana's command line.
+        pools: path of the JSON that lists pools and tokens.
+        priority_fee_percentile: a priority fee is bid as high as this share of recent blocks took, percent.
+        priority_fee_max_microlamports: and never higher; per compute unit.
+    """
+
+    rpc_url: str = field(default="", repr=False)
+    send_url: str = field(default="", repr=False)
+    signer: str = ""
+    pools: str = ""
+    priority_fee_percentile: int = 75
+    priority_fee_max_microlamports: int = 500_000
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.priority_fee_percentile <= 100:
+            raise SettingsError("PRIORITY_FEE_PERCENTILE must be from 0 to 100.")
+        # Beyond this a swap of some 100,000 units would cost more than a tenth of a SOL.
+        if not 0 <= self.priority_fee_max_microlamports <= _MOST_MICROLAMPORTS:
+            raise SettingsError(f"PRIORITY_FEE_MAX_MICROLAMPORTS must be from 0 to {_MOST_MICROLAMPORTS}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +95,7 @@ class Settings:
         orders_per_socket: how many orders that have not ended a socket may follow one by one.
         watch_beat_ms: how often resting orders are compared with the market.
         sweep_beat_ms: how often stranded orders are looked for.
+        solana: settings of the live market.
     """
 
     stage: str = "local"
@@ -107,6 +137,7 @@ class Settings:
     reads_burst: int = 600
     watch_beat_ms: int = 2000
     sweep_beat_ms: int = 10_000
+    solana: SolanaSettings = field(default_factory=SolanaSettings)
 
     def __post_init__(self) -> None:
         if self.market not in MARKETS:
@@ -131,25 +162,51 @@ class Settings:
             SettingsError: a value cannot be read as its type, or lies outside its range.
         """
         source = os.environ if environment is None else environment
-        values: dict[str, Any] = {}
-        for item in fields(cls):
-            text = source.get(item.name.upper())
-            if text is None or text == "":
-                continue
-            kind = type(item.default) if item.default is not MISSING else str
-            name = item.name.upper()
-            shown = repr(text[:_SHOWN])
-            if kind is int:
-                if not _WHOLE.fullmatch(text):
-                    raise SettingsError(f"{name} must be a whole number of at most 12 digits, not {shown}.")
-                values[item.name] = int(text)
-            elif kind is float:
-                if not _SHARE.fullmatch(text):
-                    raise SettingsError(f"{name} must be a number in plain digits, such as 0.05, not {shown}.")
-                values[item.name] = float(text)
-            else:
-                values[item.name] = text
-        return cls(**values)
+        return _load(cls, source)
+
+
+# Settings that belong together have a class of their own.
+_GROUPS: Mapping[str, type[Any]] = {"solana": SolanaSettings}
+
+
+def _load[T](group: type[T], source: Mapping[str, str]) -> T:
+    """One group of settings, with the groups within it."""
+    values: dict[str, Any] = {}
+    for item in fields(group):  # type: ignore[arg-type]
+        if item.name in _GROUPS:
+            values[item.name] = _load(_GROUPS[item.name], source)
+            continue
+        text = source.get(item.name.upper())
+        if text is None or text == "":
+            continue
+        kind = type(item.default) if item.default is not MISSING else str
+        name = item.name.upper()
+        shown = repr(text[:_SHOWN])
+        if kind is int:
+            if not _WHOLE.fullmatch(text):
+                raise SettingsError(f"{name} must be a whole number of at most 12 digits, not {shown}.")
+            values[item.name] = int(text)
+        elif kind is float:
+            if not _SHARE.fullmatch(text):
+                raise SettingsError(f"{name} must be a number in plain digits, such as 0.05, not {shown}.")
+            values[item.name] = float(text)
+        else:
+            values[item.name] = text
+    return group(**values)
+
+
+def _all(group: type[Any]) -> Iterator[Field[Any]]:
+    """Every single setting, of the groups too."""
+    for item in fields(group):
+        if item.name in _GROUPS:
+            yield from _all(_GROUPS[item.name])
+        else:
+            yield item
+
+
+def names() -> list[str]:
+    """The environment names of all settings."""
+    return [item.name.upper() for item in _all(Settings)]
 
 
 def environment(**values: str | int | float) -> dict[str, str]:
@@ -158,7 +215,7 @@ def environment(**values: str | int | float) -> dict[str, str]:
     Raises:
         SettingsError: no such setting.
     """
-    known = {item.name for item in fields(Settings)}
+    known = {item.name for item in _all(Settings)}
     unknown = sorted(set(values) - known)
     if unknown:
         raise SettingsError(f"Unknown settings: {', '.join(unknown)}.")

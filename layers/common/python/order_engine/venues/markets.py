@@ -76,10 +76,20 @@ class Paper:
         return PaperChain(self._pools, self.clock, given.landing_min_ms, given.landing_max_ms, given.failure_rate)
 
 
-_FACTORIES: Mapping[str, Callable[[Settings, Clock], Market]] = {"paper": Paper}
+def _paper(settings: Settings, clock: Clock, note: Callable[[str], None]) -> Market:
+    return Paper(settings, clock)
+
+
+_FACTORIES: Mapping[str, Callable[[Settings, Clock, Callable[[str], None]], Market]] = {
+    "paper": _paper,
+}
 assert set(_FACTORIES) == set(MARKETS)
 
 
-def market_of(settings: Settings, clock: Clock) -> Market:
-    """The market that is set. Nothing of it is opened or asked before it is used."""
-    return _FACTORIES[settings.market](settings, clock)
+def market_of(settings: Settings, clock: Clock, note: Callable[[str], None]) -> Market:
+    """The market that is set. Nothing of it is opened or asked before it is used.
+
+    Args:
+        note: is told, in a sentence, what the market leaves out.
+    """
+    return _FACTORIES[settings.market](settings, clock, note)

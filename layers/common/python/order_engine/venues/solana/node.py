@@ -160,6 +160,21 @@ class Node:
                 raise ValueError("another number of accounts")
             return _slot(said), accounts
 
+    async def executable(self, addresses: Sequence[str]) -> dict[str, bool]:
+        """Whether a program lies at each of up to 100 addresses."""
+        nothing = {"offset": 0, "length": 0}
+        options = {"encoding": "base64", "commitment": COMMITMENT, "dataSlice": nothing}
+        said = await self._rpc.call("getMultipleAccounts", list(addresses), options)
+        with _Reading("getMultipleAccounts"):
+            found = [each is not None and each["executable"] is True for each in _list(said["value"])]
+            return dict(zip(addresses, found, strict=True))
+
+    async def lamports(self, address: str) -> int:
+        """What an address holds of SOL, wrapped SOL not counted."""
+        said = await self._rpc.call("getBalance", address, {"commitment": COMMITMENT})
+        with _Reading("getBalance"):
+            return _int(said["value"])
+
     async def blockhash(self) -> Blockhash:
         """The newest block hash at ``confirmed``."""
         said = await self._rpc.call("getLatestBlockhash", {"commitment": COMMITMENT})

@@ -8,26 +8,38 @@ the first time, and when a price has moved to an array that was not asked for.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from order_engine.domain.errors import MalformedAccount, QuoteRefused
 from order_engine.venues.solana.accounts import Account, Missing, View
 from order_engine.venues.solana.addresses import CLOCK
-from order_engine.venues.solana.node import Node
+from order_engine.venues.solana.node import MAX_ACCOUNTS, Node
 from order_engine.venues.solana.programs.program import LivePool, Program
 from order_engine.venues.solana.programs.registry import PROGRAMS
 
 # The first reading asks for the pools, then what they name, then their arrays; one more where a price moved between.
 _ROUNDS = 5
+_TOO_FAST = "Its accounts change faster than they can be read."
+# Who asks within so many seconds of another shares its reading. A later one would be given what is old: a frozen
+# process, too, goes on with what it had begun.
+_SHARED_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Unusable:
-    """A pool that cannot take part, and why."""
+    """A pool that cannot take part, and why.
+
+    Attributes:
+        passes: the next reading may well have it.
+        foreign: there is no pool at the address at all.
+    """
 
     address: str
     reason: str
+    passes: bool = False
+    foreign: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +47,7 @@ class Reading:
     """Pools of one moment.
 
     Attributes:
-        slot: at which they were read; the least one where one call did not suffice.
+        slot: at which they were read; the least one where one call did not suffice. Each pool is of one moment.
         pools: ready to quote, in the order asked for.
         unusable: those that are not, each with the reason.
     """
@@ -43,6 +55,18 @@ class Reading:
     slot: int
     pools: tuple[LivePool, ...]
     unusable: tuple[Unusable, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _UnderWay:
+    """A reading. ``began`` in seconds of the process's own clock."""
+
+    began: float
+    task: asyncio.Task[Reading]
+
+
+class _NoPool(MalformedAccount):
+    """There is nothing at an address, or something of another program."""
 
 
 class PoolSource:
@@ -60,7 +84,8 @@ class PoolSource:
         self._needs: dict[str, frozenset[str]] = {}
         self._mints: dict[str, frozenset[str]] = {}
         self._latest: dict[str, LivePool] = {}
-        self._under_way: dict[frozenset[str], asyncio.Task[Reading]] = {}
+        # By event loop, since a process may have several, and by what is read.
+        self._under_way: dict[tuple[asyncio.AbstractEventLoop, frozenset[str]], _UnderWay] = {}
 
     async def read(self, mints: Iterable[str]) -> Reading:
         """The pools that trade any two of the given mints.
@@ -70,46 +95,85 @@ class PoolSource:
         Raises:
             NodeUnavailable, NodeRefused: the node gave no answer.
         """
-        wanted = frozenset(mints)
-        task = self._under_way.get(wanted)
-        if task is None:
-            task = asyncio.create_task(self._read(wanted))
-            self._under_way[wanted] = task
-            task.add_done_callback(lambda _: self._under_way.pop(wanted, None))
+        wanted, loop = frozenset(mints), asyncio.get_running_loop()
+        key, now = (loop, wanted), time.monotonic()
+        found = self._under_way.get(key)
+        if found is None or now - found.began > _SHARED_S:
+            found = _UnderWay(now, asyncio.create_task(self._read(wanted)))
+            self._under_way[key] = found
+            found.task.add_done_callback(lambda task: self._forget(key, task))
         # Whoever stops waiting does not stop it for the others.
-        return await asyncio.shield(task)
+        return await asyncio.shield(found.task)
+
+    def _forget(self, key: tuple[asyncio.AbstractEventLoop, frozenset[str]], task: asyncio.Task[Reading]) -> None:
+        under_way = self._under_way.get(key)
+        if under_way is not None and under_way.task is task:
+            del self._under_way[key]
+        if not task.cancelled():
+            # Everybody may have stopped waiting: its error is then nobody's.
+            task.exception()
+
+    async def read_all(self) -> Reading:
+        """All configured pools.
+
+        Raises:
+            NodeUnavailable, NodeRefused: the node gave no answer.
+        """
+        return await self._read(None)
 
     def latest(self, address: str) -> LivePool | None:
         """A pool as it was last read."""
         return self._latest.get(address)
 
-    async def _read(self, mints: frozenset[str]) -> Reading:
+    async def _read(self, mints: frozenset[str] | None) -> Reading:
+        """The pools that trade any two of the mints; all of them for None."""
         unknown = [address for address in self._addresses if address not in self._mints]
-        relevant = [address for address in self._addresses if self._mints.get(address, mints) <= mints]
+        relevant = [address for address in self._addresses if self._trades(address, mints)]
         done: dict[str, LivePool | Unusable] = {}
         slots: list[int] = []
         waiting = relevant
         for _ in range(_ROUNDS):
             if not waiting:
                 break
-            asked = {CLOCK, *waiting, *(need for address in waiting for need in self._needs.get(address, ()))}
-            slot, accounts = await self._node.accounts(sorted(asked))
-            slots.append(slot)
+            batches = self._batches(waiting)
+            answers = await asyncio.gather(*(self._node.accounts(sorted(asked)) for _, asked in batches))
+            slots += [slot for slot, _ in answers]
             # Those that need more are read again as a whole, so that each pool is of one moment.
-            waiting = [address for address in waiting if not self._decode(address, accounts, mints, done)]
-        done |= {address: Unusable(address, "Its accounts change faster than they can be read.") for address in waiting}
+            waiting = [
+                address
+                for (pools, _), (_, accounts) in zip(batches, answers, strict=True)
+                for address in pools
+                if not self._decode(address, accounts, mints, done)
+            ]
+        done |= {address: Unusable(address, _TOO_FAST, passes=True) for address in waiting}
         found = [each for address in relevant if isinstance(each := done.get(address), LivePool)]
         bad = [each for address in relevant if isinstance(each := done.get(address), Unusable)]
         self._latest |= {pool.pool.pool_id: pool for pool in found}
         still_unknown = {address for address in unknown if address not in self._mints}
-        unusable = [each for each in bad if each.address in still_unknown or self._mints[each.address] <= mints]
+        unusable = [each for each in bad if each.address in still_unknown or self._trades(each.address, mints)]
         return Reading(min(slots, default=0), tuple(found), tuple(unusable))
+
+    def _trades(self, address: str, mints: frozenset[str] | None) -> bool:
+        """Whether a pool trades two of the mints, or might: of one that was never read, nothing is known."""
+        own = self._mints.get(address)
+        return mints is None or own is None or own <= mints
+
+    def _batches(self, pools: Sequence[str]) -> list[tuple[list[str], set[str]]]:
+        """Pools with all that each is known to need, as many together as one call takes: a call is of one moment."""
+        batches: list[tuple[list[str], set[str]]] = []
+        for address in pools:
+            needs = {CLOCK, address, *self._needs.get(address, ())}
+            if not batches or len(batches[-1][1] | needs) > MAX_ACCOUNTS:
+                batches.append(([], set()))
+            batches[-1][0].append(address)
+            batches[-1][1].update(needs)
+        return batches
 
     def _decode(
         self,
         address: str,
         accounts: Mapping[str, Account | None],
-        mints: frozenset[str],
+        mints: frozenset[str] | None,
         done: dict[str, LivePool | Unusable],
     ) -> bool:
         """Decode one pool into ``done``. False if it needs accounts that were not asked for."""
@@ -121,7 +185,7 @@ class PoolSource:
             self._needs[address] = self._needs.get(address, frozenset()) | missing.addresses
             return False
         except (MalformedAccount, QuoteRefused) as error:
-            done[address] = Unusable(address, error.message)
+            done[address] = Unusable(address, error.message, foreign=isinstance(error, _NoPool))
             return True
         except Exception as error:  # noqa: BLE001 - one pool's bytes must not end an order; the others still count
             done[address] = Unusable(address, f"It cannot be read ({type(error).__name__}).")
@@ -129,14 +193,14 @@ class PoolSource:
         # What it needed once and needs no more, such as the arrays of a former price, is not asked for again.
         self._needs[address] = frozenset(view.used)
         self._mints[address] = frozenset(live.accounts.mints)
-        if self._mints[address] <= mints:
+        if self._trades(address, mints):
             done[address] = live
         return True
 
     def _program_of(self, address: str, account: Account | None) -> Program:
         if account is None:
-            raise MalformedAccount(f"There is no account at {address}.")
+            raise _NoPool(f"There is no account at {address}.")
         program = self._programs.get(account.owner)
         if program is None:
-            raise MalformedAccount(f"{address} is no pool of a known program; it belongs to {account.owner}.")
+            raise _NoPool(f"{address} is no pool of a known program; it belongs to {account.owner}.")
         return program

@@ -1,0 +1,130 @@
+"""The live market: pools on Solana, read from a node. Everything is made when it is first used.
+
+Its settings are checked as they are used, too, so that a function which never swaps needs none of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from order_engine.domain.amounts import BY_MINT, Token
+from order_engine.domain.errors import MalformedAccount, VenuesUnavailable
+from order_engine.domain.venues import VENUES
+from order_engine.engine.routing.breaker import GuardedVenue
+from order_engine.settings import SettingsError
+from order_engine.venues.solana.accounts import View
+from order_engine.venues.solana.addresses import CLOCK
+from order_engine.venues.solana.listing import ListedToken, Listing, read_listing
+from order_engine.venues.solana.node import Node
+from order_engine.venues.solana.pools import PoolSource
+from order_engine.venues.solana.rpc import JsonRpc, NodeRefused, NodeUnavailable, check_urls
+from order_engine.venues.solana.venue import LiveVenue, Unusables
+
+if TYPE_CHECKING:
+    from order_engine.engine.ports import Clock, Venue
+    from order_engine.settings import SolanaSettings
+    from order_engine.venues.solana.signer import Signer
+
+# What one swap takes of the compute budget, where it crosses few bins or ticks (docs/live.md has the figures).
+UNITS_PER_LEG = 60_000
+_MICRO = 1_000_000
+_KEY_FILE = "file:"
+
+
+@dataclass(eq=False)
+class Solana:
+    """The live market, as it is set.
+
+    Attributes:
+        note: is told of what is left out, in a sentence.
+    """
+
+    settings: SolanaSettings
+    clock: Clock
+    note: Callable[[str], None]
+
+    @cached_property
+    def listing(self) -> Listing:
+        """Which pools and tokens are traded.
+
+        Raises:
+            SettingsError: the file does not say so.
+        """
+        if not self.settings.pools:
+            raise SettingsError("POOLS is not set: MARKET=solana needs the path of a file that lists pools and tokens.")
+        return read_listing(Path(self.settings.pools))
+
+    @cached_property
+    def node(self) -> Node:
+        """Whom to ask and whom to send to.
+
+        Raises:
+            SettingsError: no address is given, or one is none.
+        """
+        given = self.settings
+        rpc = JsonRpc(check_urls(given.rpc_url, "RPC_URL"))
+        return Node(rpc, JsonRpc(check_urls(given.send_url, "SEND_URL")) if given.send_url else None)
+
+    @cached_property
+    def signer(self) -> Signer:
+        """Who signs.
+
+        Raises:
+            SettingsError: no key is named, or it cannot be read.
+        """
+        named = self.settings.signer
+        if not named.startswith(_KEY_FILE) or named == _KEY_FILE:
+            raise SettingsError("SIGNER must be file:PATH, where PATH is a key file as `solana-keygen` writes it.")
+        from order_engine.venues.solana.signer import FileSigner
+
+        return FileSigner(Path(named.removeprefix(_KEY_FILE)))
+
+    @cached_property
+    def source(self) -> PoolSource:
+        """What reads the pools, for all venues and the chain together."""
+        return PoolSource(self.node, self.listing.pools)
+
+    @cached_property
+    def venues(self) -> Sequence[Venue]:
+        """Raydium and Meteora, over the one source."""
+        unusables = Unusables(self.note)
+        return tuple(GuardedVenue(LiveVenue(name, self.source, unusables), self.clock) for name in VENUES)
+
+    @cached_property
+    def tokens(self) -> Sequence[Token]:
+        """What can be traded. Decimals never change: those that are not known here are read from the mints, once.
+
+        Raises:
+            SettingsError: a mint is none, or the file of pools is wrong.
+            VenuesUnavailable: no node tells.
+        """
+        unknown = [each for each in self.listing.tokens if each.mint not in BY_MINT]
+        decimals = {mint: known.decimals for mint, known in BY_MINT.items()}
+        if unknown:
+            # Whoever asks for the tokens may be within an event loop and cannot wait there: a thread can.
+            with ThreadPoolExecutor(1, "mints") as beside:
+                decimals |= beside.submit(asyncio.run, self._decimals(unknown)).result()
+        return tuple(Token(each.symbol or each.mint, each.mint, decimals[each.mint]) for each in self.listing.tokens)
+
+    async def _decimals(self, tokens: Sequence[ListedToken]) -> dict[str, int]:
+        mints = [each.mint for each in tokens]
+        try:
+            _, accounts = await self.node.accounts([CLOCK, *mints])
+        except (NodeUnavailable, NodeRefused) as error:
+            raise VenuesUnavailable(f"The tokens' mints cannot be read. {error}") from None
+        view = View(accounts)
+        try:
+            return {mint: view.mint(mint).decimals for mint in mints}
+        except MalformedAccount as error:
+            raise SettingsError(f"POOLS: {error.message}") from None
+
+    @property
+    def lamports_per_leg(self) -> int:
+        """The most that one swap's priority fee comes to: routes are compared by it."""
+        return -(-UNITS_PER_LEG * self.settings.priority_fee_max_microlamports // _MICRO)
