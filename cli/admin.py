@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli import keys, numerals, users
+from cli.queues import SetAside
 from cli.terminal import OK, REFUSED, AsJson, Endpoint, Region, Stage, fail, run_operator, show_result
 
 if TYPE_CHECKING:
@@ -19,25 +19,9 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(users.app, name="users")
 
 
-class Source(StrEnum):
-    """Where messages are set aside."""
-
-    DEAD_LETTERS = "dead-letters"
-    QUARANTINE = "quarantine"
-    STREAM_FAILURES = "stream-failures"
-
-
-# The stack's output, and a part of the local queue's name.
-_QUEUES = {
-    Source.DEAD_LETTERS: ("DeadLettersQueue", "deadletters"),
-    Source.QUARANTINE: ("QuarantineQueue", "quarantine"),
-    Source.STREAM_FAILURES: ("StreamFailuresQueue", "streamfailures"),
-}
-
-
 @app.command()
 def redrive(
-    source: Annotated[Source, typer.Option("--from", help="Where to take messages from.")] = Source.DEAD_LETTERS,
+    source: Annotated[SetAside, typer.Option("--from", help="Where to take messages from.")] = SetAside.DEAD_LETTERS,
     limit: Annotated[
         int,
         typer.Option(
@@ -61,10 +45,10 @@ def redrive(
     def run(place: Place) -> int:
         from order_engine.aws.redrive import redrive as move
 
-        source_url = place.queue(*_QUEUES[source])
-        if source is Source.STREAM_FAILURES:
+        source_url = place.queue(source.queue)
+        if source is SetAside.STREAM_FAILURES:
             return _renotify(place, source_url, limit, as_json=as_json)
-        orders_url = place.queue("OrdersQueue", "orders")
+        orders_url = place.queue("Orders")
         done = asyncio.run(move(place.client("sqs"), source_url, orders_url, limit=limit))
         text = f"{done.moved:,} moved from {source} to the order queue."
         if done.unreadable:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import boto3
@@ -32,7 +33,7 @@ class NotFound(Exception):
     """What is to be worked on cannot be found. Says where it was looked for."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Place:
     """Where a deployment's resources are.
 
@@ -53,6 +54,28 @@ class Place:
             where = {"endpoint_url": endpoint or self.endpoint, **LOCAL_CREDENTIALS}
         return boto3.session.Session().client(service, config=_CONFIG, **where)  # type: ignore[call-overload]
 
+    @property
+    def _stack(self) -> str:
+        return f"order-engine-{self.stage}"
+
+    # A command asks for several of the stack's outputs and resources, which stay as they are meanwhile.
+    @cached_property
+    def _outputs(self) -> Mapping[str, str]:
+        try:
+            found = self.client("cloudformation").describe_stacks(StackName=self._stack)["Stacks"]
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ValidationError":
+                raise NotFound(f"There is no stack {self._stack} in this account and region.") from error
+            raise
+        return {str(item["OutputKey"]): str(item["OutputValue"]) for item in found[0].get("Outputs", [])}
+
+    @cached_property
+    def _resources(self) -> Sequence[tuple[str, str]]:
+        """Type and name of each."""
+        pages = self.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=self._stack)
+        listed = (item for page in pages for item in page["StackResourceSummaries"])
+        return [(item["ResourceType"], str(item["PhysicalResourceId"])) for item in listed]
+
     def output(self, name: str) -> str:
         """An output of the stage's stack.
 
@@ -62,17 +85,9 @@ class Place:
         """
         if self.stage is None:
             raise NotNamed("Say which deployment: --stage NAME, or --aws-endpoint URL of a local stack.")
-        stack = f"order-engine-{self.stage}"
-        try:
-            found = self.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
-        except ClientError as error:
-            if error.response["Error"]["Code"] == "ValidationError":
-                raise NotFound(f"There is no stack {stack} in this account and region.") from error
-            raise
-        outputs = {item["OutputKey"]: item["OutputValue"] for item in found[0].get("Outputs", [])}
-        if name not in outputs:
-            raise NotFound(f"The stack {stack} has no output {name}: deploy it anew.")
-        return str(outputs[name])
+        if name not in self._outputs:
+            raise NotFound(f"The stack {self._stack} has no output {name}: deploy it anew.")
+        return self._outputs[name]
 
     def resources(self, kind: str) -> list[str]:
         """The names of the stage's resources of a CloudFormation type.
@@ -82,10 +97,7 @@ class Place:
         """
         if self.stage is None:
             raise NotFound("Only a deployed stage has a stack of resources.")
-        pages = self.client("cloudformation").get_paginator("list_stack_resources")
-        found = pages.paginate(StackName=f"order-engine-{self.stage}")
-        listed = (item for page in found for item in page["StackResourceSummaries"])
-        return [str(item["PhysicalResourceId"]) for item in listed if item["ResourceType"] == kind]
+        return [name for known, name in self._resources if known == kind]
 
     @property
     def local(self) -> bool:
@@ -125,14 +137,14 @@ class Place:
             return f"local:{getpass.getuser()}"
         return str(self.client("sts").get_caller_identity()["Arn"])
 
-    def queue(self, output: str, local_name: str) -> str:
-        """A queue's address: the stage's output, or the one of the local stack whose name has ``local_name``."""
+    def queue(self, name: str) -> str:
+        """A queue's address by what the construct calls it (``DeadLetters``): the stage's, or the local stack's."""
         if not self.local:
-            return self.output(output)
+            return self.output(f"{name}Queue")
         urls = self.client("sqs").list_queues().get("QueueUrls", [])
-        found = [url for url in urls if local_name in url.rsplit("/", 1)[-1].lower()]
+        found = [url for url in urls if name.lower() in url.rsplit("/", 1)[-1].lower()]
         if len(found) != 1:
-            raise NotFound(f"There is no queue of {local_name} at {self.endpoint}.")
+            raise NotFound(f"There is no queue of {name.lower()} at {self.endpoint}.")
         return str(found[0])
 
 

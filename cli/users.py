@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from cli.queues import SetAside
 from cli.terminal import OK, REFUSED, AsJson, Endpoint, Region, Stage, console, fail, run_operator, show_result
 
 if TYPE_CHECKING:
@@ -18,12 +19,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Erase what is kept of a user (needs AWS credentials).", no_args_is_help=True)
 
-# The stack's output, and a part of the local queue's name.
-_QUEUES = (
-    ("DeadLettersQueue", "deadletters"),
-    ("QuarantineQueue", "quarantine"),
-    ("StreamFailuresQueue", "streamfailures"),
-)
 _SHOWN = 5
 
 
@@ -68,17 +63,17 @@ def erase_user(
         now = int(time.time() * 1000)
         keys = DynamoKeys(client, tables.keys, former_table=tables.accounts)
         asyncio.run(keys.adopt())
-        own = asyncio.run(keys.list_keys(user))
+        own, operator = asyncio.run(keys.list_keys(user)), place.operator()
         connections = DynamoConnections(client, tables.connections)
         for key in own:
             # First, so that nothing new comes.
-            asyncio.run(keys.revoke_key(key.key_id, now, place.operator()))
+            asyncio.run(keys.revoke_key(key.key_id, now, operator))
             asyncio.run(connections.revoke(user, key.key_id, now, expires_at=now + 3 * 3_600_000))
         place.close_sockets(asyncio.run(erase.sockets()))
         hashes, ids = [key.key_hash for key in own], [key.key_id for key in own]
         done = asyncio.run(erase.run(hashes, ids, lambda erased: _progress(erased, as_json=as_json)))
         sqs = place.client("sqs")
-        messages = sum(asyncio.run(erase_messages(sqs, place.queue(*names), user)) for names in _QUEUES)
+        messages = sum(asyncio.run(erase_messages(sqs, place.queue(kind.queue), user)) for kind in SetAside)
         document = {**asdict(done), "messages": messages}
         text = (
             f"Erased of {escape(user)}: {done.orders:,} orders, {done.sockets:,} sockets and their marks, "

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger("local")
 
 
+# After a poll that failed.
+PAUSE_S = 1.0
+
+
 @dataclass(frozen=True, slots=True)
 class EventSource:
     """An event source mapping of the template, resolved."""

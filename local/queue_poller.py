@@ -16,7 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local.account import REGION
-from local.event_sources import BadReport, EventSource, reported_failures
+from local.event_sources import PAUSE_S, BadReport, EventSource, reported_failures
 from local.functions import Functions, InvocationError
 from local.template import Json
 from local.threads import in_thread
@@ -30,7 +30,6 @@ _LONG_POLL_S = 20
 _RECEIVE_MOST = 10
 # Lambda's pollers go up to 1000; without a maximum of its own a mapping is held to what this machine can bear.
 _MOST_CONCURRENT = 10
-_PAUSE_AFTER_ERROR_S = 1.0
 
 
 class QueuePoller:
@@ -58,7 +57,7 @@ class QueuePoller:
                 messages = await self._batch()
             except (BotoCoreError, ClientError) as error:
                 logger.warning("cannot receive from %s: %s", self._url, error)
-                await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
+                await asyncio.sleep(PAUSE_S)
             finally:
                 if not messages:
                     self._slots.release()

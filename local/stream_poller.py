@@ -20,7 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local import patterns
 from local.account import REGION
-from local.event_sources import BadReport, EventSource, reported_failures
+from local.event_sources import PAUSE_S, BadReport, EventSource, reported_failures
 from local.functions import Functions
 from local.stream_delivery import Discarded, Policy, deliver
 from local.template import Json, TemplateError
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     import boto3
 
 logger = logging.getLogger("local")
-
-_PAUSE_AFTER_ERROR_S = 1.0
 
 
 class Changes(Protocol):
@@ -109,7 +107,7 @@ class StreamPoller:
             except (BotoCoreError, ClientError, OSError) as error:
                 logger.warning("cannot read %s: %s", self._mapping.source_arn, error)
                 version = -1
-                await asyncio.sleep(_PAUSE_AFTER_ERROR_S)
+                await asyncio.sleep(PAUSE_S)
 
     async def _read(self, position: str | None) -> list[dict[str, Json]]:
         records = await in_thread(self._records, position)

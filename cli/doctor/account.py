@@ -11,6 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from cli.doctor.finding import Finding, State
 from cli.operate import NotFound, Place, explain
+from cli.queues import SetAside
 
 # Whoever is told of this one reads that it was a trial; CloudWatch takes it back with the next look at the metric.
 _TRIAL = "MonitoringOrderLatency"
@@ -18,11 +19,6 @@ _REASON = "order-engine doctor: a trial of the way to the mailbox. Nothing is wr
 _TOLD_S, _LOOK_S = 20.0, 2.0
 # Below this the functions that answer and those that execute stand in each other's way.
 _CONCURRENCY = 100
-_QUEUES = (
-    ("dead letters", "DeadLettersQueue", "deadletters", "docs/runbook.md, MonitoringDeadLettersDepth"),
-    ("quarantine", "QuarantineQueue", "quarantine", "docs/runbook.md, MonitoringQuarantineDepth"),
-    ("stream failures", "StreamFailuresQueue", "streamfailures", "docs/runbook.md, MonitoringStreamFailuresDepth"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +56,17 @@ class Account:
     def _queues(self) -> Iterator[Finding]:
         sqs = self.place.client("sqs")
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        for name, output, part, where in _QUEUES:
-            url = self.place.queue(output, part)
+        for kind in SetAside:
+            name, url = kind.replace("-", " "), self.place.queue(kind.queue)
             attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
             waiting = sum(int(attributes.get(attribute, 0)) for attribute in names)
             if waiting:
-                yield Finding(name, State.WRONG, f"{waiting:,} messages were set aside.", where)
+                yield Finding(
+                    name,
+                    State.WRONG,
+                    f"{waiting:,} messages were set aside.",
+                    f"docs/runbook.md, Monitoring{kind.queue}Depth",
+                )
             else:
                 yield Finding(name, State.OK, "Nothing was set aside.")
 

@@ -114,7 +114,10 @@ async def _message(engine: Engine, connection: Connection, authorizer: dict[str,
     if action == "ping":
         return await _answer(engine, connection, views.pong_frame(engine.clock.now_ms()))
     if action == "subscribe":
-        return await _subscribe(engine, connection, content)
+        try:
+            return await _subscribe(engine, connection, content)
+        except TooNew as error:
+            return await _refuse(engine, connection, error.code, error.message)
     return await _refuse(engine, connection, "unknown_action", 'The actions are "subscribe" and "ping".')
 
 
@@ -138,6 +141,12 @@ async def _count(engine: Engine, connection: Connection, authorizer: dict[str, A
 
 
 async def _subscribe(engine: Engine, connection: Connection, content: dict[str, Any]) -> None:
+    """Let a socket follow what it asks for.
+
+    Raises:
+        ConnectionGone: it has been closed, or forgotten.
+        TooNew: a newer release has written what it asks for.
+    """
     order_id, after = content.get("orderId"), content.get("after", 0)
     if isinstance(after, bool) or not isinstance(after, int) or not 0 <= after < _MAX_SEQ:
         return await _refuse(
@@ -146,10 +155,7 @@ async def _subscribe(engine: Engine, connection: Connection, content: dict[str, 
     if order_id is None:
         if connection.only is not None:
             return await _refuse(engine, connection, "forbidden", "This socket was opened for one order.")
-        try:
-            await engine.subscribe.all(connection)
-        except TooNew as error:
-            return await _refuse(engine, connection, error.code, error.message)
+        await engine.subscribe.all(connection)
         return await _answer(engine, connection, views.subscribed_frame(None))
     if not isinstance(order_id, str) or not _ORDER_ID.fullmatch(order_id):
         return await _refuse(
@@ -163,8 +169,6 @@ async def _subscribe(engine: Engine, connection: Connection, content: dict[str, 
         most = engine.settings.orders_per_socket
         message = f"A socket follows {most} unfinished orders one by one. Subscribe without orderId to follow all."
         return await _refuse(engine, connection, "too_many_orders", message)
-    except TooNew as error:
-        return await _refuse(engine, connection, error.code, error.message)
     if not found:
         return await _refuse(engine, connection, "order_not_found", "There is no such order.")
     return None

@@ -60,7 +60,6 @@ def test_a_user_sees_open_active_and_finished_orders_counted_once(deploy: Deploy
             after,
             "meteora" if after is Status.CONFIRMED else None,
             3000,
-            "limit",
             before,
         )
         for number, (before, after) in enumerate(changes)

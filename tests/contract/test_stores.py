@@ -154,7 +154,7 @@ async def test_what_ends_with_its_key_is_found_then_and_not_before(services: Ser
 def _tally(
     number: int, status: Status = Status.CONFIRMED, venue: str | None = "raydium", *, at: int = T0, seq: int = 5
 ) -> Tally:
-    return Tally(f"order{number}", seq, at, status, venue, 2_500, "market")
+    return Tally(f"order{number}", seq, at, status, venue, 2_500)
 
 
 async def test_finished_orders_are_counted_by_status_venue_and_latency(services: Services) -> None:
@@ -189,9 +189,9 @@ async def test_the_order_of_batches_does_not_matter(services: Services) -> None:
 
 async def test_two_events_of_one_order_are_two(services: Services) -> None:
     store = services.statistics
-    fired = Tally("order", 2, T0, Status.PENDING, None, 0, "limit", Status.OPEN)
+    fired = Tally("order", 2, T0, Status.PENDING, None, 0, Status.OPEN)
     for number in range(3):
-        await store.count("user", [Tally(f"order{number or ''}", 1, T0, Status.OPEN, None, 0, "limit")])
+        await store.count("user", [Tally(f"order{number or ''}", 1, T0, Status.OPEN, None, 0)])
     await store.count("user", [fired])
     await store.count("user", [fired])
     services.catch_up()

@@ -40,7 +40,7 @@ class Account:
             self._number += 1
             venue = ("raydium", "meteora", "meteora+raydium")[self._number % 3]
             latency = 2_000 + self._number % 40 * 100
-            tallies.append(Tally(f"order{self._number}", 5, T0 + moment, Status.CONFIRMED, venue, latency, "market"))
+            tallies.append(Tally(f"order{self._number}", 5, T0 + moment, Status.CONFIRMED, venue, latency))
         asyncio.run(self.store.count("alice", tallies))
 
     def items(self) -> list[dict[str, Any]]:

@@ -190,8 +190,8 @@ class FakePlace(Place):
             raise ClientError(error, "Anything")
         return self.to
 
-    def queue(self, output: str, local_name: str) -> str:
-        return output
+    def queue(self, name: str) -> str:
+        return f"{name}Queue"
 
     def resources(self, kind: str) -> list[str]:
         return {"AWS::Logs::LogGroup": ["/one", "/two"], "AWS::CloudWatch::Alarm": list(self.to.alarms)}[kind]
@@ -261,8 +261,8 @@ def test_a_local_stack_has_queues_and_nothing_else_to_look_at() -> None:
 
 
 def test_a_stage_of_a_former_release_without_an_output_is_told_to_be_deployed() -> None:
-    def gone(output: str, local_name: str) -> str:
-        raise NotFound(f"no output {output}")
+    def gone(name: str) -> str:
+        raise NotFound(f"no output {name}Queue")
 
     class Former(FakePlace):
         queue = staticmethod(gone)

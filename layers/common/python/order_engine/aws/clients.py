@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -97,6 +97,18 @@ class Clients:
 async def call[T](function: Callable[..., T], **arguments: Any) -> T:
     """Run one blocking AWS call beside the event loop."""
     return await asyncio.to_thread(partial(function, **arguments))
+
+
+async def items_of(read: Callable[..., Any], **asked: Any) -> AsyncIterator[dict[str, Any]]:
+    """All items of a Query or Scan, page by page."""
+    start: dict[str, Any] = {}
+    while True:
+        answer = await call(read, **asked, **start)
+        for item in answer["Items"]:
+            yield item
+        if "LastEvaluatedKey" not in answer:
+            return
+        start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
 
 
 def error_code(error: ClientError) -> str:

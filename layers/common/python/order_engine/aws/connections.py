@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from order_engine.aws.clients import CONDITION_FAILED, call, error_code, old_item
+from order_engine.aws.clients import CONDITION_FAILED, call, error_code, items_of, old_item
 from order_engine.engine.ports import Connection, ConnectionGone, TooManyOrders
 
 if TYPE_CHECKING:
@@ -160,25 +160,20 @@ class DynamoConnections:
         """A user's sockets, and the keys of the user that were revoked lately."""
         sockets: list[Connection] = []
         revoked: set[str] = set()
-        start: Item = {}
-        while True:
-            answer = await call(
-                self._client.query,
-                TableName=self._table,
-                KeyConditionExpression="user_id = :user",
-                ExpressionAttributeValues={":user": {"S": user_id}},
-                ConsistentRead=True,
-                **start,
-            )
-            for item in answer["Items"]:
-                name = item["connection_id"]["S"]
-                if name.startswith(_REVOKED):
-                    revoked.add(name.removeprefix(_REVOKED))
-                else:
-                    sockets.append(_read(item))
-            if "LastEvaluatedKey" not in answer:
-                return sockets, revoked
-            start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+        own = items_of(
+            self._client.query,
+            TableName=self._table,
+            KeyConditionExpression="user_id = :user",
+            ExpressionAttributeValues={":user": {"S": user_id}},
+            ConsistentRead=True,
+        )
+        async for item in own:
+            name = item["connection_id"]["S"]
+            if name.startswith(_REVOKED):
+                revoked.add(name.removeprefix(_REVOKED))
+            else:
+                sockets.append(_read(item))
+        return sockets, revoked
 
     async def revoke(self, user_id: str, key_id: str, now: int, *, expires_at: int) -> Sequence[Connection]:
         mark = _key(user_id, _REVOKED + key_id) | {"expires_at": {"N": str(expires_at // 1000)}}

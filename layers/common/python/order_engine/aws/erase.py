@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from order_engine.aws.clients import CONDITION_FAILED, call, error_code
+from order_engine.aws.clients import CONDITION_FAILED, call, error_code, items_of
+from order_engine.aws.receive import batches
 from order_engine.domain import lifecycle
 from order_engine.domain.errors import TooNew
 from order_engine.domain.order import OrderRef
@@ -143,26 +144,17 @@ class Erase:
             ExpressionAttributeNames={"#pk": "user_id", "#status": "status"},
         )
 
-    async def _of(self, table: str, key: str, value: str, **more: Any) -> AsyncIterator[Item]:
+    def _of(self, table: str, key: str, value: str, **more: Any) -> AsyncIterator[Item]:
         """All items of a partition, read consistently."""
-        names = {"#pk": key, **more.pop("ExpressionAttributeNames", {})}
-        start: Any = {}
-        while True:
-            answer = await call(
-                self._client.query,
-                TableName=table,
-                KeyConditionExpression="#pk = :pk",
-                ExpressionAttributeNames=names,
-                ExpressionAttributeValues={":pk": {"S": value}},
-                ConsistentRead=True,
-                **more,
-                **start,
-            )
-            for item in answer["Items"]:
-                yield item
-            if "LastEvaluatedKey" not in answer:
-                return
-            start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+        return items_of(
+            self._client.query,
+            TableName=table,
+            KeyConditionExpression="#pk = :pk",
+            ExpressionAttributeNames={"#pk": key, **more.pop("ExpressionAttributeNames", {})},
+            ExpressionAttributeValues={":pk": {"S": value}},
+            ConsistentRead=True,
+            **more,
+        )
 
     async def _delete(self, table: str, items: Sequence[Item], key: Sequence[str]) -> None:
         for batch in batched(items, _AT_ONCE, strict=False):
@@ -184,17 +176,7 @@ async def erase_messages(client: SQSClient, url: str, user_id: str) -> int:
     Each look counts as a receive. What somebody else has just received is not seen: run it again.
     """
     deleted, others = 0, []
-    while True:
-        answer = await call(
-            client.receive_message,
-            QueueUrl=url,
-            MaxNumberOfMessages=10,
-            VisibilityTimeout=_HIDDEN_S,
-            WaitTimeSeconds=_POLL_S,
-        )
-        received = answer.get("Messages", [])
-        if not received:
-            break
+    async for received in batches(client, url, hidden_s=_HIDDEN_S, poll_s=_POLL_S):
         for message in received:
             if user_id in _users(message["Body"]):
                 await call(client.delete_message, QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from order_engine.aws.clients import CONDITION_FAILED, call, error_code, old_item
+from order_engine.aws.clients import CONDITION_FAILED, call, error_code, items_of, old_item
 from order_engine.domain.errors import InvalidInput
 from order_engine.engine.accounts import ApiKey
 
@@ -129,15 +129,8 @@ class DynamoKeys:
         chosen = [key for key in found if user_id in (None, key.user_id)]
         return sorted(chosen, key=lambda key: (key.user_id, key.created_at))
 
-    async def _scan(self, **asked: Any) -> AsyncIterator[Item]:
-        start: Item = {}
-        while True:
-            answer = await call(self._client.scan, ConsistentRead=True, **asked, **start)
-            for item in answer["Items"]:
-                yield item
-            if "LastEvaluatedKey" not in answer:
-                return
-            start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+    def _scan(self, **asked: Any) -> AsyncIterator[Item]:
+        return items_of(self._client.scan, ConsistentRead=True, **asked)
 
     async def revoke_key(self, key_id: str, now: int, by: str) -> ApiKey | None:
         for key in await self.list_keys(None):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from order_engine.aws.clients import call
+from order_engine.aws.receive import batches
 from order_engine.domain.errors import TooNew
 from order_engine.wire import messages
 
@@ -19,9 +20,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import MessageTypeDef
 
-_BATCH = 10
 _HIDDEN_S = 60
-# A long poll asks all of the queue's servers, so that an empty answer means an empty queue.
 _POLL_S = 2
 
 
@@ -51,17 +50,7 @@ async def redrive(
         progress: is called after each batch.
     """
     done = Redriven()
-    while (seen := done.moved + done.unreadable) < limit:
-        answer = await call(
-            client.receive_message,
-            QueueUrl=source_url,
-            MaxNumberOfMessages=min(_BATCH, limit - seen),
-            VisibilityTimeout=_HIDDEN_S,
-            WaitTimeSeconds=_POLL_S,
-        )
-        received = answer.get("Messages", [])
-        if not received:
-            break
+    async for received in batches(client, source_url, hidden_s=_HIDDEN_S, poll_s=_POLL_S, limit=limit):
         readable = [message for message in received if _readable(message)]
         moved = await _move(client, source_url, orders_url, readable) if readable else 0
         done = Redriven(done.moved + moved, done.unreadable + len(received) - len(readable))

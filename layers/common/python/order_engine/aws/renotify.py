@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from order_engine.aws.clients import call
+from order_engine.aws.receive import batches
 from order_engine.aws.redrive import Redriven
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-_BATCH = 10
 _HIDDEN_S = 120
 _POLL_S = 2
 
@@ -40,17 +40,7 @@ async def renotify(client: SQSClient, functions: Any, url: str, function: str, *
     answer = await call(client.get_queue_attributes, QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])
     limit = min(limit, int(answer["Attributes"]["ApproximateNumberOfMessages"]))
     done = Redriven()
-    while (seen := done.moved + done.unreadable) < limit:
-        received = await call(
-            client.receive_message,
-            QueueUrl=url,
-            MaxNumberOfMessages=min(_BATCH, limit - seen),
-            VisibilityTimeout=_HIDDEN_S,
-            WaitTimeSeconds=_POLL_S,
-        )
-        found = received.get("Messages", [])
-        if not found:
-            break
+    async for found in batches(client, url, hidden_s=_HIDDEN_S, poll_s=_POLL_S, limit=limit):
         whole = [(message, record) for message in found if (record := _record(message["Body"])) is not None]
         failed = await _notify(functions, function, [record for _, record in whole]) if whole else set()
         for message, record in whole:

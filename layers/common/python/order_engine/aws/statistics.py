@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from order_engine.aws.clients import CONDITION_FAILED, call, error_code, old_item
+from order_engine.aws.clients import CONDITION_FAILED, call, error_code, items_of, old_item
 from order_engine.domain.lifecycle import EXECUTED, TERMINAL
 from order_engine.engine.ports import Statistics, Tally
 from order_engine.engine.stats import REMEMBERED_MINUTES, bucket, mark, minute, moves
@@ -119,20 +119,13 @@ class DynamoStatistics:
         return Statistics(by_status=part("s_"), by_venue=part("v_"), latency_counts=latency, by_stage=part("g_"))
 
     async def _lanes(self, user_id: str) -> list[Item]:
-        items: list[Item] = []
-        start: dict[str, Any] = {}
-        while True:
-            answer = await call(
-                self._client.query,
-                TableName=self._table,
-                KeyConditionExpression="pk = :pk",
-                ExpressionAttributeValues={":pk": _key(user_id, 0)["pk"]},
-                **start,
-            )
-            items += answer["Items"]
-            if "LastEvaluatedKey" not in answer:
-                return items
-            start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+        lanes = items_of(
+            self._client.query,
+            TableName=self._table,
+            KeyConditionExpression="pk = :pk",
+            ExpressionAttributeValues={":pk": _key(user_id, 0)["pk"]},
+        )
+        return [item async for item in lanes]
 
 
 def _sums(tallies: Iterable[Tally]) -> Counter[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Literal, Protocol
+from typing import Protocol
 
 from order_engine.domain.order import Order, OrderRef, SignedTransaction, Status
 from order_engine.domain.quote import Pool
@@ -378,7 +378,6 @@ class Tally:
     status: Status
     venue: str | None
     latency_ms: int
-    order_type: Literal["market", "limit"]
     before: Status | None = None
 
 

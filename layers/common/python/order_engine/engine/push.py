@@ -251,6 +251,5 @@ def tally_of(change: Change) -> Tally | None:
         status=order.status,
         venue=routed.decision.chosen.venue if routed and order.fill else None,
         latency_ms=order.updated_at - order.started_at,
-        order_type=order.request.type,
         before=before,
     )

@@ -20,6 +20,16 @@ def check_amount(amount: int) -> None:
         raise QuoteRefused("The amount must be between 1 and 2^64 - 1 base units.")
 
 
+def spot_of(sqrt_price: int, side: int) -> tuple[int, int]:
+    """The marginal price before fees of a Q64.64 square-root price: its square over 2^128, or the inverse.
+
+    Args:
+        side: of the pool's two mints, the one that goes in.
+    """
+    price = sqrt_price * sqrt_price
+    return (price, 1 << 128) if side == 0 else (1 << 128, price)
+
+
 def side_of(mints: tuple[str, str], mint: str) -> int:
     """Which of a pool's two mints this is: 0 or 1.
 

@@ -144,9 +144,12 @@ class _Climb:
         if len(second) < 2:
             return
         middle = middles[second[0]]
-        shares = self._shares(second, middle)
+        shares: list[tuple[int, int]] = []
         for brings in first:
-            for least in self._sums(brings, price, middle):
+            sums = self._sums(brings, price, middle)
+            if sums and not shares:
+                shares = self._shares(second, middle)
+            for least in sums:
                 for slack in self._groups[0]:
                     rest = self._amounts[slack] + self._amounts[brings] - least
                     if slack == brings or rest <= 0:

@@ -15,7 +15,7 @@ from order_engine.domain.amounts import U64_MAX
 from order_engine.domain.errors import QuoteRefused
 from order_engine.domain.quote import Curve, Piece
 from order_engine.domain.venues import METEORA
-from order_engine.venues.integer import ceil_div, check_amount, side_of
+from order_engine.venues.integer import ceil_div, check_amount, side_of, spot_of
 from order_engine.venues.swap import Fees, Swap
 
 FEE_DENOMINATOR = 1_000_000_000
@@ -72,8 +72,7 @@ class Damm2Pool:
 
     def spot(self, mint_in: str) -> tuple[int, int]:
         """The marginal price before fees: the squared square-root price over 2^128, or its inverse."""
-        price = self.sqrt_price * self.sqrt_price
-        return (price, 1 << 128) if side_of(self.mints, mint_in) == 0 else (1 << 128, price)
+        return spot_of(self.sqrt_price, side_of(self.mints, mint_in))
 
     def curves(self, mint_in: str) -> tuple[Curve, ...]:
         """One piece, up to the end of the pool's range.

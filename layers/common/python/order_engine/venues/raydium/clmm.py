@@ -24,7 +24,7 @@ from order_engine.domain.amounts import U64_MAX
 from order_engine.domain.errors import QuoteRefused
 from order_engine.domain.quote import Curve, Piece
 from order_engine.domain.venues import RAYDIUM
-from order_engine.venues.integer import Q64, U128_MAX, ceil_div, check_amount, side_of
+from order_engine.venues.integer import Q64, U128_MAX, ceil_div, check_amount, side_of, spot_of
 from order_engine.venues.swap import Fees, Swap
 
 RATE_DENOMINATOR = 1_000_000
@@ -258,8 +258,7 @@ class ClmmPool:
 
     def spot(self, mint_in: str) -> tuple[int, int]:
         """The marginal price before fees: the squared square-root price over 2^128, or its inverse."""
-        price = self.sqrt_price * self.sqrt_price
-        return (price, 1 << 128) if side_of(self.mints, mint_in) == 0 else (1 << 128, price)
+        return spot_of(self.sqrt_price, side_of(self.mints, mint_in))
 
     def curves(self, mint_in: str) -> tuple[Curve, ...]:
         """A piece per stretch of constant liquidity.
