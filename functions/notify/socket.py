@@ -8,7 +8,7 @@ from typing import Any, NotRequired, TypedDict
 from order_engine.compose import Engine, deployed
 from order_engine.domain.errors import TooNew
 from order_engine.domain.numerals import read_whole
-from order_engine.engine.messages import messages_rate
+from order_engine.engine.messages import handshakes_rate, messages_rate
 from order_engine.engine.ports import Connection, ConnectionGone, TooManyOrders
 from order_engine.engine.rates import RateLimited
 from order_engine.engine.sockets import FOLLOWED_ORDERS, Revoked, TooManySockets
@@ -83,12 +83,15 @@ async def handle(engine: Engine, event: SocketEvent, context: Context) -> Answer
 
 async def _connect(engine: Engine, connection: Connection, authorizer: dict[str, Any]) -> Answer:
     """Let a socket in, or refuse its handshake. It follows nothing until it asks to."""
-    most = _whole(authorizer, "maxSockets") or engine.settings.sockets_per_user
+    own, default = _whole(authorizer, "maxSockets"), engine.settings.sockets_per_user
+    rate = handshakes_rate(sockets_per_user=default, own_sockets=own)
     try:
-        await engine.connect(connection, most)
-    except (Revoked, TooManySockets) as refused:
+        # Also one that is closed at once costs writes.
+        await engine.handshakes.spend(connection.user_id, rate, engine.clock.now_ms(), units=1)
+        await engine.connect(connection, own or default)
+    except (Revoked, RateLimited, TooManySockets) as refused:
         logger.info("refused: %s", refused.code)
-        return {"statusCode": 429 if isinstance(refused, TooManySockets) else 403}
+        return {"statusCode": 403 if isinstance(refused, Revoked) else 429}
     return OK
 
 

@@ -400,6 +400,28 @@ async def test_all_sockets_may_come_back_at_once_with_all_that_they_followed(clo
     assert len(made.got) == 2000
 
 
+async def test_opening_and_closing_sockets_again_and_again_is_refused_without_a_write(
+    flooded: Sockets, limiter: Counting, clock: StandingClock
+) -> None:
+    """60 for nothing, the 300 of a minute and the three that one may have."""
+
+    async def open_and_close(name: str, user: str = USER) -> int:
+        answer = await connect(flooded, name, userId=user)
+        if answer == 200:
+            await serve(flooded, message(name, "$disconnect", userId=user))
+        return answer
+
+    assert [await open_and_close(f"s{n}") for n in range(370)] == [200] * 363 + [429] * 7
+    before = limiter.writes
+    assert before < 50
+    assert [await open_and_close(f"t{n}") for n in range(100)] == [429] * 100
+    assert limiter.writes == before
+    assert flooded.known == set()
+    assert await open_and_close("other", "bob") == 200
+    clock.now += 60_000
+    assert await open_and_close("later") == 200
+
+
 async def test_more_sockets_of_ones_own_may_say_more(flooded: Sockets) -> None:
     await connect(flooded, "s", maxSockets="30")
     for _ in range(150):

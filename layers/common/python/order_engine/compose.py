@@ -166,6 +166,12 @@ class Engine:
         return Messages(lambda: self.meter)
 
     @cached_property
+    def handshakes(self) -> Messages:
+        from order_engine.engine.messages import Messages
+
+        return Messages(lambda: self.meter)
+
+    @cached_property
     def place(self) -> Place:
         from order_engine.engine.place import Place
 

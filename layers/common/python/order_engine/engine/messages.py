@@ -1,4 +1,4 @@
-"""What a user's sockets may say: a little for nothing, more as reads are counted, and a flood not at all."""
+"""How often a user may open a socket, and what sockets may say: a little for nothing, and a flood not at all."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from order_engine.engine.rates import MAX_PER_MINUTE, Meter, Rate
 
 _MINUTE_MS = 60_000
+# Thrice the orders of a minute: whoever follows each on a socket of its own is far from it.
+_HANDSHAKES_PER_MINUTE = 300
 
 
 def messages_rate(
@@ -29,6 +31,24 @@ def messages_rate(
         min(per_minute, MAX_PER_MINUTE),
         min(max(1, sockets * orders_per_socket + reads_burst), MAX_PER_MINUTE),
         "messages",
+        own=own_sockets is not None,
+    )
+
+
+def handshakes_rate(*, sockets_per_user: int, own_sockets: int | None) -> Rate:
+    """A user's limit of sockets that are opened, also of those that are closed at once: 300 a minute, and each socket
+    that one may have once more in one go, for when all come back.
+
+    Args:
+        own_sockets: as for messages.
+    """
+    default = max(1, sockets_per_user)
+    sockets = own_sockets or default
+    per_minute = _HANDSHAKES_PER_MINUTE * max(sockets, default) // default
+    return Rate(
+        min(per_minute, MAX_PER_MINUTE),
+        min(sockets + per_minute, MAX_PER_MINUTE),
+        "handshakes",
         own=own_sockets is not None,
     )
 
