@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from itertools import permutations
 from math import isqrt, log, log10
 
-from order_engine.domain.amounts import JUP, SOL, TOKENS, U64_MAX, USDC, Token
+from order_engine.domain.amounts import U64_MAX
 from order_engine.domain.errors import QuoteRefused
 from order_engine.domain.quote import Pool
+from order_engine.domain.tokens import JUP, SOL, USDC, Token
 from order_engine.domain.venues import METEORA, RAYDIUM
 from order_engine.engine.routing.network import INTERMEDIATES
 from order_engine.venues.meteora import damm2
@@ -18,6 +19,7 @@ from order_engine.venues.meteora.damm2 import Damm2Pool
 from order_engine.venues.meteora.dlmm import Bin, DlmmParameters, DlmmPool, Volatility
 from order_engine.venues.meteora.dlmm import CollectFeeMode as DlmmFeeMode
 from order_engine.venues.paper.market import PaperMarket
+from order_engine.venues.paper.tokens import TOKENS
 from order_engine.venues.raydium import clmm
 from order_engine.venues.raydium.clmm import ClmmPool, Tick
 from order_engine.venues.raydium.cpmm import CpmmPool, CreatorFeeOn

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from bench.exchange import Exchange, Set
 from bench.networks import Case
-from order_engine.domain.amounts import SOL, USDC
 from order_engine.domain.errors import QuoteRefused
+from order_engine.domain.tokens import SOL, USDC
 
 LEGS = 4
 _SIGNATURE, _PER_LEG = 5_000, 10_000

@@ -21,8 +21,9 @@ from html import escape
 from pathlib import Path
 
 from bench.networks import all_pools
-from order_engine.domain.amounts import BONK, JUP, RAY, SOL, USDC, USDT, Token, slippage_min_out
+from order_engine.domain.amounts import slippage_min_out
 from order_engine.domain.errors import NoRoute, QuoteRefused
+from order_engine.domain.tokens import BONK, JUP, RAY, SOL, USDC, USDT, Token
 from order_engine.domain.venues import METEORA, RAYDIUM
 from order_engine.engine.routing.decide import decide
 from order_engine.venues.paper.chain import fill

@@ -32,12 +32,13 @@ from order_engine.aws import codec
 from order_engine.aws.orders import DynamoOrders
 from order_engine.clock import SystemClock
 from order_engine.domain import lifecycle
-from order_engine.domain.amounts import SOL, USDC
 from order_engine.domain.order import Order, OrderRef, OrderRequest
+from order_engine.domain.tokens import SOL, USDC
 from order_engine.domain.venues import VENUES
 from order_engine.engine.routing.router import Router
 from order_engine.engine.triggers import Triggers
 from order_engine.venues.paper.market import PaperMarket
+from order_engine.venues.paper.tokens import TOKENS
 from order_engine.venues.paper.venue import PaperVenue
 
 _REGION = "us-east-1"
@@ -144,7 +145,7 @@ def _fill(table: Any, number: int, price: int, now: int) -> None:
     """Limit orders of 1 SOL: at ``price`` USDC and up, a cent apart."""
     for position in range(number):
         limit = Decimal(price) + Decimal(position) / 100
-        request = OrderRequest("limit", SOL.mint, USDC.mint, SOL.unit, 50, limit, now + 86_400_000)
+        request = OrderRequest("limit", SOL, USDC, SOL.unit, 50, limit, now + 86_400_000)
         ref = OrderRef(f"user-{position % 997}", f"{price}-{position:07d}")
         table.put_item(codec.to_item(lifecycle.place(ref, request, "f", now)), overwrite=True)
 
@@ -167,7 +168,7 @@ def _bench() -> Iterator[_Bench]:
         clock, meter, queue, market = SystemClock(), _Meter(), _Queue(), PaperMarket(1)
         client.meta.events.register("after-call.dynamodb", meter.read)
         venues = [PaperVenue(name, market, clock, 0) for name in VENUES]
-        watch = Triggers(DynamoOrders(client, _TABLE), queue, Router(venues, clock), clock, _Silent())
+        watch = Triggers(DynamoOrders(client, _TABLE), queue, Router(venues, clock), clock, _Silent(), TOKENS)
         yield _Bench(dynamodb_backends[_ACCOUNT][_REGION].tables[_TABLE], meter, queue, watch)
 
 
@@ -223,7 +224,7 @@ async def _measure_attacked(unfillable: int) -> Attacked:
         for number in range(unfillable):
             limit = Decimal("0.000000001") + Decimal(number) / 10**15
             amount = 9_000_000_000 * SOL.unit + number
-            request = OrderRequest("limit", SOL.mint, USDC.mint, amount, 50, limit, now + 86_400_000)
+            request = OrderRequest("limit", SOL, USDC, amount, 50, limit, now + 86_400_000)
             order = lifecycle.place(OrderRef("attacker", f"junk-{number:07d}"), request, "f", now)
             bench.table.put_item(codec.to_item(order), overwrite=True)
         _fill(bench.table, 1, 1, now)

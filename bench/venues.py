@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter_ns
 
-from order_engine.domain.amounts import SOL, USDC
+from order_engine.domain.tokens import SOL, USDC
 from order_engine.venues.meteora.damm2 import Damm2Pool
 from order_engine.venues.meteora.dlmm import Bin, DlmmParameters, DlmmPool, Volatility
 from order_engine.venues.raydium.clmm import ClmmPool, Tick, sqrt_price_at

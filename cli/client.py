@@ -30,7 +30,7 @@ from cli.events import OrderEvent
 from cli.stream import Follower, StreamState, jitter
 from order_engine.domain import numerals
 from order_engine.domain.order import Status
-from order_engine.wire.schema import OrderListView, OrderSummaryView, OrderView, QuoteView, StatsView
+from order_engine.wire.schema import OrderListView, OrderSummaryView, OrderView, QuoteView, StatsView, TokensView
 
 __all__ = ["Accepted", "ApiError", "Client", "ClientError", "OrderEvent", "StreamState", "Unreachable"]
 
@@ -226,6 +226,11 @@ class Client:
         params = {"tokenIn": token_in, "tokenOut": token_out, "amountIn": _text(amount_in)}
         quote: QuoteView = await self._read("GET", "/api/quote", params=params)
         return quote
+
+    async def tokens(self) -> TokensView:
+        """What can be traded, each against each. It changes with a deployment at most."""
+        tokens: TokensView = await self._read("GET", "/api/tokens")
+        return tokens
 
     async def stats(self) -> StatsView:
         """Your orders in numbers, and the queue's depth."""

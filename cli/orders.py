@@ -261,6 +261,20 @@ def quote(
 
 
 @app.command()
+def tokens(url: Url = LOCAL_URL, key: Key = None, as_json: AsJson = False) -> None:
+    """The tokens that can be traded, each against each."""
+
+    async def run(client: Client) -> int:
+        from cli.tables import tokens_table
+
+        found = await client.tokens()
+        show_result(found, tokens_table(found), as_json=as_json)
+        return OK
+
+    run_client(run, url, key, as_json=as_json)
+
+
+@app.command()
 def stats(url: Url = LOCAL_URL, key: Key = None, as_json: AsJson = False) -> None:
     """Your orders in numbers, and the queue's depth."""
 

@@ -14,7 +14,7 @@ from rich.text import Text
 from cli import render
 from order_engine.domain.lifecycle import TERMINAL
 from order_engine.domain.order import Status
-from order_engine.wire.schema import OrderSummaryView, QuoteView
+from order_engine.wire.schema import OrderSummaryView, QuoteView, TokensView
 
 type Cell = str | Text
 
@@ -134,6 +134,15 @@ def orders_table(orders: Sequence[OrderSummaryView]) -> Records:
                 "Price": render.number(order["executedPrice"]),
             }
         )
+    return Records(columns, rows)
+
+
+def tokens_table(found: TokensView) -> Records:
+    columns = (Column("Token"), Column("Decimals", 1, right=True), Column("Mint", fold=True, least=44))
+    rows: list[dict[str, Cell]] = [
+        {"Token": token["symbol"] or "-", "Decimals": str(token["decimals"]), "Mint": token["mint"]}
+        for token in found["tokens"]
+    ]
     return Records(columns, rows)
 
 

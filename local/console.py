@@ -57,7 +57,7 @@ def line(order: Order, event: Event) -> Text:
 def describe(order: Order, event: Event) -> str:
     """One step in words."""
     detail = views.detail_view(order.request, event)
-    symbol_in, symbol_out = order.request.token_in.symbol, order.request.token_out.symbol
+    symbol_in, symbol_out = order.request.token_in.name, order.request.token_out.name
     match event.status:
         case Status.OPEN | Status.PENDING if "error" in detail:
             wait = max(0, _retry_at(event) - event.at) / 1000

@@ -10,11 +10,11 @@ from order_engine.wire.schema import HealthView
 from submit import pages, problems
 from submit.description import describe
 from submit.edge import ThroughTheEdge
-from submit.routes import orders, quotes, stats, tickets
+from submit.routes import orders, quotes, stats, tickets, tokens
 from submit.schemas import COMMON_ERRORS
 from submit.served import Served
 
-ROUTERS = (orders.router, tickets.router, quotes.router, stats.router)
+ROUTERS = (orders.router, tickets.router, quotes.router, tokens.router, stats.router)
 DESCRIPTION = """Execute Solana swaps over Raydium and Meteora, exactly once.
 
 Post an order, get `202` with an order id and a WebSocket address, and follow it to `confirmed` or `failed`.
@@ -22,7 +22,7 @@ Errors are [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problem details wi
 """
 TAGS = [
     {"name": "orders", "description": "Place, follow, list and cancel orders."},
-    {"name": "market", "description": "Quotes and statistics."},
+    {"name": "market", "description": "Tokens, quotes and statistics."},
     {"name": "service", "description": "The service itself."},
 ]
 

@@ -10,7 +10,7 @@ from order_engine.engine.rates import MAX_PER_MINUTE, Allowance, Rate, RateLimit
 from order_engine.settings import Settings
 
 # What reading costs, in units of one order's read. Dear is what asks the venues, the queues, or for many orders.
-ORDER, TICKET, QUOTE, STATS = 1, 1, 5, 5
+ORDER, TICKET, TOKENS, QUOTE, STATS = 1, 1, 1, 5, 5
 _ORDERS_PER_UNIT = 10
 
 

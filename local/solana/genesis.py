@@ -9,7 +9,7 @@ from pathlib import Path
 
 from local.solana.ledger import Chain
 from local.solana.pools import Accounts, Coin, address_of, amm_v4, clmm, cpmm, damm_v2, dlmm, holding, mint
-from order_engine.domain.amounts import BONK, JUP, SOL, USDC, USDT, Token
+from order_engine.domain.tokens import BONK, JUP, SOL, USDC, USDT, Token
 from order_engine.venues.solana import addresses
 
 # Which file holds which program, as ``make programs`` saves them.

@@ -85,6 +85,7 @@ def test_a_key_opens_what_its_scopes_say(deploy: Deploy, clock: StandingClock) -
         (trader, "GET", "/api/orders"),
         (trader, "GET", "/api/orders/x"),
         (trader, "GET", "/api/stats"),
+        (trader, "GET", "/api/tokens"),
         (trader, "POST", "/api/stream-tickets"),
     ):
         reply = call(f"Bearer {key}", method, path, body=ORDER if method == "POST" else None)

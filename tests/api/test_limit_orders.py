@@ -13,8 +13,8 @@ from moto.dynamodb.models import dynamodb_backends
 
 from order_engine.aws import codec
 from order_engine.domain import lifecycle
-from order_engine.domain.amounts import SOL, USDC
 from order_engine.domain.order import OrderRef, OrderRequest
+from order_engine.domain.tokens import SOL, USDC
 from order_engine.runtime import event_loop
 from tests.api.clock import StandingClock
 from tests.api.conftest import Deploy
@@ -180,7 +180,7 @@ def unfillable(resources: Resources, number: int, now: int) -> None:
     table = dynamodb_backends["123456789012"]["us-east-1"].tables[resources.orders_table]
     for place in range(number):
         limit = Decimal("0.000000001") + Decimal(place) / 10**15
-        asked = OrderRequest("limit", SOL.mint, USDC.mint, 9_000_000_000 * SOL.unit + place, 50, limit)
+        asked = OrderRequest("limit", SOL, USDC, 9_000_000_000 * SOL.unit + place, 50, limit)
         order = lifecycle.place(OrderRef("attacker", f"{place:08d}-junk"), asked, "f", now)
         table.put_item(codec.to_item(order), overwrite=True)
 

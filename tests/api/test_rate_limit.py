@@ -223,6 +223,7 @@ def until_refused(method: str, path: str, **more: Any) -> tuple[int, Reply]:
     [
         ("GET", "/api/quote", QUOTE, 6),
         ("GET", "/api/stats", {}, 6),
+        ("GET", "/api/tokens", {}, 30),
         ("GET", "/api/orders", {"limit": "100"}, 2),
         ("GET", "/api/orders", {}, 10),
         ("GET", "/api/orders/0b5f", {}, 30),

@@ -6,9 +6,10 @@ from dataclasses import replace
 from decimal import Decimal
 
 from order_engine.domain import lifecycle
-from order_engine.domain.amounts import SOL, U64_MAX, USDC
+from order_engine.domain.amounts import U64_MAX
 from order_engine.domain.order import Failure, Lease, Order, OrderRef, OrderRequest, Routed, SignedTransaction
 from order_engine.domain.quote import Candidate, Decision, LeftOut, Leg
+from order_engine.domain.tokens import SOL, USDC
 from order_engine.domain.venues import METEORA, RAYDIUM
 from order_engine.engine.place import fingerprint
 from order_engine.engine.routing.decide import MAX_QUOTES
@@ -21,7 +22,7 @@ def an_order(
     order_id: str = "order", *, user_id: str = "user", at: int = T0, limit: str | None = None, until: int | None = None
 ) -> Order:
     """A new order of 1.5 SOL: a market order, or a limit order at ``limit`` that expires at ``until``."""
-    request = OrderRequest("market", SOL.mint, USDC.mint, 1_500_000_000, 50)
+    request = OrderRequest("market", SOL, USDC, 1_500_000_000, 50)
     if limit is not None:
         request = replace(request, type="limit", limit_price=Decimal(limit), expires_at=until)
     return lifecycle.place(OrderRef(user_id, order_id), request, fingerprint(request), at)

@@ -15,8 +15,8 @@ import pytest
 from order_engine.aws import codec, indexes
 from order_engine.aws.orders import DynamoOrders
 from order_engine.domain import lifecycle
-from order_engine.domain.amounts import SOL, USDC
 from order_engine.domain.order import Event, Fill, Lease, Order, OrderRef, Routed, SignedTransaction, Status
+from order_engine.domain.tokens import SOL, USDC
 from order_engine.engine.execute import MAX_EVENTS
 from order_engine.engine.listing import EXAMINED
 from order_engine.engine.ports import Conflict, Listing, OrderExists, OrderStore, SetAside

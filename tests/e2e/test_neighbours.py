@@ -13,8 +13,8 @@ import httpx
 from local import Running, running
 from order_engine.aws import codec
 from order_engine.domain import lifecycle
-from order_engine.domain.amounts import SOL, USDC
 from order_engine.domain.order import OrderRef, OrderRequest
+from order_engine.domain.tokens import SOL, USDC
 
 # As many as five users may have. In memory the table takes a second for what takes DynamoDB a hundredth: ten thousand
 # are tried without a clock, in tests/api/test_limit_orders.py.
@@ -31,7 +31,7 @@ def write_unfillable(stack: Running, user: str, number: int) -> None:
 
     def item(place: int) -> dict[str, Any]:
         limit = Decimal("0.000000001") + Decimal(place) / 10**15
-        request = OrderRequest("limit", SOL.mint, USDC.mint, 9_000_000_000 * SOL.unit + place, 50, limit)
+        request = OrderRequest("limit", SOL, USDC, 9_000_000_000 * SOL.unit + place, 50, limit)
         return codec.to_item(lifecycle.place(OrderRef(user, f"{place:08d}-junk"), request, "f", now))
 
     for places in batched(range(number), 25, strict=False):

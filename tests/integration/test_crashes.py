@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from order_engine.domain import lifecycle
-from order_engine.domain.amounts import SOL, USDC
 from order_engine.domain.order import Order, OrderRef, OrderRequest, SignedTransaction, Status
+from order_engine.domain.tokens import SOL, USDC
 from order_engine.domain.venues import VENUES
 from order_engine.engine.execute import Done, Execute, ExecutionPolicy, Later, Silent
 from order_engine.engine.place import Place
@@ -23,7 +23,7 @@ from order_engine.venues.paper.market import PaperMarket
 from order_engine.venues.paper.venue import PaperVenue
 from tests.integration.aws import deployed, engine
 
-_REQUEST = OrderRequest("market", SOL.mint, USDC.mint, 1_500_000_000, 100)
+_REQUEST = OrderRequest("market", SOL, USDC, 1_500_000_000, 100)
 _MAX_DELIVERIES = 12
 _MAX_CALLS = 100
 

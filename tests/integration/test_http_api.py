@@ -10,7 +10,7 @@ from typing import Any
 import boto3
 import pytest
 
-from order_engine.domain.amounts import SOL, USDC
+from order_engine.domain.tokens import SOL, USDC
 from tests.integration.aws import Resources, deployed
 from tests.integration.http import Reply, request
 

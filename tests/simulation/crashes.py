@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from order_engine.domain.amounts import SOL
+from order_engine.domain.tokens import SOL
 from tests.simulation.run import Follower, Plan, Planned, Result, Simulation, limit_order, market_order
 from tests.simulation.world import EPOCH_MS
 

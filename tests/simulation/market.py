@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from order_engine.domain.amounts import SOL, USDC
 from order_engine.domain.errors import VenuesUnavailable
 from order_engine.domain.quote import Candidate, Decision, LeftOut, Leg, Pool
+from order_engine.domain.tokens import SOL, USDC, Token
 from order_engine.domain.venues import METEORA, RAYDIUM
 from tests.simulation.world import World
 
@@ -81,6 +81,7 @@ def decide(
     left_out: Sequence[LeftOut] = (),
     max_price_impact_bps: int,
     lamports_per_leg: int = 0,
+    tokens: Sequence[Token] = (),
 ) -> Decision:
     """The pool with the largest output.
 

@@ -21,10 +21,11 @@ import process.dead_letters
 import process.handler
 import process.sweep
 from order_engine.compose import Engine, compose
-from order_engine.domain.amounts import SOL, USDC, Token
 from order_engine.domain.errors import IdempotencyConflict, TooLateToCancel
 from order_engine.domain.lifecycle import place
 from order_engine.domain.order import Order, OrderRef, OrderRequest, Status
+from order_engine.domain.token_list import TokenList
+from order_engine.domain.tokens import SOL, USDC
 from order_engine.domain.venues import VENUES
 from order_engine.engine.accept import Accepted
 from order_engine.engine.place import order_id_for
@@ -120,13 +121,13 @@ class Plan:
 
 def market_order(amount_in: int, slippage_bps: int = 50, *, buy: bool = False) -> OrderRequest:
     """Sell SOL for USDC, or buy SOL with USDC; ``amount_in`` in base units."""
-    tokens = (USDC.mint, SOL.mint) if buy else (SOL.mint, USDC.mint)
+    tokens = (USDC, SOL) if buy else (SOL, USDC)
     return OrderRequest("market", *tokens, amount_in, slippage_bps)
 
 
 def limit_order(amount_in: int, limit_price: Decimal, expires_at: int, slippage_bps: int = 50) -> OrderRequest:
     """Sell SOL for USDC at ``limit_price`` or better, until ``expires_at`` (milliseconds since the epoch)."""
-    return OrderRequest("limit", SOL.mint, USDC.mint, amount_in, slippage_bps, limit_price, expires_at)
+    return OrderRequest("limit", SOL, USDC, amount_in, slippage_bps, limit_price, expires_at)
 
 
 def plan_of(seed: int) -> Plan:
@@ -229,13 +230,16 @@ class Context:
         return max(0, self.ends_at - self.world.now)
 
 
+_TOKENS = TokenList((SOL, USDC))
+
+
 @dataclass(frozen=True, slots=True)
 class _Market:
     """``Market`` of the simulation."""
 
     venues: Sequence[Venue]
     chain: SimChain
-    tokens: Sequence[Token] = (SOL, USDC)
+    tokens: TokenList = _TOKENS
     lamports_per_leg: int = 0
 
 

@@ -8,8 +8,8 @@ from decimal import Decimal
 
 import pytest
 
-from order_engine.domain.amounts import SOL
 from order_engine.domain.order import Order, Status
+from order_engine.domain.tokens import SOL
 from order_engine.engine.retry import PATIENCE_MS
 from tests.simulation.run import Plan, Planned, Result, Simulation, limit_order, market_order
 from tests.simulation.world import EPOCH_MS

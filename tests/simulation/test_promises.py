@@ -9,8 +9,8 @@ from itertools import groupby
 
 import pytest
 
-from order_engine.domain.amounts import SOL
 from order_engine.domain.order import Order, OrderRef, Status
+from order_engine.domain.tokens import SOL
 from order_engine.wire import messages
 from tests.simulation.chain import DEADLY
 from tests.simulation.run import Follower, Plan, Planned, Simulation, limit_order, market_order

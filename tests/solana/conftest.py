@@ -12,7 +12,7 @@ from solders.transaction import VersionedTransaction
 
 from local.solana.genesis import TAXED, Listing, ProgramsMissing, begin, coin, find_programs, fund
 from local.solana.ledger import Chain, Weather
-from order_engine.domain.amounts import BONK, JUP, SOL, USDC, USDT
+from order_engine.domain.tokens import BONK, JUP, SOL, USDC, USDT
 from order_engine.venues.solana.instructions import memo
 from order_engine.venues.solana.messages import ComputeBudget, Instruction, Version, compile_message, transaction
 

@@ -10,7 +10,7 @@ import pytest
 from local.solana.genesis import TAXED
 from local.solana.methods import Methods
 from local.solana.server import NodeServer
-from order_engine.domain.amounts import BONK, SOL, USDC
+from order_engine.domain.tokens import BONK, SOL, USDC
 from order_engine.settings import SettingsError, SolanaSettings
 from order_engine.venues.solana.addresses import CPMM, SYSTEM
 from order_engine.venues.solana.examine import Examined, examine

@@ -10,7 +10,7 @@ import pytest
 from local.solana.genesis import TAXED, Listing, begin
 from local.solana.ledger import Chain
 from local.solana.methods import Methods
-from order_engine.domain.amounts import BONK, JUP, SOL, USDC, USDT
+from order_engine.domain.tokens import BONK, JUP, SOL, USDC, USDT
 from order_engine.venues.solana import addresses
 from order_engine.venues.solana.node import Node
 from order_engine.venues.solana.pools import PoolSource

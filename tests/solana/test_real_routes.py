@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from order_engine.domain.amounts import BONK, JUP, SOL, USDC
 from order_engine.domain.quote import Leg
+from order_engine.domain.tokens import BONK, JUP, SOL, USDC
 from order_engine.venues.solana import addresses
 from order_engine.venues.solana.build import SwapPlan, instructions, message_of, note_of, plan_swaps
 from order_engine.venues.solana.messages import ComputeBudget, transaction

@@ -8,8 +8,8 @@ import pytest
 
 from local.solana.genesis import Listing, begin
 from local.solana.ledger import Chain
-from order_engine.domain.amounts import BONK, SOL, USDC
 from order_engine.domain.errors import VenueError
+from order_engine.domain.tokens import BONK, SOL, USDC
 from order_engine.domain.venues import METEORA, RAYDIUM, VENUES
 from order_engine.engine.routing.router import Router
 from order_engine.venues.solana import addresses, pools

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from order_engine.domain import lifecycle
-from order_engine.domain.amounts import SOL, USDC
 from order_engine.domain.order import (
     Lease,
     Order,
@@ -16,6 +15,7 @@ from order_engine.domain.order import (
     Status,
 )
 from order_engine.domain.quote import Pool
+from order_engine.domain.tokens import SOL, USDC
 from order_engine.domain.venues import RAYDIUM
 from order_engine.engine.execute import Execute, ExecutionPolicy, Verdict
 from order_engine.engine.ports import Height, Known, Swapped, TransactionStatus

@@ -11,12 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from order_engine.domain.amounts import (
-    BONK,
-    SOL,
-    TOKENS,
     U64_MAX,
-    USDC,
-    Token,
     format_amount,
     format_price,
     limit_min_out,
@@ -24,27 +19,14 @@ from order_engine.domain.amounts import (
     parse_decimal,
     price,
     slippage_min_out,
-    token,
 )
-from order_engine.domain.errors import InvalidAmount, UnknownToken
+from order_engine.domain.errors import InvalidAmount
+from order_engine.domain.tokens import BONK, SOL, USDC, Token
+from order_engine.venues.paper.tokens import TOKENS
 
 units = st.integers(1, U64_MAX)
-tokens = st.sampled_from(TOKENS)
+tokens = st.sampled_from(TOKENS.tokens)
 prices = st.decimals(min_value="1e-12", max_value="1e12", places=12).filter(bool)
-
-
-@pytest.mark.parametrize("one", TOKENS, ids=lambda one: one.symbol)
-def test_a_token_is_found_by_its_symbol_and_by_its_mint(one: Token) -> None:
-    assert token(one.symbol) is token(one.mint) is one
-    assert one.unit == 10**one.decimals
-
-
-@pytest.mark.parametrize("name", ["sol", "", "SOL ", "DOGE", SOL.mint.lower()])
-def test_another_name_is_refused_with_those_that_are_known(name: str) -> None:
-    with pytest.raises(UnknownToken) as refused:
-        token(name, field="tokenIn")
-    assert refused.value.field == "tokenIn"
-    assert all(one.symbol in refused.value.message for one in TOKENS)
 
 
 @given(units, tokens)

@@ -12,7 +12,6 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from order_engine.domain import lifecycle
-from order_engine.domain.amounts import SOL, USDC
 from order_engine.domain.order import (
     Failure,
     Fill,
@@ -25,11 +24,12 @@ from order_engine.domain.order import (
     Status,
 )
 from order_engine.domain.quote import Candidate, Decision, LeftOut, Leg
+from order_engine.domain.tokens import SOL, USDC
 from order_engine.wire import views
 from tests.unit.asyncapi import check, document, validator
 
 SCHEMA = Path(__file__).resolve().parents[2] / "tools/node_modules/@asyncapi/specs/schemas/3.0.0.json"
-REQUEST = OrderRequest("limit", SOL.mint, USDC.mint, 1_500_000_000, 50, Decimal(140), 10_000)
+REQUEST = OrderRequest("limit", SOL, USDC, 1_500_000_000, 50, Decimal(140), 10_000)
 FAILURE = Failure("no_route", "No venue gave a quote.")
 
 

@@ -30,8 +30,8 @@ from cli import main, operate, render, terminal
 from cli.client import Client
 from cli.load import quantile
 from order_engine.aws import redrive
-from order_engine.domain.amounts import SOL, USDC
 from order_engine.domain.order import OrderRef, Status
+from order_engine.domain.tokens import SOL, USDC
 from order_engine.wire.messages import encode
 
 runner = CliRunner()

@@ -6,8 +6,8 @@ import asyncio
 from typing import Any, cast
 
 from order_engine.compose import Engine, Stores, compose
-from order_engine.domain.amounts import SOL, USDC
 from order_engine.domain.order import OrderRef, OrderRequest, Status
+from order_engine.domain.tokens import SOL, USDC
 from order_engine.engine.execute import Silent
 from order_engine.settings import Settings
 from order_engine.venues.markets import Paper
@@ -21,7 +21,7 @@ from tests.fakes.orders import FakeOrders
 from tests.fakes.queue import FakeQueue
 from tests.integration.http import LambdaContext
 
-_REQUEST = OrderRequest("market", SOL.mint, USDC.mint, 1_500_000_000, 100)
+_REQUEST = OrderRequest("market", SOL, USDC, 1_500_000_000, 100)
 _QUICK: dict[str, Any] = {
     "quote_delay_ms": 0,
     "landing_min_ms": 0,

@@ -23,12 +23,14 @@ from cli.client import Client
 from infra.config import Config, ConfigError
 from order_engine.aws import codec, indexes
 from order_engine.domain import lifecycle, numerals
-from order_engine.domain.amounts import SOL, U64_MAX, parse_amount
+from order_engine.domain.amounts import U64_MAX, parse_amount
 from order_engine.domain.errors import InvalidAmount, InvalidInput
 from order_engine.domain.order import OrderRef, OrderRequest
+from order_engine.domain.tokens import SOL
 from order_engine.engine.accept import check_expiry
 from order_engine.engine.place import fingerprint
 from order_engine.settings import Settings, SettingsError, SolanaSettings
+from order_engine.venues.paper.tokens import TOKENS
 from order_engine.wire import exact_json, messages, times
 from order_engine.wire.requests import MAX_SLIPPAGE_BPS, PlaceOrderBody
 from order_engine.wire.views import order_view
@@ -44,7 +46,7 @@ LIMIT = {**MARKET, "type": "limit", "limitPrice": "150"}
 def accepted(body: str) -> OrderRequest | None:
     """What the body asks for; None if it is refused with an error that a person is told."""
     try:
-        request = PlaceOrderBody.model_validate(exact_json.read(body.encode())).to_request()
+        request = PlaceOrderBody.model_validate(exact_json.read(body.encode())).to_request(TOKENS)
         check_expiry(request, T0)
     except (InvalidInput, ValidationError):
         return None

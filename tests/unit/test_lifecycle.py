@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from order_engine.domain import lifecycle
-from order_engine.domain.amounts import SOL, USDC
 from order_engine.domain.errors import IllegalTransition
 from order_engine.domain.order import (
     Failure,
@@ -27,11 +26,12 @@ from order_engine.domain.order import (
     Status,
 )
 from order_engine.domain.quote import Candidate, Decision, Leg
+from order_engine.domain.tokens import SOL, USDC
 
 S = Status
 T0 = 1_790_000_000_000
-MARKET = OrderRequest("market", SOL.mint, USDC.mint, 10**9, 50)
-LIMIT = OrderRequest("limit", SOL.mint, USDC.mint, 10**9, 50, Decimal(150), T0 + 60_000)
+MARKET = OrderRequest("market", SOL, USDC, 10**9, 50)
+LIMIT = OrderRequest("limit", SOL, USDC, 10**9, 50, Decimal(150), T0 + 60_000)
 FAILURE = Failure("venues_unavailable", "There is no way.")
 INTENT = SignedTransaction("signature", "raw", 100)
 _LEG = Leg("raydium", "pool", SOL.mint, USDC.mint, 10**9, 150_000_000)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from decimal import Decimal
 
 from order_engine.domain import lifecycle
-from order_engine.domain.amounts import SOL, USDC
 from order_engine.domain.order import Failure, Lease, OrderRef, OrderRequest
+from order_engine.domain.tokens import SOL, USDC
 
 REF = OrderRef("alice", "order")
-LIMIT = OrderRequest("limit", SOL.mint, USDC.mint, 10**9, 50, Decimal(150))
-MARKET = OrderRequest("market", SOL.mint, USDC.mint, 10**9, 50)
+LIMIT = OrderRequest("limit", SOL, USDC, 10**9, 50, Decimal(150))
+MARKET = OrderRequest("market", SOL, USDC, 10**9, 50)
 
 
 def test_a_market_order_starts_when_it_is_placed() -> None:

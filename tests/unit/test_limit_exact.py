@@ -9,9 +9,9 @@ from decimal import Decimal
 import pytest
 
 from order_engine.domain import lifecycle
-from order_engine.domain.amounts import SOL, USDC
 from order_engine.domain.order import Order, OrderRef, OrderRequest, Retry, SignedTransaction, Status
 from order_engine.domain.quote import Pool
+from order_engine.domain.tokens import SOL, USDC
 from order_engine.domain.venues import RAYDIUM
 from order_engine.engine.execute import Execute, ExecutionPolicy, Silent
 from order_engine.engine.retry import LIMIT_NOT_MET, RetryPolicy

@@ -14,13 +14,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from order_engine.domain.amounts import BONK, JUP, RAY, SOL, TOKENS, USDC, USDT, Token
 from order_engine.domain.errors import QuoteRefused
 from order_engine.domain.quote import Pool
+from order_engine.domain.tokens import BONK, JUP, RAY, SOL, USDC, USDT, Token
 from order_engine.domain.venues import METEORA, RAYDIUM, VENUES
 from order_engine.venues.meteora.damm2 import Damm2Pool
 from order_engine.venues.meteora.dlmm import DlmmPool
 from order_engine.venues.paper.market import _PERIODS_MS, PaperMarket
+from order_engine.venues.paper.tokens import TOKENS
 from order_engine.venues.raydium.clmm import ClmmPool
 from order_engine.venues.raydium.cpmm import CpmmPool
 

@@ -14,7 +14,6 @@ import pytest
 
 from order_engine import observability
 from order_engine.domain import lifecycle
-from order_engine.domain.amounts import SOL, USDC
 from order_engine.domain.order import (
     Failure,
     Fill,
@@ -26,11 +25,12 @@ from order_engine.domain.order import (
     SignedTransaction,
 )
 from order_engine.domain.quote import Candidate, Decision, Leg
+from order_engine.domain.tokens import SOL, USDC
 from order_engine.observability import LogObserver
 
 type Json = Any
 
-REQUEST = OrderRequest("market", SOL.mint, USDC.mint, 10**9, 50)
+REQUEST = OrderRequest("market", SOL, USDC, 10**9, 50)
 LEG = Leg("raydium", "3WgEvEx2bvaNKAzSw6CjNSU4YyFMPbUe5kDbzgT5zeUw", SOL.mint, USDC.mint, 10**9, 150 * 10**6)
 CHOSEN = Candidate("raydium", "single", (LEG,), LEG.amount_out, LEG.amount_out - 1, Decimal("4.00"))
 DECISION = Decision(CHOSEN, (CHOSEN,), (), "Only one.", Decimal("1.25"), None, 5000)

@@ -11,10 +11,10 @@ import pytest
 
 from bench.networks import all_pools
 from order_engine.domain import lifecycle
-from order_engine.domain.amounts import BONK, JUP, RAY, SOL, USDC, Token
 from order_engine.domain.errors import BuildFailed, VenueError
 from order_engine.domain.order import Lease, Order, OrderRef, OrderRequest, Routed, SignedTransaction
 from order_engine.domain.quote import Candidate, Leg
+from order_engine.domain.tokens import BONK, JUP, RAY, SOL, USDC, Token
 from order_engine.domain.venues import METEORA, RAYDIUM
 from order_engine.engine.ports import Chain, TransactionStatus, Venue
 from order_engine.engine.routing.decide import decide
@@ -41,7 +41,7 @@ class HandClock:
 
 def routed_order(x: Token, y: Token, amount: int, name: str = "o1") -> Order:
     """An order whose route is chosen at ``AT``."""
-    request = OrderRequest("market", x.mint, y.mint, amount, 50)
+    request = OrderRequest("market", x, y, amount, 50)
     order = lifecycle.place(OrderRef("u", name), request, "f", AT)
     order = lifecycle.claim(order, Lease("w", AT + 1), AT)
     decision = decide(
@@ -129,7 +129,7 @@ async def test_two_builds_of_one_order_are_two_transactions() -> None:
 
 
 async def test_an_order_without_a_route_cannot_be_built() -> None:
-    request = OrderRequest("market", SOL.mint, USDC.mint, 1, 50)
+    request = OrderRequest("market", SOL, USDC, 1, 50)
     order = lifecycle.place(OrderRef("u", "o"), request, "f", AT)
     with pytest.raises(BuildFailed):
         await new_chain(HandClock()).build(order, min_out=0)

@@ -10,20 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from order_engine.domain.amounts import BONK, SOL, USDC, USDT
 from order_engine.domain.errors import IdempotencyConflict, SameToken, TooManyOpenOrders
 from order_engine.domain.order import Order, OrderRef, OrderRequest, Status
+from order_engine.domain.tokens import BONK, SOL, USDC, USDT
 from order_engine.engine.execute import Silent
 from order_engine.engine.place import Place, fingerprint, order_id_for
 from tests.fakes.orders import FakeOrders
 from tests.unit.test_lifecycle import LIMIT, MARKET, T0
 
-REQUEST = OrderRequest("limit", SOL.mint, USDC.mint, 10**9, 50, Decimal(150), T0 + 60_000, "a wallet")
+REQUEST = OrderRequest("limit", SOL, USDC, 10**9, 50, Decimal(150), T0 + 60_000, "a wallet")
 # Another value of each field. Whoever adds a field to a request has to say here what makes it another request.
 OTHER: dict[str, Sequence[object]] = {
     "type": ("market",),
-    "mint_in": (BONK.mint, USDC.mint),
-    "mint_out": (USDT.mint, SOL.mint),
+    "token_in": (BONK, USDC),
+    "token_out": (USDT, SOL),
     "amount_in": (10**9 + 1, 50),
     "slippage_bps": (0, 51, 10**9),
     "limit_price": (Decimal("150.000000001"), Decimal("1.5"), None),
@@ -162,7 +162,7 @@ async def test_the_same_key_for_something_else_is_a_conflict_that_names_the_head
 async def test_two_sides_of_one_token_are_refused_before_anything_is_stored() -> None:
     orders = FakeOrders()
     with pytest.raises(SameToken) as refused:
-        await Place(orders, Queue(), Ticking(), Silent())("user", replace(MARKET, mint_out=SOL.mint))
+        await Place(orders, Queue(), Ticking(), Silent())("user", replace(MARKET, token_out=SOL))
     assert refused.value.field == "tokenOut"
     assert orders.stored == {}
 

@@ -16,13 +16,14 @@ from bench.networks import Case, all_pools, market_case, network_case
 from bench.optimum import optimum
 from bench.routing import TOLERATED_BPS, TOLERATED_UNITS, Tally, broken_promises, examine
 from bench.routing import route as routed
-from order_engine.domain.amounts import BONK, JUP, RAY, SOL, TOKENS, USDC, USDT, Token
 from order_engine.domain.errors import NoRoute, PriceImpactTooHigh, QuoteRefused
 from order_engine.domain.quote import Decision, LeftOut, Pool
+from order_engine.domain.tokens import BONK, JUP, RAY, SOL, USDC, USDT, Token
 from order_engine.domain.venues import METEORA, RAYDIUM
 from order_engine.engine.routing.decide import MAX_QUOTES, decide
 from order_engine.engine.routing.search import MAX_LEGS
 from order_engine.venues.paper.market import PaperMarket
+from order_engine.venues.paper.tokens import TOKENS
 from order_engine.venues.raydium.cpmm import CpmmPool
 
 # How many cases are compared with the best of all routes; `make routing-proof` compares as many as one likes.

@@ -7,9 +7,9 @@ from decimal import Decimal
 
 import pytest
 
-from order_engine.domain.amounts import BONK, JUP, SOL, USDC, USDT, Token
 from order_engine.domain.errors import NoRoute, PriceImpactTooHigh, QuoteRefused
 from order_engine.domain.quote import Decision, Pool
+from order_engine.domain.tokens import BONK, JUP, SOL, USDC, USDT, Token
 from order_engine.engine.routing.decide import decide
 from order_engine.venues.meteora.dlmm import Bin, DlmmParameters, DlmmPool
 from order_engine.venues.raydium.clmm import ClmmPool, FeeOn, Tick, sqrt_price_at

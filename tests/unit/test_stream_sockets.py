@@ -12,8 +12,8 @@ import pytest
 from notify import socket
 from order_engine.compose import Engine
 from order_engine.domain import lifecycle
-from order_engine.domain.amounts import SOL, USDC
 from order_engine.domain.order import Event, Failure, Lease, Order, OrderRef, OrderRequest, Retry, Status
+from order_engine.domain.tokens import SOL, USDC
 from order_engine.engine import push
 from order_engine.engine.execute import Silent
 from order_engine.engine.ports import Connection, ConnectionGone, OrderStore, StatisticsStore
@@ -25,7 +25,7 @@ from tests.fakes.connections import FakeConnections
 from tests.fakes.engine import engine_with
 
 USER = "alice"
-REQUEST = OrderRequest("market", SOL.mint, USDC.mint, 1_500_000_000, 50)
+REQUEST = OrderRequest("market", SOL, USDC, 1_500_000_000, 50)
 
 
 def new_order(name: str) -> Order:

@@ -16,6 +16,7 @@ from order_engine.engine.rounds import Rounds
 from order_engine.engine.routing.router import Router
 from order_engine.engine.sweep import Sweep
 from order_engine.engine.triggers import Triggers
+from order_engine.venues.paper.tokens import TOKENS
 from process.sweep import _written_until
 from tests.fakes.orders import FakeOrders
 from tests.fakes.queue import FakeQueue
@@ -85,7 +86,7 @@ class Case:
         self.wire, self.clock, self.observer = Wire(failing=frozenset(failing)), Clock(), Watched()
         self.orders = FakeOrders(self.wire)
         self.queue = FakeQueue(self.clock.now_ms)
-        self.triggers = Triggers(self.orders, self.queue, Router((), self.clock), self.clock, self.observer)
+        self.triggers = Triggers(self.orders, self.queue, Router((), self.clock), self.clock, self.observer, TOKENS)
 
     def rounds(self) -> Rounds:
         sweep = Sweep(self.orders, self.queue, self.clock, self.observer)

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from order_engine.aws.indexes import index_keys, price_key
 from order_engine.domain import lifecycle
-from order_engine.domain.amounts import SOL, USDC, limit_min_out
+from order_engine.domain.amounts import limit_min_out
 from order_engine.domain.order import Order, OrderRef, OrderRequest, Status
+from order_engine.domain.tokens import SOL, USDC
 from order_engine.domain.trigger import AtLimit, AtOnce, Trigger
 from order_engine.engine.push import Change, tally_of
 from order_engine.engine.retry import has_waited_too_long
@@ -72,7 +73,7 @@ def test_the_engine_asks_the_trigger_and_never_the_type() -> None:
         def trigger(self) -> Trigger:
             return Waiting()
 
-    request = Strange("market", SOL.mint, USDC.mint, 1_000, 50)
+    request = Strange("market", SOL, USDC, 1_000, 50)
     order = placed(request)
     assert order.status is Status.OPEN
     keys = index_keys(order)

@@ -15,16 +15,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from order_engine.domain import lifecycle
-from order_engine.domain.amounts import SOL, USDC
 from order_engine.domain.errors import AttemptFailed
 from order_engine.domain.order import Order, OrderRef, Status
 from order_engine.domain.quote import Pool
+from order_engine.domain.tokens import SOL, USDC
 from order_engine.engine.execute import Silent
 from order_engine.engine.rounds import Rounds
 from order_engine.engine.routing import decide as routing
 from order_engine.engine.routing.router import Gathered, Router
 from order_engine.engine.sweep import STRANDED_MS, Sweep
 from order_engine.engine.triggers import MAX_ENTRIES, MAX_LOOKS, MAX_SECOND_LOOKS, Triggers, best_output, best_price
+from order_engine.venues.paper.tokens import TOKENS
 from order_engine.venues.raydium.cpmm import CpmmPool
 from tests.api.clock import StandingClock
 from tests.fakes.orders import FakeOrders
@@ -80,7 +81,8 @@ class _World:
 
     def __post_init__(self) -> None:
         self.queue = FakeQueue(self.clock.now_ms)
-        self.triggers = Triggers(self.orders, self.queue, Router((self.venue,), self.clock), self.clock, Silent())
+        router = Router((self.venue,), self.clock)
+        self.triggers = Triggers(self.orders, self.queue, router, self.clock, Silent(), TOKENS)
 
     def rest(self, user: str, name: str, price: str, amount: int = SOL.unit, **more: Any) -> OrderRef:
         """A limit order in the table, past the API and its bounds."""
@@ -128,8 +130,8 @@ def unfillable(
 def test_the_best_marginal_price_of_the_pair_counts() -> None:
     dearer = replace(POOL, pool_id="dearer", reserves=(1_000 * SOL.unit, 151_000 * USDC.unit))
     other = replace(POOL, pool_id="other", mints=(SOL.mint, "another"), reserves=(1, 10**18))
-    assert best_price([POOL, dearer, other], SOL.mint, USDC.mint) == 151
-    assert best_price([other], SOL.mint, USDC.mint) is None
+    assert best_price([POOL, dearer, other], SOL, USDC) == 151
+    assert best_price([other], SOL, USDC) is None
 
 
 @settings(deadline=None, max_examples=40)
@@ -404,7 +406,7 @@ async def test_the_sweeper_goes_on_beside_a_router_that_takes_all_the_time(monke
         return await beat(until)
 
     monkeypatch.setattr(Sweep, "beat", lambda self, until: noted(until))
-    rounds = Rounds(orders, sweep, Triggers(orders, queue, router, clock, Silent()), clock, Silent())
+    rounds = Rounds(orders, sweep, Triggers(orders, queue, router, clock, Silent(), TOKENS), clock, Silent())
     await rounds.run(clock.now_ms() + 1_500, sweep_every_ms=100, watch_every_ms=500)
     assert decisions > 10
     assert len(gaps) >= 3

@@ -8,11 +8,12 @@ from decimal import Decimal
 import pytest
 
 from order_engine.domain import lifecycle
-from order_engine.domain.amounts import SOL
 from order_engine.domain.order import Lease, Order, OrderRef, OrderRequest, Status
+from order_engine.domain.tokens import SOL
 from order_engine.engine.routing.router import Router
 from order_engine.engine.sweep import Sweep
 from order_engine.engine.triggers import Triggers
+from order_engine.venues.paper.tokens import TOKENS
 from order_engine.wire import messages
 from tests.fakes.orders import FakeOrders
 from tests.fakes.queue import FakeQueue
@@ -39,7 +40,7 @@ def watch_once(order: Order, *, most_impact_bps: int = 1_000, after_ms: int = 0)
         until = clock.now_ms() + 10_000
         await Sweep(orders, queue, clock, notes).beat(until)
         triggers = Triggers(
-            orders, queue, Router((OnePool(),), clock, max_price_impact_bps=most_impact_bps), clock, notes
+            orders, queue, Router((OnePool(),), clock, max_price_impact_bps=most_impact_bps), clock, notes, TOKENS
         )
         await triggers.find_pairs()
         await triggers.beat(until)

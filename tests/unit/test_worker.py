@@ -9,9 +9,10 @@ from decimal import Decimal
 import pytest
 
 from order_engine.domain import lifecycle
-from order_engine.domain.amounts import SOL, USDC, slippage_min_out
+from order_engine.domain.amounts import slippage_min_out
 from order_engine.domain.errors import OrderNotFound, VenueError
 from order_engine.domain.order import Failure, Fill, Lease, Order, OrderRef, Retry, Submission
+from order_engine.domain.tokens import SOL, USDC
 from order_engine.engine.execute import Done, Execute, Later
 from order_engine.engine.ports import Conflict, Height, TransactionStatus
 from order_engine.engine.retry import RetryPolicy, wait_ms

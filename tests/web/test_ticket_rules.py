@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from order_engine.domain.amounts import SOL, USDC, format_amount, limit_min_out, parse_amount
+from order_engine.domain.amounts import format_amount, limit_min_out, parse_amount
+from order_engine.domain.tokens import SOL, USDC
 from tests.web.conftest import Modules
 
 # One intent, one name

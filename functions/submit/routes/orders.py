@@ -52,7 +52,7 @@ async def execute_order(
         ),
     ] = None,
 ) -> JSONResponse:
-    request = body.to_request()
+    request = body.to_request(engine.market.tokens)
     rate = limits.orders(engine, caller)
     accepted = await engine.accept(
         caller.user_id,

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 from fastapi import Query
 from fastapi.responses import JSONResponse
 
-from order_engine.domain.amounts import parse_amount, token
+from order_engine.domain.amounts import parse_amount
 from order_engine.domain.errors import PriceImpactTooHigh, SameToken
 from order_engine.domain.order import OrderRequest
 from order_engine.domain.quote import Decision
-from order_engine.wire.requests import NUMBER_PATTERN, TOKEN_NAMES
+from order_engine.wire.requests import BY_NAME, NUMBER_PATTERN
 from order_engine.wire.schema import QuoteView
 from order_engine.wire.times import to_text
 from order_engine.wire.views import decision_view
@@ -28,8 +28,8 @@ TokenName = Annotated[
     Query(
         min_length=1,
         max_length=44,
-        description="A token by symbol or by mint.",
-        json_schema_extra={"enum": list(TOKEN_NAMES)},
+        description=BY_NAME,
+        examples=["SOL"],
     ),
 ]
 
@@ -59,18 +59,19 @@ async def get_quote(
         ),
     ],
 ) -> JSONResponse:
-    source, target = token(token_in, field="tokenIn"), token(token_out, field="tokenOut")
-    if source is target:
+    tokens = engine.market.tokens
+    source, target = tokens.named(token_in, field="tokenIn"), tokens.named(token_out, field="tokenOut")
+    if source == target:
         raise SameToken("tokenIn and tokenOut are the same token.", field="tokenOut")
     amount = parse_amount(amount_in, source, field="amountIn")
     await limits.spend(engine, caller, limits.reads(engine, caller), limits.QUOTE)
-    request = OrderRequest("market", source.mint, target.mint, amount, 0)
+    request = OrderRequest("market", source, target, amount, 0)
 
     def view(decision: Decision) -> dict[str, Any]:
         return {"at": to_text(engine.clock.now_ms()), **decision_view(request, decision)}
 
     try:
-        decision = await engine.quote(source.mint, target.mint, amount)
+        decision = await engine.quote(source, target, amount)
     except PriceImpactTooHigh as error:
         refused = problems.of_engine(error)
         # What is refused is shown, so that a person sees why.

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from solders.keypair import Keypair
 
-from order_engine.domain.amounts import SOL, USDC
+from order_engine.domain.tokens import SOL, USDC
 from order_engine.settings import SettingsError, SolanaSettings
 from order_engine.venues.solana.addresses import CPMM, DLMM, TOKEN
 from order_engine.venues.solana.examine import examine

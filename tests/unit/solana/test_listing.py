@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from order_engine.domain.amounts import BONK, SOL, USDC
+from order_engine.domain.tokens import BONK, SOL, USDC
 from order_engine.settings import SettingsError
 from order_engine.venues.solana.addresses import CLOCK, CPMM
 from order_engine.venues.solana.listing import MOST_POOLS, ListedToken, Listing, read_listing

@@ -1,7 +1,8 @@
 """Orders as DynamoDB items.
 
 The events are a list of small JSON texts: a write appends one, and what it costs depends on the item's size, so
-names are short and tokens are written as symbols. An event's sequence number is its place in the list.
+names are short and the best known tokens are written as symbols (``tokens``). An event's sequence number is its place
+in the list.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from order_engine.aws import tokens
 from order_engine.aws.indexes import aside_price, index_keys, time_key
-from order_engine.domain.amounts import BY_MINT, token
 from order_engine.domain.errors import TooNew
 from order_engine.domain.lifecycle import TERMINAL
 from order_engine.domain.numerals import read_decimal
@@ -32,6 +33,7 @@ from order_engine.domain.order import (
     Submission,
 )
 from order_engine.domain.quote import Candidate, Decision, LeftOut, Leg
+from order_engine.domain.tokens import Token
 from order_engine.wire import forms
 
 type Item = dict[str, Any]
@@ -56,11 +58,21 @@ def _encode_decision(decision: Decision) -> dict[str, object]:
     """A decision without repetitions: the item's size is what each later write of the order costs.
 
     Pools are written once ("p") and named by their place. Most candidates send the whole order ("w": tokens and
-    amount) through one pool, which leaves four numbers of them.
+    amount) through one pool, which leaves four numbers of them. Tokens that have to be written out are so once ("n"),
+    and named by their place likewise.
     """
     candidates = (*decision.quotes, decision.chosen)
     pools = list(dict.fromkeys((leg.venue, leg.pool_id) for candidate in candidates for leg in candidate.legs))
     place = {pool: number for number, pool in enumerate(pools)}
+    called = {token.mint: token for token in decision.tokens}
+    out = [
+        called[mint]
+        for mint in dict.fromkeys(
+            mint for candidate in candidates for leg in candidate.legs for mint in (leg.mint_in, leg.mint_out)
+        )
+        if _is_written_out(mint, called)
+    ]
+    token_at = {token.mint: number for number, token in enumerate(out)}
     singles = [candidate.legs[0] for candidate in candidates if len(candidate.legs) == 1]
     whole = (singles[0].mint_in, singles[0].mint_out, singles[0].amount_in) if singles else None
 
@@ -73,15 +85,19 @@ def _encode_decision(decision: Decision) -> dict[str, object]:
         return [candidate.venue, candidate.kind, amount_out, net_out, impact, legs]
 
     def encode_leg(leg: Leg) -> list[object]:
-        tokens = BY_MINT[leg.mint_in].symbol, BY_MINT[leg.mint_out].symbol
-        return [place[leg.venue, leg.pool_id], *tokens, leg.amount_in, leg.amount_out]
+        pool = place[leg.venue, leg.pool_id]
+        return [pool, encode_mint(leg.mint_in), encode_mint(leg.mint_out), leg.amount_in, leg.amount_out]
+
+    def encode_mint(mint: str) -> object:
+        return token_at[mint] if mint in token_at else tokens.encode(tokens.BY_MINT[mint])
 
     # The chosen candidate is nearly always among the quotes: its place is enough.
     quotes = list(decision.quotes)
     other = decision.improvement_over_other_bps
     return {
         "p": pools,
-        "w": None if whole is None else [BY_MINT[whole[0]].symbol, BY_MINT[whole[1]].symbol, whole[2]],
+        **({"n": [tokens.encode(token) for token in out]} if out else {}),
+        "w": None if whole is None else [encode_mint(whole[0]), encode_mint(whole[1]), whole[2]],
         "q": [encode(quote) for quote in quotes],
         "c": quotes.index(decision.chosen) if decision.chosen in quotes else encode(decision.chosen),
         **({"x": [[left.venue, left.reason] for left in decision.left_out]} if decision.left_out else {}),
@@ -91,6 +107,11 @@ def _encode_decision(decision: Decision) -> dict[str, object]:
         "f": decision.network_fee_lamports,
         **({} if decision.optimality_gap_bps is None else {"g": str(decision.optimality_gap_bps)}),
     }
+
+
+def _is_written_out(mint: str, called: Mapping[str, Token]) -> bool:
+    known = tokens.BY_MINT.get(mint)
+    return known is None or called.get(mint, known) != known
 
 
 def _whole(
@@ -105,7 +126,15 @@ def _whole(
 
 def _decode_decision(value: Mapping[str, Any]) -> Decision:
     pools = value["p"]
-    whole = None if value["w"] is None else (token(value["w"][0]).mint, token(value["w"][1]).mint, value["w"][2])
+    out = [tokens.decode(written) for written in value.get("n", ())]
+    met: dict[str, Token] = {}
+
+    def mint_of(written: str | int) -> str:
+        token = out[written] if isinstance(written, int) else tokens.decode(written)
+        met[token.mint] = token
+        return token.mint
+
+    whole = None if value["w"] is None else (mint_of(value["w"][0]), mint_of(value["w"][1]), value["w"][2])
 
     def decode(candidate: list[Any]) -> Candidate:
         if isinstance(candidate[0], int):
@@ -125,14 +154,14 @@ def _decode_decision(value: Mapping[str, Any]) -> Decision:
             price_impact_bps=read_decimal(impact),
         )
 
-    def decode_leg(number: int, token_in: str, token_out: str, amount_in: int, amount_out: int) -> Leg:
+    def decode_leg(number: int, token_in: str | int, token_out: str | int, amount_in: int, amount_out: int) -> Leg:
         venue, pool_id = pools[number]
-        return Leg(venue, pool_id, token(token_in).mint, token(token_out).mint, amount_in, amount_out)
+        return Leg(venue, pool_id, mint_of(token_in), mint_of(token_out), amount_in, amount_out)
 
     quotes = tuple(map(decode, value["q"]))
-    chosen = value["c"]
+    chosen = quotes[value["c"]] if isinstance(value["c"], int) else decode(value["c"])
     return Decision(
-        chosen=quotes[chosen] if isinstance(chosen, int) else decode(chosen),
+        chosen=chosen,
         quotes=quotes,
         left_out=tuple(LeftOut(*left) for left in value.get("x", ())),
         reason=value["y"],
@@ -141,6 +170,7 @@ def _decode_decision(value: Mapping[str, Any]) -> Decision:
         network_fee_lamports=value["f"],
         # Decisions that were stored before the gap was known have none.
         optimality_gap_bps=Decimal(value["g"]) if "g" in value else None,
+        tokens=tuple(met.values()),
     )
 
 
@@ -191,8 +221,8 @@ def decode_event(seq: int, text: str) -> Event:
 def _encode_request(request: OrderRequest) -> str:
     value: dict[str, object] = {
         "t": request.type,
-        "i": BY_MINT[request.mint_in].symbol,
-        "o": BY_MINT[request.mint_out].symbol,
+        "i": tokens.encode(request.token_in),
+        "o": tokens.encode(request.token_out),
         "a": request.amount_in,
         "s": request.slippage_bps,
     }
@@ -209,8 +239,8 @@ def _decode_request(text: str) -> OrderRequest:
     value = json.loads(text)
     return OrderRequest(
         type=value["t"],
-        mint_in=token(value["i"]).mint,
-        mint_out=token(value["o"]).mint,
+        token_in=tokens.decode(value["i"]),
+        token_out=tokens.decode(value["o"]),
         amount_in=value["a"],
         slippage_bps=value["s"],
         limit_price=read_decimal(value["l"]) if "l" in value else None,
@@ -254,6 +284,13 @@ def _value(value: str | int) -> dict[str, str]:
     return {"S": value} if isinstance(value, str) else {"N": str(value)}
 
 
+def _form_of(request: OrderRequest, events: Sequence[Event]) -> int:
+    """The form that these parts of an order are written in: the second where a token is written out."""
+    decisions = [event.detail.decision.tokens for event in events if isinstance(event.detail, Routed)]
+    met = (request.token_in, request.token_out, *(token for called in decisions for token in called))
+    return max(forms.ORDER.writes, forms.WRITTEN_OUT if any(map(tokens.is_written_out, met)) else 1)
+
+
 def to_item(order: Order) -> Item:
     """The whole item of a new order."""
     item = key_of(order.ref)
@@ -261,7 +298,7 @@ def to_item(order: Order) -> Item:
     item["request"] = {"S": _encode_request(order.request)}
     item["fingerprint"] = {"S": order.fingerprint}
     item["events"] = {"L": [{"S": encode_event(event)} for event in order.events]}
-    item[forms.SCHEMA] = _value(max(order.form, forms.ORDER.writes))
+    item[forms.SCHEMA] = _value(max(order.form, _form_of(order.request, order.events)))
     item |= {name: _value(value) for name, value in _state(order).items() if value is not None}
     return item
 
@@ -351,7 +388,7 @@ def update_of(old: Order, new: Order, *, keep_days: int = 0) -> dict[str, Any]:
         names["#events"] = "events"
         values[":added"] = {"L": [{"S": encode_event(event)} for event in added]}
         sets.append("#events = list_append(#events, :added)")
-    form = max(old.form, forms.ORDER.writes)
+    form = max(old.form, _form_of(new.request, added))
     if form != old.form:
         # Now a part of it has the newer form. One that is newer already is never called older.
         names["#schema"] = forms.SCHEMA

@@ -11,8 +11,8 @@ import hashlib
 from collections.abc import Sequence
 from decimal import Decimal
 
+from order_engine.aws import tokens
 from order_engine.domain import lifecycle
-from order_engine.domain.amounts import BY_MINT
 from order_engine.domain.numerals import EXACT
 from order_engine.domain.order import Order, Status
 
@@ -81,7 +81,7 @@ def split_places(after: str | None, partitions: int) -> list[str | None]:
 
 
 def trigger_partition(mint_in: str, mint_out: str) -> str:
-    return f"trigger#{BY_MINT[mint_in].symbol}/{BY_MINT[mint_out].symbol}"
+    return f"trigger#{tokens.index_name(mint_in)}/{tokens.index_name(mint_out)}"
 
 
 def aside_key(price: Decimal) -> str:

@@ -1,61 +1,16 @@
-"""Tokens and amounts. Inside the engine an amount is an int in base units (u64); text only at the edge."""
+"""Amounts and prices. Inside the engine an amount is an int in base units (u64); text only at the edge."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 
 from order_engine.domain import numerals
-from order_engine.domain.errors import InvalidAmount, UnknownToken
+from order_engine.domain.errors import InvalidAmount
+from order_engine.domain.tokens import Token
 
 U64_MAX = 2**64 - 1
 BPS = 10_000
 _PRICE_DIGITS = 12
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """A mint that the engine trades.
-
-    Attributes:
-        symbol: the ticker, upper case.
-        mint: the mint's address, base58.
-        decimals: base units per whole token are 10 ** decimals.
-    """
-
-    symbol: str
-    mint: str
-    decimals: int
-
-    @property
-    def unit(self) -> int:
-        """Base units in one whole token."""
-        return int(10**self.decimals)
-
-
-SOL = Token("SOL", "So11111111111111111111111111111111111111112", 9)
-USDC = Token("USDC", "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v", 6)
-USDT = Token("USDT", "Es9vMFrzaCERmJfrF4H2FYD4KCoNkY11McCe8BenwNYB", 6)
-BONK = Token("BONK", "DezXAZ8z7PnrnRJjz3wXBoRgixCa6xjnB7YaB1pPB263", 5)
-JUP = Token("JUP", "JUPyiwrYJFskUPiHa7hkeR8VUtAeFoSYbKedZNsDvCN", 6)
-RAY = Token("RAY", "4k3Dyjzvzp8eMZWUXbBCjEvwSkkk59S5iCNLY3QrkX6R", 6)
-TOKENS: tuple[Token, ...] = (SOL, USDC, USDT, BONK, JUP, RAY)
-
-BY_MINT: dict[str, Token] = {t.mint: t for t in TOKENS}
-_BY_NAME: dict[str, Token] = {t.symbol: t for t in TOKENS} | BY_MINT
-
-
-def token(name: str, *, field: str | None = None) -> Token:
-    """Find a token by its symbol (upper case) or mint.
-
-    Raises:
-        UnknownToken: it is neither.
-    """
-    found = _BY_NAME.get(name)
-    if found is None:
-        known = ", ".join(t.symbol for t in TOKENS)
-        raise UnknownToken(f"This token is not traded here. Known tokens: {known}, or their mints.", field=field)
-    return found
 
 
 def parse_decimal(value: str | int | Decimal, *, field: str | None = None) -> Decimal:
@@ -92,7 +47,7 @@ def parse_amount(value: str | int | Decimal, of: Token, *, field: str | None = N
     number = parse_decimal(value, field=field)
     units = number.scaleb(of.decimals, numerals.EXACT)
     if units != units.to_integral_value(context=numerals.EXACT):
-        raise InvalidAmount(f"{of.symbol} has {of.decimals} decimals; this amount has more.", field=field)
+        raise InvalidAmount(f"{of.name} has {of.decimals} decimals; this amount has more.", field=field)
     if units > U64_MAX:
         raise InvalidAmount("The amount is larger than a token account can hold (2^64 - 1 base units).", field=field)
     return int(units)

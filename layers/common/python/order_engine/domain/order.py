@@ -7,8 +7,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Literal
 
-from order_engine.domain.amounts import BY_MINT, Token
 from order_engine.domain.quote import Decision
+from order_engine.domain.tokens import Token
 from order_engine.domain.trigger import AtLimit, AtOnce, Trigger
 
 type OrderType = Literal["market", "limit"]
@@ -41,7 +41,8 @@ class OrderRequest:
     """What the client asked for.
 
     Attributes:
-        amount_in: base units of ``mint_in``.
+        token_in, token_out: as the market listed them when the order was placed; it may have ceased to since.
+        amount_in: base units of ``token_in``.
         slippage_bps: tolerance against the quote, basis points.
         limit_price: whole output tokens per whole input token; limit orders only.
         expires_at: milliseconds since the epoch; limit orders only.
@@ -49,8 +50,8 @@ class OrderRequest:
     """
 
     type: OrderType
-    mint_in: str
-    mint_out: str
+    token_in: Token
+    token_out: Token
     amount_in: int
     slippage_bps: int
     limit_price: Decimal | None = None
@@ -58,12 +59,12 @@ class OrderRequest:
     wallet_address: str | None = None
 
     @property
-    def token_in(self) -> Token:
-        return BY_MINT[self.mint_in]
+    def mint_in(self) -> str:
+        return self.token_in.mint
 
     @property
-    def token_out(self) -> Token:
-        return BY_MINT[self.mint_out]
+    def mint_out(self) -> str:
+        return self.token_out.mint
 
     @property
     def trigger(self) -> Trigger:

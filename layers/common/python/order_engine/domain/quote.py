@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
+
+from order_engine.domain.tokens import Token
 
 type RouteKind = Literal["single", "path", "split"]
 
@@ -152,6 +154,7 @@ class Decision:
         optimality_gap_bps: no route of the space that was searched gives more net output than the chosen one by more
             than this, basis points of its net output, four decimals, rounded up; None for a decision that was stored
             before it was known.
+        tokens: those that its legs lead through, where they are known: how their amounts are written.
     """
 
     chosen: Candidate
@@ -162,6 +165,7 @@ class Decision:
     improvement_over_other_bps: Decimal | None
     network_fee_lamports: int
     optimality_gap_bps: Decimal | None = None
+    tokens: tuple[Token, ...] = field(default=(), compare=False)
 
     @property
     def runner_up(self) -> Candidate | None:

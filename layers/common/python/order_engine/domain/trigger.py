@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
 
-from order_engine.domain.amounts import Token, limit_min_out
+from order_engine.domain.amounts import limit_min_out
+from order_engine.domain.tokens import Token
 
 
 class Trigger(Protocol):

@@ -262,7 +262,7 @@ class Execute:
 
     async def _route(self, order: Order) -> Routed:
         request = order.request
-        decision = await self.router.route(request.mint_in, request.mint_out, request.amount_in)
+        decision = await self.router.route(request.token_in, request.token_out, request.amount_in)
         min_out = slippage_min_out(decision.chosen.amount_out, request.slippage_bps)
         return Routed(decision, max(min_out, request.trigger.floor))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from order_engine.domain.quote import Decision
+from order_engine.domain.tokens import Token
 from order_engine.engine.routing.router import Router
 
 
@@ -14,10 +15,10 @@ class Quote:
 
     router: Router
 
-    async def __call__(self, mint_in: str, mint_out: str, amount_in: int) -> Decision:
+    async def __call__(self, token_in: Token, token_out: Token, amount_in: int) -> Decision:
         """The decision on an amount in base units.
 
         Raises:
             AttemptFailed: an order would fail so.
         """
-        return await self.router.route(mint_in, mint_out, amount_in)
+        return await self.router.route(token_in, token_out, amount_in)

@@ -20,10 +20,11 @@ from functools import partial
 from itertools import batched, permutations
 
 from order_engine.domain import lifecycle
-from order_engine.domain.amounts import BY_MINT, TOKENS, Token
 from order_engine.domain.errors import AttemptFailed
 from order_engine.domain.order import Order, OrderRef, OrderRequest, Status
 from order_engine.domain.quote import Pool
+from order_engine.domain.token_list import TokenList
+from order_engine.domain.tokens import Token
 from order_engine.engine.beats import readable, survive
 from order_engine.engine.execute import Observer
 from order_engine.engine.fairness import fair_share
@@ -82,7 +83,7 @@ class Triggers:
     router: Router
     clock: Clock
     observer: Observer
-    tokens: Sequence[Token] = TOKENS
+    tokens: TokenList
     _pairs: list[Pair] = field(default_factory=list, init=False)
     # Where each pair's next page begins, among the crossed and among those set aside.
     _crossed_after: dict[Pair, str | None] = field(default_factory=dict, init=False)
@@ -137,7 +138,8 @@ class Triggers:
     async def _first_look(self, pair: Pair, more: list[Market]) -> list[_Wanted]:
         """A page of the pair's crossed orders and of those set aside; adds to ``more`` if there are more crossed."""
         gathered = await self.router.gather(*pair)
-        price = best_price(gathered.pools, *pair)
+        source, target = (self.tokens.named(mint) for mint in pair)
+        price = best_price(gathered.pools, source, target)
         if price is None:
             return []
         market = Market(pair, gathered, price)
@@ -267,20 +269,20 @@ class Triggers:
 def best_output(request: OrderRequest, router: Router, gathered: Gathered) -> int | None:
     """What the whole order would get now, after fees, in base units; None where no route takes it."""
     try:
-        decision = router.choose(gathered, request.mint_in, request.mint_out, request.amount_in)
+        decision = router.choose(gathered, request.token_in, request.token_out, request.amount_in)
     except AttemptFailed:
         return None
     return decision.chosen.amount_out
 
 
-def best_price(pools: Sequence[Pool], mint_in: str, mint_out: str) -> Decimal | None:
+def best_price(pools: Sequence[Pool], token_in: Token, token_out: Token) -> Decimal | None:
     """The best marginal price of the pools that trade the pair directly, whole output per whole input token."""
     best: Decimal | None = None
-    scale = BY_MINT[mint_in].decimals - BY_MINT[mint_out].decimals
+    scale = token_in.decimals - token_out.decimals
     for pool in pools:
-        if set(pool.mints) != {mint_in, mint_out}:
+        if set(pool.mints) != {token_in.mint, token_out.mint}:
             continue
-        numerator, denominator = pool.spot(mint_in)
+        numerator, denominator = pool.spot(token_in.mint)
         value = (Decimal(numerator) / Decimal(denominator)).scaleb(scale)
         best = value if best is None or value > best else best
     return best

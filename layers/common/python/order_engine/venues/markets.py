@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-from order_engine.domain.amounts import TOKENS, Token
 from order_engine.settings import MARKETS, Settings
 
 if TYPE_CHECKING:
+    from order_engine.domain.token_list import TokenList
     from order_engine.engine.ports import Chain, Clock, Venue
     from order_engine.venues.paper.chain import PaperChain
     from order_engine.venues.paper.market import PaperMarket
@@ -33,7 +33,7 @@ class Market(Protocol):
     def chain(self) -> Chain: ...
 
     @property
-    def tokens(self) -> Sequence[Token]: ...
+    def tokens(self) -> TokenList: ...
 
     @property
     def lamports_per_leg(self) -> int: ...
@@ -45,7 +45,12 @@ class Paper:
 
     settings: Settings
     clock: Clock
-    tokens: Sequence[Token] = TOKENS
+
+    @property
+    def tokens(self) -> TokenList:
+        from order_engine.venues.paper.tokens import TOKENS
+
+        return TOKENS
 
     @property
     def lamports_per_leg(self) -> int:

@@ -17,16 +17,17 @@ from pydantic import (
 )
 
 from order_engine.domain import numerals
-from order_engine.domain.amounts import TOKENS, limit_min_out, parse_amount, parse_decimal, token
+from order_engine.domain.amounts import limit_min_out, parse_amount, parse_decimal
 from order_engine.domain.errors import InvalidAmount, InvalidInput, SameToken
 from order_engine.domain.order import OrderRequest
+from order_engine.domain.token_list import TokenList
 from order_engine.wire.exact_json import OVERLONG
 from order_engine.wire.times import from_text
 
 DEFAULT_SLIPPAGE_BPS = 50
 MAX_SLIPPAGE_BPS = 5000
 NUMBER_PATTERN = r"^[0-9]{1,30}(\.[0-9]{1,30})?$"
-TOKEN_NAMES: tuple[str, ...] = (*(each.symbol for each in TOKENS), *(each.mint for each in TOKENS))
+BY_NAME = "A token of `GET /api/tokens`, by symbol or by mint."
 _U64_OUT = 2**64
 
 
@@ -75,9 +76,8 @@ TokenField = Annotated[
     Field(
         min_length=1,
         max_length=44,
-        description="A token by symbol or by mint.",
+        description=BY_NAME,
         examples=["SOL"],
-        json_schema_extra={"enum": list(TOKEN_NAMES)},
     ),
 ]
 
@@ -125,15 +125,18 @@ class PlaceOrderBody(BaseModel):
             raise ValueError("Send slippageBps or slippage, not both.")
         return self
 
-    def to_request(self) -> OrderRequest:
+    def to_request(self, tokens: TokenList) -> OrderRequest:
         """The order request, in base units. Whether it comes in time is for ``Accept`` to say.
+
+        Args:
+            tokens: what is traded.
 
         Raises:
             InvalidInput: with the field at fault.
         """
-        token_in = token(self.tokenIn, field="tokenIn")
-        token_out = token(self.tokenOut, field="tokenOut")
-        if token_in is token_out:
+        token_in = tokens.named(self.tokenIn, field="tokenIn")
+        token_out = tokens.named(self.tokenOut, field="tokenOut")
+        if token_in == token_out:
             raise SameToken("tokenIn and tokenOut are the same token.", field="tokenOut")
         kind = self.type or self.orderType or "market"
         amount_in = parse_amount(self.amountIn, token_in, field="amountIn")
@@ -153,8 +156,8 @@ class PlaceOrderBody(BaseModel):
                 expires_at = from_text(self.expiresAt, field="expiresAt")
         return OrderRequest(
             type=kind,
-            mint_in=token_in.mint,
-            mint_out=token_out.mint,
+            token_in=token_in,
+            token_out=token_out,
             amount_in=amount_in,
             slippage_bps=self._slippage(),
             limit_price=limit_price,

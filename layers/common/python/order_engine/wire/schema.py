@@ -197,6 +197,20 @@ class ProblemView(TypedDict):
     quote: NotRequired[Annotated[QuoteView, Says("Of a refused quote: the route that an order would fail with.")]]
 
 
+class TokenView(TypedDict):
+    """A token that can be traded."""
+
+    symbol: Annotated[str | None, Says("How it is named in orders; null where it is named by its mint.")]
+    mint: str
+    decimals: Annotated[int, Says("An amount has at most so many decimals.")]
+
+
+class TokensView(TypedDict):
+    """The tokens that can be traded, each against each."""
+
+    tokens: list[TokenView]
+
+
 class QueueView(TypedDict):
     waiting: int
     inFlight: int
@@ -276,6 +290,6 @@ def _open(view: Any) -> None:
 for _view in (
     *(FailureView, LegView, CandidateView, LeftOutView, RoutedView, DecisionView, QuoteView, DetailView, EventView),
     *(OrderSummaryView, OrderView, AcceptedView, StreamTicketView, OrderListView, ProblemItem, ProblemView),
-    *(QueueView, LatencyView, StatsView, HealthView),
+    *(TokenView, TokensView, QueueView, LatencyView, StatsView, HealthView),
 ):
     _open(_view)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
-from order_engine.domain.amounts import BY_MINT, format_amount, format_price, price
+from order_engine.domain.amounts import format_amount, format_price, price
 from order_engine.domain.order import Event, Failure, Fill, Order, OrderRequest, Retry, Routed, Submission
 from order_engine.domain.quote import Candidate, Decision, Leg
+from order_engine.domain.tokens import Token
 from order_engine.wire import forms
 from order_engine.wire.times import to_text
 
@@ -27,24 +28,29 @@ if TYPE_CHECKING:
         PongFrame,
         SnapshotFrame,
         SubscribedFrame,
+        TokensView,
     )
 
 _SNAPSHOT_BYTES = 100_000
 
 
-def leg_view(leg: Leg) -> LegView:
-    token_in, token_out = BY_MINT[leg.mint_in], BY_MINT[leg.mint_out]
+def tokens_view(tokens: Iterable[Token]) -> TokensView:
+    return {"tokens": [{"symbol": one.symbol, "mint": one.mint, "decimals": one.decimals} for one in tokens]}
+
+
+def leg_view(leg: Leg, called: Mapping[str, Token]) -> LegView:
+    token_in, token_out = called[leg.mint_in], called[leg.mint_out]
     return {
         "venue": leg.venue,
         "pool": leg.pool_id,
-        "tokenIn": token_in.symbol,
-        "tokenOut": token_out.symbol,
+        "tokenIn": token_in.name,
+        "tokenOut": token_out.name,
         "amountIn": format_amount(leg.amount_in, token_in),
         "amountOut": format_amount(leg.amount_out, token_out),
     }
 
 
-def candidate_view(request: OrderRequest, candidate: Candidate) -> CandidateView:
+def candidate_view(request: OrderRequest, candidate: Candidate, called: Mapping[str, Token]) -> CandidateView:
     token_in, token_out = request.token_in, request.token_out
     net = format_amount(abs(candidate.net_out), token_out)
     return {
@@ -54,17 +60,18 @@ def candidate_view(request: OrderRequest, candidate: Candidate) -> CandidateView
         "netOut": net if candidate.net_out >= 0 else f"-{net}",
         "price": format_price(price(request.amount_in, candidate.amount_out, token_in, token_out)),
         "priceImpactBps": format_price(candidate.price_impact_bps),
-        "legs": [leg_view(leg) for leg in candidate.legs],
+        "legs": [leg_view(leg, called) for leg in candidate.legs],
     }
 
 
 def decision_view(request: OrderRequest, decision: Decision) -> DecisionView:
     other, gap = decision.improvement_over_other_bps, decision.optimality_gap_bps
+    called = {token.mint: token for token in (*decision.tokens, request.token_in, request.token_out)}
     return {
         "venue": decision.chosen.venue,
         "reason": decision.reason,
-        "route": candidate_view(request, decision.chosen),
-        "quotes": [candidate_view(request, quote) for quote in decision.quotes],
+        "route": candidate_view(request, decision.chosen, called),
+        "quotes": [candidate_view(request, quote, called) for quote in decision.quotes],
         "leftOut": [{"venue": left.venue, "reason": left.reason} for left in decision.left_out],
         "improvementBps": format_price(decision.improvement_bps),
         "improvementOverOtherBps": None if other is None else format_price(other),
@@ -123,8 +130,8 @@ def summary_view(order: Order) -> OrderSummaryView:
         "orderId": order.ref.order_id,
         "status": order.status,
         "type": request.type,
-        "tokenIn": request.token_in.symbol,
-        "tokenOut": request.token_out.symbol,
+        "tokenIn": request.token_in.name,
+        "tokenOut": request.token_out.name,
         "amountIn": format_amount(request.amount_in, request.token_in),
         "slippageBps": request.slippage_bps,
         "limitPrice": None if request.limit_price is None else format_price(request.limit_price),

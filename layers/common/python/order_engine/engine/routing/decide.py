@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
 from fractions import Fraction
 
-from order_engine.domain.amounts import BPS, BY_MINT, format_amount
+from order_engine.domain.amounts import BPS, format_amount
 from order_engine.domain.errors import NoRoute, PriceImpactTooHigh, VenuesUnavailable
 from order_engine.domain.quote import Candidate, Decision, LeftOut, Leg, Pool, RouteKind, runner_up
+from order_engine.domain.tokens import Token
 from order_engine.domain.venues import VENUES
 from order_engine.engine.routing.divide import Plan
 from order_engine.engine.routing.fee import LAMPORTS_PER_LEG, NetworkFee, lamport_price
-from order_engine.engine.routing.network import BrokenPool, Network, name_broken, pool_order, sound
+from order_engine.engine.routing.network import MIDDLES, BrokenPool, Network, name_broken, pool_order, sound
 from order_engine.engine.routing.search import search
 
 MAX_QUOTES = 6
@@ -30,6 +31,7 @@ def decide(
     left_out: Sequence[LeftOut] = (),
     max_price_impact_bps: int,
     lamports_per_leg: int = LAMPORTS_PER_LEG,
+    tokens: Sequence[Token] = (),
 ) -> Decision:
     """Choose the way that gives most of the output token, net of the network fee. Pure and deterministic.
 
@@ -48,6 +50,7 @@ def decide(
         left_out: the venues that gave no pools, kept in the decision.
         max_price_impact_bps: the most that the chosen way may lose against the marginal price, basis points.
         lamports_per_leg: the priority fee of one swap.
+        tokens: the pair's, by which its amounts are said; without them they are said in base units.
 
     Raises:
         NoRoute: no way fills the whole amount.
@@ -58,6 +61,7 @@ def decide(
     if amount_in <= 0 or mint_in == mint_out:
         raise ValueError("A route needs a positive amount and two different mints.")
     usable, broken = sound(pools, mint_in, amount_in)
+    called = {token.mint: token for token in (*MIDDLES, *tokens)}
     while True:
         try:
             found = _Routes(usable, mint_in, mint_out, amount_in, lamports_per_leg)
@@ -68,14 +72,14 @@ def decide(
             usable = [pool for pool in usable if pool is not one.pool]
     gone = (*left_out, *name_broken(broken))
     if not found.ranked:
-        nothing = f"No pool or path can fill {_amount(amount_in, mint_in)}.{_absent(gone)}"
+        nothing = f"No pool or path can fill {_amount(amount_in, called.get(mint_in))}.{_absent(gone)}"
         raise NoRoute(nothing) if all(one.answered for one in left_out) else VenuesUnavailable(nothing)
     chosen = found.candidate(found.ranked[0])
-    decision = _decision(found, chosen, gone)
+    decision = _decision(found, chosen, gone, called)
     if chosen.price_impact_bps > max_price_impact_bps:
         too_high = (
-            f"The best route ({_describe(chosen)}) loses {chosen.price_impact_bps} bps against the market price; "
-            f"at most {max_price_impact_bps} bps are allowed.{_absent(gone)}"
+            f"The best route ({_describe(chosen, called)}) loses {chosen.price_impact_bps} bps against the market "
+            f"price; at most {max_price_impact_bps} bps are allowed.{_absent(gone)}"
         )
         if not all(one.answered for one in left_out):
             raise VenuesUnavailable(too_high)
@@ -193,7 +197,9 @@ class _Routes:
         return total
 
 
-def _decision(found: _Routes, chosen: Candidate, left_out: tuple[LeftOut, ...]) -> Decision:
+def _decision(
+    found: _Routes, chosen: Candidate, left_out: tuple[LeftOut, ...], called: Mapping[str, Token]
+) -> Decision:
     venue_quotes = [found.candidate(route) for route in found.own.values()]
     improvement = _gain(venue_quotes[0], chosen) if venue_quotes else Decimal("0.00")
     second = runner_up(chosen, venue_quotes)
@@ -207,11 +213,13 @@ def _decision(found: _Routes, chosen: Candidate, left_out: tuple[LeftOut, ...]) 
         candidate = found.candidate(route)
         if candidate not in keep:
             keep.append(candidate)
+    mints = {mint for candidate in keep for leg in candidate.legs for mint in (leg.mint_in, leg.mint_out)}
     rank = {candidate.legs: number for number, candidate in enumerate(keep)}
     quotes = sorted(keep[:MAX_QUOTES], key=lambda c: (-c.net_out, len(c.legs), rank[c.legs]))
-    reason = f"{_describe(chosen)} gives {_amount(chosen.net_out, chosen.legs[-1].mint_out)} after all fees"
+    gives = _amount(chosen.net_out, called.get(chosen.legs[-1].mint_out))
+    reason = f"{_describe(chosen, called)} gives {gives} after all fees"
     if venue_quotes and improvement > 0:
-        reason += f", {improvement} bps more than the best single venue ({_describe(venue_quotes[0])})"
+        reason += f", {improvement} bps more than the best single venue ({_describe(venue_quotes[0], called)})"
     elif second is not None:
         reason += f", {over_other} bps more than {second.venue}"
     else:
@@ -225,6 +233,7 @@ def _decision(found: _Routes, chosen: Candidate, left_out: tuple[LeftOut, ...]) 
         over_other,
         found.fee.lamports(len(chosen.legs)),
         _gap(found.bound, chosen),
+        tuple(called[mint] for mint in sorted(mints) if mint in called),
     )
 
 
@@ -250,17 +259,16 @@ def _absent(gone: Iterable[LeftOut]) -> str:
     return "".join(f" {one.venue} was left out: {one.reason}" for one in gone)
 
 
-def _amount(units: int, mint: str) -> str:
-    token = BY_MINT.get(mint)
+def _amount(units: int, token: Token | None) -> str:
     if token is None:
         return f"{units} base units"
-    return f"{'-' if units < 0 else ''}{format_amount(abs(units), token)} {token.symbol}"
+    return f"{'-' if units < 0 else ''}{format_amount(abs(units), token)} {token.name}"
 
 
-def _describe(c: Candidate) -> str:
+def _describe(c: Candidate, called: Mapping[str, Token]) -> str:
     if c.kind == "single":
         return f"one {c.venue} pool"
     if c.kind == "path":
-        middle = BY_MINT.get(c.legs[0].mint_out)
-        return f"a path through {middle.symbol if middle else 'another token'} on {c.venue}"
+        middle = called.get(c.legs[0].mint_out)
+        return f"a path through {middle.name if middle else 'another token'} on {c.venue}"
     return f"a split over {len(c.legs)} pools of {c.venue}"

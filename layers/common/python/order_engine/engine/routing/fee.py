@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from order_engine.domain.amounts import SOL
 from order_engine.domain.quote import Pool
+from order_engine.domain.tokens import SOL
 from order_engine.engine.routing.network import INTERMEDIATES
 
 # What Solana charges for the one signature of the transaction.

@@ -10,13 +10,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from order_engine.domain.amounts import SOL, U64_MAX, USDC
+from order_engine.domain.amounts import U64_MAX
 from order_engine.domain.errors import EngineError, QuoteRefused
 from order_engine.domain.quote import Curve, LeftOut, Pool
+from order_engine.domain.tokens import SOL, USDC, Token
 from order_engine.domain.venues import VENUES
 from order_engine.engine.routing.ladder import Ladder, sampled
 
-INTERMEDIATES: tuple[str, ...] = (SOL.mint, USDC.mint)
+MIDDLES: tuple[Token, ...] = (SOL, USDC)
+INTERMEDIATES: tuple[str, ...] = tuple(token.mint for token in MIDDLES)
 _NAMED = 3  # broken pools that a decision names, by venue
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from order_engine.domain.quote import Decision, LeftOut, Pool
+from order_engine.domain.tokens import Token
 from order_engine.engine.ports import Clock, Venue
 from order_engine.engine.routing import decide as routing
 from order_engine.engine.routing.fee import LAMPORTS_PER_LEG
@@ -26,6 +27,7 @@ class Decide(Protocol):
         left_out: Sequence[LeftOut] = (),
         max_price_impact_bps: int,
         lamports_per_leg: int = LAMPORTS_PER_LEG,
+        tokens: Sequence[Token] = (),
     ) -> Decision: ...
 
 
@@ -60,7 +62,7 @@ class Router:
         found = await gather_pools(self.venues, mint_in, mint_out, deadline_ms=self.deadline_ms, clock=self.clock)
         return Gathered(*found)
 
-    def choose(self, gathered: Gathered, mint_in: str, mint_out: str, amount_in: int) -> Decision:
+    def choose(self, gathered: Gathered, token_in: Token, token_out: Token, amount_in: int) -> Decision:
         """The best way to fill an amount (base units) through pools that were gathered for the pair.
 
         Raises:
@@ -68,18 +70,20 @@ class Router:
         """
         return self.decide(
             gathered.pools,
-            mint_in=mint_in,
-            mint_out=mint_out,
+            mint_in=token_in.mint,
+            mint_out=token_out.mint,
             amount_in=amount_in,
             left_out=gathered.left_out,
             max_price_impact_bps=self.max_price_impact_bps,
             lamports_per_leg=self.lamports_per_leg,
+            tokens=(token_in, token_out),
         )
 
-    async def route(self, mint_in: str, mint_out: str, amount_in: int) -> Decision:
+    async def route(self, token_in: Token, token_out: Token, amount_in: int) -> Decision:
         """The best way to fill an amount (base units) now.
 
         Raises:
             AttemptFailed: there is none, or none that is allowed.
         """
-        return self.choose(await self.gather(mint_in, mint_out), mint_in, mint_out, amount_in)
+        gathered = await self.gather(token_in.mint, token_out.mint)
+        return self.choose(gathered, token_in, token_out, amount_in)

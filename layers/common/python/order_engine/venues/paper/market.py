@@ -26,8 +26,8 @@ from math import isqrt
 from typing import ClassVar
 
 from order_engine.domain import base58
-from order_engine.domain.amounts import BONK, JUP, RAY, SOL, USDC, USDT, Token
 from order_engine.domain.quote import Pool
+from order_engine.domain.tokens import BONK, JUP, RAY, SOL, USDC, USDT, Token
 from order_engine.domain.venues import venue_of
 from order_engine.venues.meteora.damm2 import Damm2Pool
 from order_engine.venues.meteora.dlmm import Bin, DlmmParameters, DlmmPool, Volatility, price_of_bin

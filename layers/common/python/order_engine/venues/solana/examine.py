@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from order_engine.domain.amounts import SOL, Token, format_amount
+from order_engine.domain.amounts import format_amount
 from order_engine.domain.errors import VenuesUnavailable
+from order_engine.domain.tokens import SOL, Token
 from order_engine.settings import SettingsError
 from order_engine.venues.solana.market import Solana
 from order_engine.venues.solana.node import Node

@@ -13,8 +13,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from order_engine.domain.amounts import BY_MINT, Token
 from order_engine.domain.errors import MalformedAccount, VenuesUnavailable
+from order_engine.domain.token_list import TokenList
+from order_engine.domain.tokens import WELL_KNOWN, Token
 from order_engine.domain.venues import VENUES
 from order_engine.engine.routing.breaker import GuardedVenue
 from order_engine.settings import SettingsError
@@ -97,20 +98,23 @@ class Solana:
         return tuple(GuardedVenue(LiveVenue(name, self.source, unusables), self.clock) for name in VENUES)
 
     @cached_property
-    def tokens(self) -> Sequence[Token]:
+    def tokens(self) -> TokenList:
         """What can be traded. Decimals never change: those that are not known here are read from the mints, once.
 
         Raises:
             SettingsError: a mint is none, or the file of pools is wrong.
             VenuesUnavailable: no node tells.
         """
-        unknown = [each for each in self.listing.tokens if each.mint not in BY_MINT]
-        decimals = {mint: known.decimals for mint, known in BY_MINT.items()}
+        decimals = {known.mint: known.decimals for known in WELL_KNOWN}
+        unknown = [each for each in self.listing.tokens if each.mint not in decimals]
         if unknown:
             # Whoever asks for the tokens may be within an event loop and cannot wait there: a thread can.
             with ThreadPoolExecutor(1, "mints") as beside:
                 decimals |= beside.submit(asyncio.run, self._decimals(unknown)).result()
-        return tuple(Token(each.symbol or each.mint, each.mint, decimals[each.mint]) for each in self.listing.tokens)
+        try:
+            return TokenList(tuple(Token(each.symbol, each.mint, decimals[each.mint]) for each in self.listing.tokens))
+        except ValueError as error:
+            raise SettingsError(f"POOLS: {error}") from None
 
     async def _decimals(self, tokens: Sequence[ListedToken]) -> dict[str, int]:
         mints = [each.mint for each in tokens]
