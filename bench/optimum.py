@@ -12,7 +12,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,7 @@ _NEAR = 1e-4
 type _Step = tuple[float, int, int]
 # The same of many steps, a row each.
 type _Steps = NDArray[np.float64]
+type _Ends = NDArray[np.float64]
 type _Route = tuple[Set, tuple[tuple[Set, Set], ...]]
 type _Ranked = list[tuple[float, Set, tuple[tuple[Set, Set], ...]]]
 
@@ -121,10 +122,12 @@ class _Exhaustion:
         for first, second in self.edges:
             arrives = sum(self.quote_up_to(i, amount) for i in first)
             steps |= {i: self.sample(i, arrives) for i in second}
-        ranked = self.rank(steps, self.survey(steps, list(self.sets())))
+        edges = _Edges(steps)
+        ranked = self.rank(edges, self.survey(edges, list(self.sets())))
         for _ in range(2):
-            steps = self.sharpen(steps, ranked)
-            ranked = self.rank(steps, [(direct, vias) for _, direct, vias in ranked])
+            steps = self.sharpen(steps, edges, ranked)
+            edges = _Edges(steps)
+            ranked = self.rank(edges, [(direct, vias) for _, direct, vias in ranked])
         if not ranked:
             return None
         best: Optimum | None = None
@@ -133,7 +136,7 @@ class _Exhaustion:
             near = value >= floor - abs(floor) * _CLOSE - LEGS
             if number >= _SETS and not near:
                 break
-            found = self.divide(steps, direct, vias)
+            found = self.divide(edges, direct, vias)
             if found is not None and (best is None or found.net_out > best.net_out):
                 best = found
         return best
@@ -181,12 +184,11 @@ class _Exhaustion:
             before, gave = knot, gives
         return found
 
-    def survey(self, steps: dict[int, list[_Step]], routes: Sequence[_Route]) -> list[_Route]:
+    def survey(self, edges: _Edges, routes: Sequence[_Route]) -> list[_Route]:
         """The sets that may be the best, by what each takes and gives at some hundreds of prices."""
         if len(routes) <= _AGAIN:
             return list(routes)
         amount = float(self.case.amount_in)
-        rows = {i: _rows(own) for i, own in steps.items()}
         numbers: dict[int | tuple[Set, Set], int] = {}
         columns: list[_Steps] = []
         members: list[list[int]] = []
@@ -196,7 +198,7 @@ class _Exhaustion:
             for part in parts:
                 if part not in numbers:
                     numbers[part] = len(columns)
-                    columns.append(rows[part] if isinstance(part, int) else self.path(rows, part))
+                    columns.append(edges.rows[part] if isinstance(part, int) else edges.path(part))
                 own.append(numbers[part])
             members.append(own)
         every = np.sort(np.concatenate([column[0] for column in columns]))[::-1]
@@ -221,25 +223,14 @@ class _Exhaustion:
         near = int((values >= best - abs(best) * _NEAR).sum())
         return [routes[i] for i in order[: max(_AGAIN, near)] if values[i] > -np.inf]
 
-    def path(self, rows: dict[int, _Steps], via: tuple[Set, Set]) -> _Steps:
-        first, second = (_side_by_side([rows[i] for i in edge]) for edge in via)
-        return _one_behind_the_other(first, second)
-
-    def rank(self, steps: dict[int, list[_Step]], routes: Iterable[_Route]) -> _Ranked:
+    def rank(self, edges: _Edges, routes: Iterable[_Route]) -> _Ranked:
         """Sets by what their samples promise, less the network fee."""
-        rows = {i: _rows(own) for i, own in steps.items()}
-        paths: dict[tuple[Set, Set], _Steps] = {}
         ranked: _Ranked = []
         amount = self.case.amount_in
         fees = [float(fee) for fee in self.fees]
         for direct, vias in routes:
-            parts = [rows[i] for i in direct]
+            parts = [edges.rows[i] for i in direct] + [edges.path(via) for via in vias if via[0]]
             legs = _legs((direct, vias))
-            for via in vias:
-                if via[0]:
-                    if via not in paths:
-                        paths[via] = self.path(rows, via)
-                    parts.append(paths[via])
             prices, sizes, gives = _side_by_side(parts)
             ends = np.cumsum(sizes)
             full = int(np.searchsorted(ends, amount))
@@ -252,11 +243,11 @@ class _Exhaustion:
         ranked.sort(key=lambda one: -one[0])
         return ranked
 
-    def sharpen(self, steps: dict[int, list[_Step]], ranked: _Ranked) -> dict[int, list[_Step]]:
+    def sharpen(self, steps: dict[int, list[_Step]], edges: _Edges, ranked: _Ranked) -> dict[int, list[_Step]]:
         """Sample again, densely where one of the best sets would put a pool."""
         ranges: dict[int, tuple[int, int]] = {}
         for _, direct, vias in ranked[:24]:
-            for place, flow in self.fill(steps, direct, vias).items():
+            for place, flow in self.fill(edges, direct, vias).items():
                 low, high = ranges.get(place, (flow, flow))
                 ranges[place] = min(low, flow), max(high, flow)
         sharper = dict(steps)
@@ -272,31 +263,27 @@ class _Exhaustion:
             sharper[place] = self.steps(place, knots)
         return sharper
 
-    def fill(self, steps: dict[int, list[_Step]], direct: Set, vias: Sequence[tuple[Set, Set]]) -> dict[int, int]:
+    def fill(self, edges: _Edges, direct: Set, vias: Sequence[tuple[Set, Set]]) -> dict[int, int]:
         """Inputs per pool when the samples are taken from the best price on."""
-        tagged = [(*step, i) for i in direct for step in steps[i]]
-        for number, (first, second) in enumerate(vias):
-            if first:
-                path = _series(_parallel([steps[i] for i in first]), _parallel([steps[i] for i in second]))
-                tagged += [(*step, -1 - number) for step in path]
-        tagged.sort(key=lambda step: -step[0])
-        flows = _take(tagged, self.case.amount_in)
-        for number, (first, second) in enumerate(vias):
-            through = flows.pop(-1 - number, 0)
+        paths = [via for via in vias if via[0]]
+        parts = [edges.rows[i] for i in direct] + [edges.path(via) for via in paths]
+        takes = _take(parts, self.case.amount_in)
+        flows = dict(zip(direct, takes, strict=False))
+        for (first, second), through in zip(paths, takes[len(direct) :], strict=True):
             if not through:
                 continue
-            into = _take(sorted(((*s, i) for i in first for s in steps[i]), key=lambda s: -s[0]), through)
-            flows |= into
+            into = dict(zip(first, _take([edges.rows[i] for i in first], through), strict=True))
             arrives = sum(self.quote(i, x) for i, x in into.items())
-            flows |= _take(sorted(((*s, i) for i in second for s in steps[i]), key=lambda s: -s[0]), arrives)
+            flows |= into
+            flows |= dict(zip(second, _take([edges.rows[i] for i in second], arrives), strict=True))
         return flows
 
     # --- whole base units ------------------------------------------------------------------------------------------
 
-    def divide(self, steps: dict[int, list[_Step]], direct: Set, vias: tuple[tuple[Set, Set], ...]) -> Optimum | None:
+    def divide(self, edges: _Edges, direct: Set, vias: tuple[tuple[Set, Set], ...]) -> Optimum | None:
         """Divide over one set by exchange."""
         amount = self.case.amount_in
-        flows = self.fill(steps, direct, vias)
+        flows = self.fill(edges, direct, vias)
         paths = [via for via in vias if via[0]]
         source = [*direct, *(i for first, _ in paths for i in first)]
         parts = {i: flows.get(i, 0) for i in source}
@@ -332,8 +319,38 @@ def _legs(route: _Route) -> int:
     return len(direct) + sum(len(first) + len(second) for first, second in vias)
 
 
-def _rows(steps: list[_Step]) -> _Steps:
-    return np.array(steps, dtype=np.float64).reshape(-1, 3).T
+class _Edges:
+    """Samples of pools beside each other, and of paths, each made once."""
+
+    def __init__(self, steps: dict[int, list[_Step]]) -> None:
+        self.rows = {i: np.array(own, dtype=np.float64).reshape(-1, 3).T for i, own in steps.items()}
+        self._edges: dict[Set, tuple[_Steps, _Ends, _Ends]] = {}
+        self._paths: dict[tuple[Set, Set], _Steps] = {}
+
+    def edge(self, places: Set) -> tuple[_Steps, _Ends, _Ends]:
+        """Steps of pools beside each other, and what they take and give up to the end of each, from 0 on."""
+        if places not in self._edges:
+            steps = _side_by_side([self.rows[i] for i in places])
+            takes, gives = np.zeros((2, steps.shape[1] + 1))
+            np.cumsum(steps[1], out=takes[1:])
+            np.cumsum(steps[2], out=gives[1:])
+            self._edges[places] = steps, takes, gives
+        return self._edges[places]
+
+    def path(self, via: tuple[Set, Set]) -> _Steps:
+        """What the first edge gives the second takes, in steps between all their ends."""
+        if via not in self._paths:
+            (_, takes, given), (_, taken, gives) = self.edge(via[0]), self.edge(via[1])
+            middle = np.concatenate((given[1:], taken[1:]))
+            middle.sort()
+            middle = middle[: middle.searchsorted(min(given[-1], taken[-1]), side="right")]
+            sizes, out = np.interp(middle, given, takes), np.interp(middle, taken, gives)
+            sizes[1:] -= sizes[:-1].copy()
+            out[1:] -= out[:-1].copy()
+            real = sizes > 0
+            sizes, out = sizes[real], out[real]
+            self._paths[via] = np.stack([out / sizes, sizes, out])
+        return self._paths[via]
 
 
 def _side_by_side(parts: Sequence[_Steps]) -> _Steps:
@@ -342,19 +359,6 @@ def _side_by_side(parts: Sequence[_Steps]) -> _Steps:
         return parts[0]
     together = np.concatenate(parts, axis=1)
     return together[:, np.argsort(-together[0], kind="stable")]
-
-
-def _one_behind_the_other(first: _Steps, second: _Steps) -> _Steps:
-    """What the first edge gives the second takes, in steps between all their ends."""
-    given, taken = np.cumsum(first[2]), np.cumsum(second[1])
-    if not len(given) or not len(taken):
-        return np.zeros((3, 0))
-    middle = np.sort(np.concatenate([given, taken]))
-    middle = middle[middle <= min(given[-1], taken[-1])]
-    sizes = np.diff(np.interp(middle, np.r_[0.0, given], np.r_[0.0, np.cumsum(first[1])]), prepend=0.0)
-    gives = np.diff(np.interp(middle, np.r_[0.0, taken], np.r_[0.0, np.cumsum(second[2])]), prepend=0.0)
-    real = sizes > 0
-    return np.stack([gives[real] / sizes[real], sizes[real], gives[real]])
 
 
 def _product(of: list[list[tuple[Set, Set]]]) -> Iterator[tuple[tuple[Set, Set], ...]]:
@@ -366,45 +370,17 @@ def _product(of: list[list[tuple[Set, Set]]]) -> Iterator[tuple[tuple[Set, Set],
             yield one, *rest
 
 
-def _parallel(ladders: Sequence[list[_Step]]) -> list[_Step]:
-    """Pools side by side: steps from the best price on."""
-    if len(ladders) == 1:
-        return ladders[0]
-    steps = [step for ladder in ladders for step in ladder]
-    steps.sort(reverse=True)
-    return steps
-
-
-def _series(first: list[_Step], second: list[_Step]) -> list[_Step]:
-    """One edge behind the other: what the first gives the second takes."""
-    found: list[_Step] = []
-    number, used = 0, 0.0
-    for price, size, gives in first:
-        left, x = float(gives), float(size)
-        while left > 1e-9 and number < len(second):
-            next_price, next_size, _ = second[number]
-            part = min(left, next_size - used)
-            taken = x * part / left
-            found.append((price * next_price, taken, part * next_price))  # type: ignore[arg-type]
-            left -= part
-            x -= taken
-            used += part
-            if next_size - used <= 1e-9:
-                number, used = number + 1, 0.0
-        if number >= len(second):
-            break
-    return found
-
-
-def _take(steps: Sequence[tuple[float, int, int, int]], amount: int) -> dict[int, int]:
-    flows: dict[int, int] = {}
-    for _, size, _, place in steps:
-        part = int(min(size, amount))
-        flows[place] = flows.get(place, 0) + part
-        amount -= part
-        if amount <= 0:
-            break
-    return flows
+def _take(parts: Sequence[_Steps], amount: int) -> list[int]:
+    """What each part takes of an amount, from the best price on."""
+    if len(parts) == 1:
+        return [int(min(amount, parts[0][1].sum()))]
+    prices, sizes, _ = together = np.concatenate(parts, axis=1)
+    order = np.argsort(-prices, kind="stable")
+    ends = np.cumsum(sizes[order])
+    takes = np.zeros(together.shape[1])
+    takes[order] = np.clip(amount - ends + sizes[order], 0.0, sizes[order])
+    starts = np.cumsum([0, *(part.shape[1] for part in parts)])
+    return [int(takes[a:b].sum()) for a, b in pairwise(starts)]
 
 
 def _network_fee(case: Case, legs: int) -> int:

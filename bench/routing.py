@@ -3,16 +3,18 @@
 ``python -m bench.routing speed [--json FILE]``: processor milliseconds of one decision, pools fresh as a venue would
 give them (their tables are built within).
 
-``python -m bench.routing compare [--cases N] [--state FILE]``: every decision against the best route by exhaustion
-(``bench.optimum``), in turns on random networks and on the paper market with all of its paths. Of each case it also
-checks that the legs add up, that the pools give what the legs say, that the order of the pools changes nothing, and
-that the stated gap is not smaller than the true one. The state is written as it goes on: a run that was stopped goes on
-from there.
+``python -m bench.routing compare [--cases N] [--state FILE] [--references FILE]``: every decision against the best
+route by exhaustion (``bench.optimum``), in turns on random networks and on the paper market with all of its paths. Of
+each case it also checks that the legs add up, that the pools give what the legs say, that the order of the pools
+changes nothing, and that the stated gap is not smaller than the true one. The state is written as it goes on: a run
+that was stopped goes on from there. The second file keeps what the reference found, which takes most of the time and
+which no change of the router alters: of a changed router the same cases are compared anew within minutes.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import random
 import time
@@ -21,8 +23,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import bench
 from bench.networks import Case, market_case, network_case, sized_case
 from bench.optimum import Optimum, optimum
+from order_engine import venues
 from order_engine.domain.errors import NoRoute
 from order_engine.domain.quote import Decision
 from order_engine.engine.routing.decide import decide
@@ -75,6 +79,60 @@ def broken_promises(case: Case, decision: Decision, rng: random.Random) -> list[
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What the reference found of a case: base units of net output, and the loss against the marginal price."""
+
+    net_out: int
+    impact_bps: float
+
+
+class References:
+    """What the reference found of the first cases, kept in a file: a line each, after one that names its sources."""
+
+    def __init__(self, path: Path | None) -> None:
+        """Read the file, or begin it.
+
+        Raises:
+            ValueError: it was made with other sources.
+        """
+        self._known: list[list[float] | None] = []
+        self._path = path
+        if path is None:
+            return
+        made_with, *lines = path.read_text().splitlines(keepends=True) if path.exists() else [_sources() + "\n"]
+        if made_with.strip() != _sources():
+            raise ValueError(f"{path} was made with another reference, other cases or other venue mathematics.")
+        # A line that was not written whole is made again.
+        lines = [line for line in lines if line.endswith("\n")]
+        self._known = [json.loads(line) for line in lines]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(made_with + "".join(lines))
+
+    def of(self, number: int, case: Case) -> Reference | None:
+        """What the reference finds of a case; None where it finds that nothing fills the order."""
+        if number < len(self._known):
+            known = self._known[number]
+            return None if known is None else Reference(int(known[0]), known[1])
+        best = optimum(case)
+        found = None if best is None else Reference(best.net_out, best.impact_bps)
+        if self._path is not None and number == len(self._known):
+            self._known.append(None if found is None else [found.net_out, found.impact_bps])
+            with self._path.open("a") as file:
+                file.write(json.dumps(self._known[-1]) + "\n")
+        return found
+
+
+def _sources() -> str:
+    """A digest of the program that draws cases and finds the best of them."""
+    here, there = Path(bench.__path__[0]), Path(venues.__path__[0])
+    files = [here / "networks.py", here / "optimum.py", here / "exchange.py", *sorted(there.rglob("*.py"))]
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
 @dataclass(slots=True)
 class Tally:
     """What a comparison has found, in so many cases.
@@ -110,7 +168,9 @@ class Tally:
     def mean_bps(self) -> float:
         return self.sum_bps / max(1, self.cases - self.refused - self.refused_falsely - self.heavy)
 
-    def add(self, number: int, decision: Decision | None, best: Optimum | None, promises: list[str]) -> None:
+    def add(
+        self, number: int, decision: Decision | None, best: Reference | Optimum | None, promises: list[str]
+    ) -> None:
         """Count one case."""
         self.cases += 1
         self.broken += [f"{number}: {promise}" for promise in promises]
@@ -150,15 +210,16 @@ def numbered(number: int) -> tuple[str, Case, random.Random]:
     return f"paper market, ${10**size:,} to ${10 ** (size + 1):,}", case, rng
 
 
-def examine(number: int, tables: dict[str, Tally]) -> None:
+def examine(number: int, tables: dict[str, Tally], references: References | None = None) -> None:
     """Compare one case, and count it in its table."""
     name, case, rng = numbered(number)
     decision = route(case)
     promises = [] if decision is None else broken_promises(case, decision, rng)
-    tables.setdefault(name, Tally()).add(number, decision, optimum(case), promises)
+    best = optimum(case) if references is None else references.of(number, case)
+    tables.setdefault(name, Tally()).add(number, decision, best, promises)
 
 
-def compare(cases: int, state: Path | None) -> dict[str, Tally]:
+def compare(cases: int, state: Path | None, references: Path | None = None) -> dict[str, Tally]:
     """Compare so many cases in all, those that the state has already counted among them."""
     tables: dict[str, Tally] = {}
     done = 0
@@ -166,9 +227,10 @@ def compare(cases: int, state: Path | None) -> dict[str, Tally]:
         kept = json.loads(state.read_text())
         done = kept["done"]
         tables = {name: Tally(**tally) for name, tally in kept["tables"].items()}
+    found = References(references)
     saved = time.monotonic()
     for number in range(done, cases):
-        examine(number, tables)
+        examine(number, tables, found)
         last = number == cases - 1
         if state is not None and (last or time.monotonic() - saved > _SAVE_S):
             saved = time.monotonic()
@@ -226,10 +288,11 @@ def main() -> None:
     parser.add_argument("what", choices=("speed", "compare"))
     parser.add_argument("--cases", type=int, default=200)
     parser.add_argument("--state", type=Path, help="where a comparison keeps what it has counted")
+    parser.add_argument("--references", type=Path, help="where it keeps what the reference found of each case")
     parser.add_argument("--json", type=Path, help="write the figures of speed to this file")
     given = parser.parse_args()
     if given.what == "compare":
-        _print(compare(given.cases, given.state))
+        _print(compare(given.cases, given.state, given.references))
         return
     figures: Any = speeds(given.cases)
     print(json.dumps(figures, indent=2))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import chain, combinations, permutations
 from math import sqrt
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from bench.networks import Case, all_pools, market_case, network_case
 from bench.optimum import optimum
-from bench.routing import TOLERATED_BPS, TOLERATED_UNITS, Tally, broken_promises, examine
+from bench.routing import TOLERATED_BPS, TOLERATED_UNITS, References, Tally, broken_promises, examine
 from bench.routing import route as routed
 from order_engine.domain.errors import NoRoute, PriceImpactTooHigh, QuoteRefused
 from order_engine.domain.quote import Decision, LeftOut, Pool
@@ -242,6 +243,28 @@ def test_the_comparison_notices_what_is_wrong() -> None:
     tally.add(8, None, best, ["a promise"])
     assert tally.refused_falsely == 1
     assert tally.broken == ["8: a promise"]
+
+
+def test_what_the_reference_found_is_kept_and_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "optimum.jsonl"
+    nothing = Case((), USDC.mint, SOL.mint, 1_000)
+    case = Case((flat("a", RAYDIUM, USDC, SOL, (7, 1), 600),), USDC.mint, SOL.mint, 500)
+    made = References(path)
+    first = made.of(0, nothing), made.of(1, case)
+    assert first[0] is None
+    assert first[1] is not None
+    assert first[1].net_out == 3_500 - 15_000
+    # The last line was not written whole.
+    path.write_text(path.read_text() + "[1")
+    monkeypatch.setattr("bench.routing.optimum", lambda _: pytest.fail("It is known."))
+    again = References(path)
+    assert (again.of(0, nothing), again.of(1, case)) == first
+    monkeypatch.setattr("bench.routing.optimum", optimum)
+    assert again.of(2, case) == first[1]
+    assert len(path.read_text().splitlines()) == 4
+    monkeypatch.setattr("bench.routing._sources", lambda: "other mathematics")
+    with pytest.raises(ValueError, match="another reference"):
+        References(path)
 
 
 def test_the_reference_refuses_what_no_pool_fills_and_takes_network_cases_of_any_size() -> None:
