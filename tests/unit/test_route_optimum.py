@@ -78,6 +78,17 @@ def test_a_split_over_bins_and_paths_is_not_ruled_out_by_a_bound_for_smooth_curv
     assert min(used["s1"], used["s2"]) >= 10**9 - 4
 
 
+@pytest.mark.parametrize("number", range(9))
+def test_the_last_units_go_to_the_pool_that_makes_most_of_them_however_many_there_are(number: int) -> None:
+    # Two thousand units of JUP buy one of USDC, so up to 1 999 of them buy nothing. The direct pools are worse than the
+    # path, and in real numbers one of them is the worst of all; but it alone charges no fee that is rounded up.
+    pools: list[Pool] = [cp("f", JUP, USDC, 2 * 10**15, 10**12), cp("s", USDC, BONK, 10**12, 2 * 10**18)]
+    pools += [cp(f"d{i}", JUP, BONK, 10**12, 990_090 * 10**9, 100) for i in range(9) if i != number]
+    pools.append(cp(f"d{number}", JUP, BONK, 10**12, 990 * 10**12))
+    chosen = route(pools, 2_000 * 1_000 + 1_999, JUP, BONK).chosen
+    assert {leg.pool_id: leg.amount_in for leg in chosen.legs} == {f"d{number}": 1_998, "f": 2_000_001, "s": 1_000}
+
+
 # --- feasibility ---------------------------------------------------------------------------------------------------
 
 

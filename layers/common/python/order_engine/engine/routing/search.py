@@ -18,7 +18,7 @@ from order_engine.engine.routing.divide import Plan, exact
 from order_engine.engine.routing.fee import NetworkFee
 from order_engine.engine.routing.ladder import Ladder
 from order_engine.engine.routing.network import Network
-from order_engine.engine.routing.units import improve, improve_widely
+from order_engine.engine.routing.units import improve, improve_widely, with_another
 
 # A transaction may lock 64 accounts, and a swap of these venues names about 15: four legs fit, five may not.
 MAX_LEGS = 4
@@ -33,6 +33,7 @@ _COARSE = 5e-7
 _COARSE_UNITS = 4
 _WIDE = 6
 _ROUNDINGS = 24
+_REMAINDERS = 8  # of such plans that are looked at with one pool more, and of what comes of that
 _CLOSE = 2e-8  # a family that promises less than this part more is closed
 _HAIR = 1e-3  # the part of an order that real numbers may call too much where whole ones do not
 _FLOAT = 1e-12  # what the floats of a bound may be wrong by, as a part of it
@@ -76,6 +77,7 @@ class _Search:
         self._count = 0
         self._coarse = 0
         self._wide = 0
+        self._rounded: dict[frozenset[int], tuple[Plan, Minimum]] = {}
 
     def run(self) -> Found:
         middles: dict[int, float] = {}
@@ -111,6 +113,32 @@ class _Search:
         for key in best[:_FINALISTS]:
             plan = improve(self._network, plans.pop(key), min(width, self._network.amount // 8))
             self._keep(plan)
+        self._hand_on()
+
+    def _hand_on(self) -> None:
+        """Let other pools take a leg or the last units of it, where whole base units still lose much."""
+        best_first = sorted(self._rounded.values(), key=lambda one: (-one[1].bound, sorted(one[0].amounts)))
+        found: dict[frozenset[int], tuple[float, Plan, Minimum]] = {}
+        for plan, least in best_first[:_REMAINDERS]:
+            possible = min(least.bound, self._closed) - self._best
+            if possible <= self._room():
+                break
+            more = len(plan.amounts) < MAX_LEGS and possible - self._leg > self._room()
+            for other in with_another(self._network, plan, least.price, self._middles(least), more=more):
+                key, net = frozenset(other.amounts), self._net(other)
+                # What is further behind than the best can be ahead is a worse pool rather than worse rounded.
+                if net > self._best - possible and (key not in found or net > found[key][0]):
+                    found[key] = net, other, least
+        for _, plan, least in sorted(found.values(), key=lambda one: -one[0])[:_REMAINDERS]:
+            self._keep(improve_widely(self._network, plan, (), least.price, self._middles(least), _WIDTH))
+
+    def _net(self, plan: Plan) -> float:
+        """What a plan gives less the fee of its legs."""
+        return plan.amount_out - self._fee.in_output(len(plan.amounts)) + self._base
+
+    def _room(self) -> float:
+        """How much more has to be possible for whole base units to be looked at closer."""
+        return max(abs(self._best) * _COARSE, _COARSE_UNITS)
 
     def _enough(self) -> float:
         return self._best + max(abs(self._best) * _CLOSE, 1.0)
@@ -165,7 +193,7 @@ class _Search:
         Then its other routes are families of their own: one by one without a pool of this route, and with all of them
         and another one.
         """
-        if family.bound <= self._best + max(abs(self._best) * _COARSE, _COARSE_UNITS) or self._coarse >= _ROUNDINGS:
+        if family.bound <= self._best + self._room() or self._coarse >= _ROUNDINGS:
             self._close(family.bound)
             return
         self._coarse += 1
@@ -237,13 +265,13 @@ class _Search:
                 self._wide += 1
                 places = [ladder.channel for ladder in least.flows]
                 plan = improve_widely(self._network, plan, places, least.price, self._middles(least), _WIDTH)
+            if self._worth(plan, least):
+                self._rounded.setdefault(frozenset(plan.amounts), (plan, least))
         self._keep(plan)
 
     def _worth(self, plan: Plan, least: Minimum) -> bool:
         """Whether whole base units cost a plan so much that a better one of its kind may be the best."""
-        net = plan.amount_out - self._fee.in_output(len(plan.amounts)) + self._base
-        room = max(abs(self._best) * _COARSE, _COARSE_UNITS)
-        return least.bound - net > room and least.bound - self._best > room
+        return min(least.bound - self._net(plan), least.bound - self._best) > self._room()
 
     def _middles(self, least: Minimum) -> dict[int, float]:
         """The price of an intermediate token, by the channels that give or take it."""
@@ -259,8 +287,7 @@ class _Search:
         before = self._found.plans.get(key)
         if before is None or plan.amount_out > before.amount_out:
             self._found.plans[key] = plan
-        net = plan.amount_out - self._fee.in_output(len(plan.amounts)) + self._base
-        self._best = max(self._best, net)
+        self._best = max(self._best, self._net(plan))
 
 
 def _shapes(network: Network) -> Iterable[tuple[int, ...]]:

@@ -52,6 +52,23 @@ def improve_widely(
     return _Climb(network, whole).jump(price, middles).widely(width)
 
 
+def with_another(network: Network, plan: Plan, price: float, middles: Mapping[int, float], *, more: bool) -> list[Plan]:
+    """For every pool that a plan leaves out the best plan in which it takes what a leg takes, or the last units of it.
+
+    Of an input that buys few units of an intermediate token the last units give nothing. What another pool makes of
+    them is no matter of marginal prices, so every pool of the plan's edges, and every direct one, is asked.
+
+    Args:
+        price: as for ``improve_widely``, and ``middles`` too.
+        more: whether it may be a leg more.
+    """
+    climb = _Climb(network, plan)
+    edges = {0, *(network.channels[place].edge for place in plan.amounts)}
+    others = [channel.place for channel in network.channels if channel.edge in edges]
+    plans = (climb.beside(other, price, middles, more=more) for other in others if other not in plan.amounts)
+    return [plan for plan in plans if plan is not None]
+
+
 class _Climb:
     """A plan that is being improved. The last leg of a path takes what the others of its edge leave."""
 
@@ -65,6 +82,7 @@ class _Climb:
         self._paths = [(used[via.first], used[via.second]) for via in network.vias if used[via.first]]
         source = self._direct + [c for first, _ in self._paths for c in first]
         self._groups = [source] + [second for _, second in self._paths]
+        self._near: dict[int, Sequence[int]] = {}
 
     def widely(self, width: int) -> Plan:
         """Climb with ever smaller moves."""
@@ -125,6 +143,23 @@ class _Climb:
                     return -1
                 total += gives
         return total
+
+    def beside(self, other: int, price: float, middles: Mapping[int, float], *, more: bool) -> Plan | None:
+        """The best plan in which one more pool takes all of a leg or the end of it; None where there is none."""
+        beside = _Climb(self._network, Plan(self._amounts | {other: 0}, -1))
+        best: Plan | None = None
+        for giver in next(group for group in beside._groups if other in group):
+            if giver == other:
+                continue
+            own = self._amounts[giver]
+            if more and giver not in self._near:
+                self._near[giver] = self._amounts_near(giver, own, price, middles)[: _KEPT[1]]
+            for keeps in (0, *self._near.get(giver, ())):
+                amounts = self._amounts | {giver: keeps, other: own - keeps}
+                out = beside._total(amounts)
+                if out > 0 and (best is None or out > best.amount_out):
+                    best = Plan({place: amount for place, amount in amounts.items() if amount}, out)
+        return best
 
     def jump(self, price: float, middles: Mapping[int, float]) -> _Climb:
         """Take the best combinations of amounts that lose little, edge by edge."""
