@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -13,10 +14,13 @@ from typer.core import TyperGroup
 
 from cli import admin, orders, trials
 from cli.doctor import command as doctor
-from cli.terminal import DEFECT, EXITS, OK, UNREAD, errors
+from cli.terminal import DEFECT, EXITS, OK, UNREAD, UNWRITTEN, errors
 from order_engine.version import VERSION
 
 EPILOG = "Exit codes: " + "; ".join(f"[bold]{code}[/bold] {meaning}" for code, meaning in EXITS.items()) + "."
+
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
 class Commands(TyperGroup):
@@ -30,11 +34,26 @@ class Commands(TyperGroup):
             finally:
                 # What is held back would fail after the exit code was chosen.
                 sys.stdout.flush()
-        except (BrokenPipeError, ExceptionGroup) as error:
-            if isinstance(error, ExceptionGroup) and error.subgroup(BrokenPipeError) is None:
+        except (OSError, ExceptionGroup) as error:
+            ended = _output_ended(error)
+            if ended is None:
                 raise
+        # Python's own last flush would fail as well.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(UNREAD)
+        raise typer.Exit(ended)
+
+
+def _output_ended(error: OSError | ExceptionGroup) -> int | None:
+    """The exit code if it is the output that failed."""
+    found: BaseException | None = error
+    while isinstance(found, ExceptionGroup):
+        found = next((inner for inner in found.exceptions if isinstance(inner, (OSError, ExceptionGroup))), None)
+    if isinstance(found, BrokenPipeError):
+        return UNREAD
+    if isinstance(found, OSError) and found.errno in _FULL:
+        errors.print(f"The output cannot be written: {found.strerror}.")
+        return UNWRITTEN
+    return None
 
 
 app = typer.Typer(
@@ -76,6 +95,10 @@ def main() -> None:
     try:
         app()
     except Exception as error:
+        # What is printed before any command runs: the help, the version.
+        if isinstance(error, OSError | ExceptionGroup) and (ended := _output_ended(error)) is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(ended)
         if os.environ.get("ORDER_ENGINE_DEBUG"):
             raise
         errors.print(f"[red]Defect:[/red] {type(error).__name__}: {escape(str(error))}")

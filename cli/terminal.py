@@ -25,6 +25,8 @@ LOCAL_URL = "http://127.0.0.1:8000"
 LOCAL_KEY = "oek_alice"
 
 OK, ORDER_FAILED, USAGE, REFUSED, NOT_REACHABLE, AWS_FAILED, UNWELL, DEFECT, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 70, 130
+# As sysexits.h names it.
+UNWRITTEN = 74
 # As a shell names the end by SIGPIPE.
 UNREAD = 141
 
@@ -36,6 +38,7 @@ EXITS = {
     NOT_REACHABLE: "the engine cannot be reached",
     AWS_FAILED: "AWS refused or cannot be reached (keys, redrive, doctor)",
     UNWELL: "the doctor found something wrong",
+    UNWRITTEN: "the output cannot be written",
     INTERRUPTED: "interrupted",
     UNREAD: "nobody reads the output any more",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -482,6 +483,41 @@ def test_an_output_that_nobody_reads_is_not_taken_for_an_order_that_failed(says:
         command.stdout.close()
         assert command.stderr.read() == b""
         assert command.wait(60) == terminal.UNREAD == 141
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["list", "--help"]])
+def test_a_full_disk_is_said_and_is_no_defect(arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", "from cli.entry import main; main()", *arguments],
+            stdout=full,
+            stderr=PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == terminal.UNWRITTEN
+    assert done.stderr == "The output cannot be written: No space left on device.\n"
+
+
+# The first module that the command loads finds an interruption instead.
+INTERRUPTED = """
+import os, signal, sys
+from cli.entry import main
+
+class Interrupting:
+    @staticmethod
+    def find_spec(*_):
+        os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting)
+main()
+"""
+
+
+def test_an_interruption_while_it_loads_ends_it_quietly() -> None:
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 
 
 def test_a_terminal_of_few_characters_is_shown_what_it_can() -> None:
