@@ -16,6 +16,7 @@ from solders.transaction import VersionedTransaction
 from local.solana.balances import Holdings
 from local.solana.ledger import CONFIRMED_AFTER, FINALIZED_AFTER, SLOTS_PER_EPOCH, VALID_BLOCKS, Chain, Landed
 from order_engine.domain import base58
+from order_engine.venues.solana.addresses import MEMO
 
 _INVALID_PARAMS, _METHOD_NOT_FOUND = -32602, -32601
 _PREFLIGHT_FAILED, _SIGNATURE_FAILED, _BEHIND_MIN_CONTEXT = -32002, -32003, -32016
@@ -305,8 +306,10 @@ def _parse(text: str, options: dict[str, Any]) -> VersionedTransaction:
 
 
 def _memo(landed: Landed) -> str | None:
-    said = [line.partition('): "')[2][:-1] for line in landed.logs if line.startswith("Program log: Memo (len")]
-    return "; ".join(f"[{len(text)}] {text}" for text in said) or None
+    message = landed.transaction.message
+    keys = [str(key) for key in message.account_keys]
+    notes = [bytes(call.data) for call in message.instructions if keys[call.program_id_index] == MEMO]
+    return "; ".join(f"[{len(note)}] {note.decode(errors='replace')}" for note in notes) or None
 
 
 def _ledger(landed: Landed, version: int) -> dict[str, Any]:

@@ -65,8 +65,13 @@ def test_every_code_is_in_snake_case_and_in_the_documentation() -> None:
     page = (ROOT / "docs/api.md").read_text()
     for code, reason in CATALOGUE.items():
         assert SNAKE.fullmatch(code)
-        [row] = re.findall(rf"^\| `{code}` \| (.*?) \| (yes|no) \| (yes|no) \|$", page, re.MULTILINE)
-        assert row == (reason.meaning, "no" if reason.final else "yes", "yes" if reason.rests else "no"), code
+        [row] = re.findall(rf"^\| `{code}` \| (.*?) \| (.*?) \| (yes|no) \| (yes|no) \|$", page, re.MULTILINE)
+        assert row == (
+            reason.meaning,
+            reason.remedy,
+            "no" if reason.final else "yes",
+            "yes" if reason.rests else "no",
+        ), code
     for kind in _kinds(errors.EngineError):
         assert SNAKE.fullmatch(kind.code)
 

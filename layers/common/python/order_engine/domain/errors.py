@@ -112,6 +112,16 @@ class BuildFailed(AttemptFailed):
     code = "build_failed"
 
 
+class SwapRefused(AttemptFailed):
+    """The chain, or a node of it, would not take the swap. ``code`` is of the catalogue of failures."""
+
+    code = "pool_refused"
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class VenueError(AttemptFailed):
     """A venue could not answer."""
 

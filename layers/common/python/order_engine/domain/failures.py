@@ -18,36 +18,97 @@ class Reason:
     """What a code means.
 
     Attributes:
+        remedy: what a person can do about it.
         final: nothing that changes within an order's retries can cure it: it is not tried again.
         rests: it says nothing against the order itself: where a market order fails, a limit order rests again.
     """
 
     meaning: str
+    remedy: str
     final: bool = False
     rests: bool = False
 
 
+_NOTHING = "Nothing: the engine tries again by itself."
+_REPORT = "Report it with the order's signature."
+
 CATALOGUE: dict[str, Reason] = {
-    "no_route": Reason("Every venue has answered, and no pool or path can fill the order.", final=True, rests=True),
+    "no_route": Reason(
+        "Every venue has answered, and no pool or path can fill the order.",
+        "Order less, or a pair that the pools trade.",
+        final=True,
+        rests=True,
+    ),
     "price_impact_too_high": Reason(
-        "The best route moves the price more than the engine allows.", final=True, rests=True
+        "The best route moves the price more than the engine allows.",
+        "Order less at a time.",
+        final=True,
+        rests=True,
     ),
     "venues_unavailable": Reason(
-        "No good route among the venues that answered; another was late or broken.", rests=True
+        "No good route among the venues that answered; another was late or broken.", _NOTHING, rests=True
     ),
-    "routing_failed": Reason("Quoting or routing broke.", rests=True),
-    "build_failed": Reason("The transaction could not be built or signed.", rests=True),
+    "node_unavailable": Reason(
+        "No node of the chain answered while the transaction was being prepared.", _NOTHING, rests=True
+    ),
+    "routing_failed": Reason("Quoting or routing broke.", _REPORT, rests=True),
+    "build_failed": Reason("The transaction could not be built or signed.", _REPORT, rests=True),
     "slippage_tolerance_exceeded": Reason(
-        "It would have given less than the minimum; the swap did not happen.", rests=True
+        "It would have given less than the minimum; the swap did not happen.",
+        "Allow more slippage where every attempt ends so.",
+        rests=True,
     ),
-    "transaction_failed": Reason("The transaction landed with an error that has nothing to do with its price."),
-    LANDED_WITH_ERROR: Reason("The transaction landed with an error that the engine does not know by name."),
-    "expired": Reason("The transaction expired without landing.", rests=True),
-    "worker_lost": Reason("Several workers in a row were lost during one attempt."),
-    "time_limit": Reason("The order's own time limit passed while it was being prepared.", rests=True),
-    "limit_not_met": Reason("At its full size the order would miss its limit; it rests again.", rests=True),
-    "too_many_steps": Reason("The order came to no end after very many steps.", final=True),
-    "gave_up": Reason("No worker could take the order in the time that it may wait.", final=True),
+    "insufficient_funds": Reason(
+        "The engine's wallet does not hold enough of the token that is sold.",
+        "Fund the wallet (SOL: wrapped), then order again.",
+        final=True,
+    ),
+    "insufficient_sol": Reason(
+        "The engine's wallet has too little SOL for the fee, or for a new token account.",
+        "Send SOL to the wallet, then order again.",
+        final=True,
+    ),
+    "account_frozen": Reason(
+        "A token account that the swap needs is frozen by the token's issuer.",
+        "Ask the issuer; nobody else can thaw it.",
+        final=True,
+    ),
+    "mint_not_found": Reason(
+        "A token of the swap does not exist on this chain.",
+        "Correct the configured tokens and pools.",
+        final=True,
+    ),
+    "pool_closed": Reason("A pool of the route is closed for swaps.", _NOTHING, rests=True),
+    "pool_out_of_range": Reason("The price has moved beyond what a pool of the route can fill.", _NOTHING, rests=True),
+    "pool_disagrees": Reason(
+        "A pool would pay less than it was quoted for, though it has not changed; it is left out for a while.",
+        _NOTHING,
+        rests=True,
+    ),
+    "pool_refused": Reason(
+        "A venue's program refused the swap with an error that has nothing to do with its price.",
+        "Remove the pool from the configured ones where it goes on.",
+        rests=True,
+    ),
+    "compute_exceeded": Reason("The programs needed more computation than was bought.", _NOTHING, rests=True),
+    "transaction_failed": Reason(
+        "The transaction landed with an error that has nothing to do with its price.", "Order again."
+    ),
+    LANDED_WITH_ERROR: Reason("The transaction landed with an error that the engine does not know by name.", _REPORT),
+    "expired": Reason(
+        "The transaction expired without landing.", "Offer a higher priority fee where it goes on.", rests=True
+    ),
+    "worker_lost": Reason("Several workers in a row were lost during one attempt.", _REPORT),
+    "time_limit": Reason(
+        "The order's own time limit passed while it was being prepared.", "Set a later time limit.", rests=True
+    ),
+    "limit_not_met": Reason(
+        "At its full size the order would miss its limit; it rests again.",
+        "Nothing: it waits for its price.",
+        rests=True,
+    ),
+    "too_many_steps": Reason("The order came to no end after very many steps.", "Order again.", final=True),
+    "gave_up": Reason("No worker could take the order in the time that it may wait.", "Order again.", final=True),
 }
 
 WAITED_TOO_LONG = Failure("gave_up", CATALOGUE["gave_up"].meaning)

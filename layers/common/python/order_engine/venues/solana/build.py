@@ -9,6 +9,7 @@ order's slippage: a larger one leaves more behind, a smaller one fails more ofte
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,6 +19,8 @@ from order_engine.domain.quote import Leg
 from order_engine.venues.solana.instructions import create_token_account, memo
 from order_engine.venues.solana.messages import ComputeBudget, Instruction, compile_message, fits
 from order_engine.venues.solana.programs.program import LivePool, Trade
+
+_NOTE = re.compile(r"order (\S{1,100}) attempt \d{1,6}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +41,13 @@ class SwapPlan:
     """How a transaction fills an order.
 
     Attributes:
+        mint_out: what the order buys.
         amount_out: base units that the order gets if the pools stay as they are.
         left_over: base units of intermediate tokens that then stay in the wallet, by mint.
     """
 
     swaps: tuple[PlannedSwap, ...]
+    mint_out: str
     amount_out: int
     left_over: Mapping[str, int]
 
@@ -91,7 +96,7 @@ def plan_swaps(
     for place, least in zip(last, _shares(min_out, [swaps[place].leg.amount_out for place in last]), strict=True):
         swaps[place] = replace(swaps[place], min_out=least)
     left_over = {mint: expected[mint] - taken.get(mint, 0) for mint in expected}
-    return SwapPlan(tuple(swaps), total, left_over)
+    return SwapPlan(tuple(swaps), mint_out, total, left_over)
 
 
 def _quote(pools: Mapping[str, LivePool], leg: Leg, amount_in: int) -> int:
@@ -123,6 +128,8 @@ def _shares(total: int, of: Sequence[int]) -> list[int]:
 def instructions(plan: SwapPlan, pools: Mapping[str, LivePool], wallet: str, note: str) -> list[Instruction]:
     """The calls of a transaction: a note that makes it unlike all others, accounts for what is bought, the swaps.
 
+    The account of what the order buys comes first among the accounts: so a transaction tells what it buys.
+
     Args:
         note: the order and its attempt. Equal messages have equal signatures: without it, two equal orders under one
             block hash would be one swap.
@@ -133,7 +140,7 @@ def instructions(plan: SwapPlan, pools: Mapping[str, LivePool], wallet: str, not
         live = pools[swap.leg.pool_id]
         program = live.accounts.token_programs[live.accounts.mints.index(swap.leg.mint_out)]
         accounts.setdefault(swap.leg.mint_out, create_token_account(wallet, wallet, swap.leg.mint_out, program))
-    calls += accounts.values()
+    calls += [accounts.pop(plan.mint_out), *accounts.values()]
     for swap in plan.swaps:
         trade = Trade(wallet, swap.leg.mint_in, swap.leg.amount_in, swap.min_out)
         calls.append(pools[swap.leg.pool_id].swap(trade))
@@ -158,3 +165,9 @@ def message_of(calls: Sequence[Instruction], wallet: str, blockhash: str, budget
 def note_of(order_id: str, attempt: int) -> str:
     """What an order's transaction says of itself in the ledger."""
     return f"order {order_id} attempt {attempt}"
+
+
+def order_of(note: str) -> str | None:
+    """The order that a note names; None where somebody else wrote it."""
+    found = _NOTE.fullmatch(note)
+    return found[1] if found else None

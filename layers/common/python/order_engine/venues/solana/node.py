@@ -9,18 +9,23 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from order_engine.engine.ports import Height
 from order_engine.venues.solana.accounts import Account
-from order_engine.venues.solana.rpc import NodeUnavailable
+from order_engine.venues.solana.rpc import NodeRefused, NodeUnavailable
 
 COMMITMENT = "confirmed"
 # How many accounts one call of getMultipleAccounts takes.
 MAX_ACCOUNTS = 100
+# How many signatures one call of getSignatureStatuses takes, and one of getSignaturesForAddress tells.
+MAX_STATUSES, MAX_SIGNATURES = 256, 1000
 _LANDED = ("confirmed", "finalized")
 _VERSIONS = 1
+_NOTE = re.compile(rb"\[(\d{1,5})\] ")
 
 
 class Caller(Protocol):
@@ -39,19 +44,6 @@ class Blockhash:
 
     value: str
     last_valid_block_height: int
-
-
-@dataclass(frozen=True, slots=True)
-class Height:
-    """How far a node is.
-
-    Attributes:
-        blocks: the block height, which transactions expire by.
-        slot: of the same moment, which answers are compared by.
-    """
-
-    blocks: int
-    slot: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +116,22 @@ class Ledger:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """A transaction in the list of an address.
+
+    Attributes:
+        unix_time: of its block, seconds; None where the node does not know.
+        notes: of the Memo program.
+    """
+
+    signature: str
+    slot: int
+    failed: bool
+    unix_time: int | None
+    notes: tuple[str, ...]
+
+
 class Node:
     """A chain, as its nodes tell it.
 
@@ -188,14 +196,19 @@ class Node:
             return Height(_int(said["blockHeight"]), _int(said["absoluteSlot"]))
 
     async def status(self, signature: str, *, search_history: bool) -> Known:
-        """What is known of a signature; what is only ``processed`` may still vanish and counts as unknown."""
+        """What is known of one signature; see ``statuses``."""
+        return (await self.statuses([signature], search_history=search_history))[signature]
+
+    async def statuses(self, signatures: Sequence[str], *, search_history: bool) -> dict[str, Known]:
+        """What is known of up to 256 signatures; what is only ``processed`` may still vanish and counts as unknown.
+
+        The slot of such an answer is before the one that it is in: of that slot the node knows less than others may.
+        """
         options = {"searchTransactionHistory": search_history}
-        said = await self._rpc.call("getSignatureStatuses", [signature], options)
+        said = await self._rpc.call("getSignatureStatuses", list(signatures), options)
         with _Reading("getSignatureStatuses"):
-            (given,) = said["value"]
-            if given is None or given["confirmationStatus"] not in _LANDED:
-                return Known(_slot(said), None)
-            return Known(_slot(said), Landed(_int(given["slot"]), given["err"]))
+            slot = _slot(said)
+            return {name: _known(slot, given) for name, given in zip(signatures, said["value"], strict=True)}
 
     async def simulate(self, transaction: bytes, addresses: Sequence[str]) -> Simulated:
         """Run a transaction against the newest state without signatures and without a lasting effect."""
@@ -217,13 +230,47 @@ class Node:
                 accounts={name: _account(each) for name, each in zip(addresses, given, strict=True)},
             )
 
-    async def send(self, transaction: bytes) -> None:
+    async def send(self, transaction: bytes, *, everywhere: bool = False) -> None:
         """Give a signed transaction to the network. The same bytes may be sent any number of times.
 
         The node neither simulates it first nor sends it again by itself: both are the engine's own to decide.
+
+        Args:
+            everywhere: through the reading addresses too, for a sender that takes bytes and does nothing with them.
         """
         options = {"encoding": "base64", "skipPreflight": True, "maxRetries": 0}
-        await self._sender.call("sendTransaction", base64.b64encode(transaction).decode(), options)
+        text = base64.b64encode(transaction).decode()
+        if self._sender is self._rpc:
+            await self._rpc.call("sendTransaction", text, options)
+            return
+        ways = [self._sender, self._rpc] if everywhere else [self._sender]
+        answers = await asyncio.gather(
+            *(way.call("sendTransaction", text, options) for way in ways), return_exceptions=True
+        )
+        errors = [answer for answer in answers if isinstance(answer, BaseException)]
+        if len(errors) < len(answers):
+            return
+        if everywhere or not isinstance(errors[0], (NodeUnavailable, NodeRefused)):
+            raise errors[0]
+        await self._rpc.call("sendTransaction", text, options)
+
+    async def signatures(self, address: str, *, before: str | None, limit: int = MAX_SIGNATURES) -> list[Mention]:
+        """Transactions that name an address, newest first; those before a signature, or from the newest one on."""
+        options: dict[str, Any] = {"commitment": COMMITMENT, "limit": limit}
+        if before is not None:
+            options["before"] = before
+        said = await self._rpc.call("getSignaturesForAddress", address, options)
+        with _Reading("getSignaturesForAddress"):
+            return [
+                Mention(
+                    signature=str(each["signature"]),
+                    slot=_int(each["slot"]),
+                    failed=each["err"] is not None,
+                    unix_time=None if each.get("blockTime") is None else _int(each["blockTime"]),
+                    notes=_notes(each.get("memo")),
+                )
+                for each in _list(said)
+            ]
 
     async def ledger(self, signature: str) -> Ledger | None:
         """What a landed transaction did. A status can come a moment before this does: ask again."""
@@ -273,6 +320,14 @@ class _Reading:
             raise NodeUnavailable(f"The node's answer to {self._method} has another shape than expected.") from error
 
 
+def _known(slot: int, given: Any) -> Known:
+    if given is None:
+        return Known(slot, None)
+    if given["confirmationStatus"] not in _LANDED:
+        return Known(min(slot, _int(given["slot"]) - 1), None)
+    return Known(slot, Landed(_int(given["slot"]), given["err"]))
+
+
 def _slot(said: Any) -> int:
     return _int(said["context"]["slot"])
 
@@ -317,6 +372,19 @@ def _ledger(said: Any) -> Ledger:
         after=_balances(meta["postTokenBalances"]),
         logs=tuple(str(line) for line in meta.get("logMessages") or ()),
     )
+
+
+def _notes(memo: Any) -> tuple[str, ...]:
+    """Notes as nodes list them: ``[5] hello; [3] you``, where the numbers are lengths in bytes."""
+    if not isinstance(memo, str):
+        return ()
+    notes: list[str] = []
+    rest = memo.encode()
+    while found := _NOTE.match(rest):
+        end = found.end() + int(found[1])
+        notes.append(rest[found.end() : end].decode(errors="replace"))
+        rest = rest[end:].removeprefix(b"; ")
+    return tuple(notes)
 
 
 def _balances(given: Any) -> tuple[TokenBalance, ...]:

@@ -1,0 +1,66 @@
+"""What became of transactions: asked for all that are under way together, and not more often than it can change."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from order_engine.engine.ports import Clock
+from order_engine.venues.solana.node import MAX_STATUSES, Known, Node
+
+_MOST_REMEMBERED = 1000
+
+
+@dataclass(slots=True)
+class Looks:
+    """Looks at the statuses of transactions, for all who ask in this process.
+
+    Attributes:
+        first_ms: a transaction that was sent just now is not looked for before: it cannot have been confirmed.
+        every_ms: between two looks. A node that is asked more often answers the same.
+    """
+
+    node: Node
+    clock: Clock
+    first_ms: int = 1000
+    every_ms: int = 400
+    _sent: dict[str, int] = field(default_factory=dict)
+    _waiting: set[str] = field(default_factory=set)
+    _task: asyncio.Task[Mapping[str, Known]] | None = None
+    _looked_at: int = 0
+
+    def sent(self, signature: str) -> bool:
+        """Note that a transaction is given to the network. Returns whether it has been before, in this process."""
+        before = signature in self._sent
+        if len(self._sent) >= _MOST_REMEMBERED:
+            del self._sent[next(iter(self._sent))]
+        self._sent.setdefault(signature, self.clock.now_ms())
+        return before
+
+    async def known(self, signature: str) -> Known:
+        """What a node knows of a signature, without its history.
+
+        Raises:
+            NodeUnavailable, NodeRefused: no node answered.
+        """
+        sent_at = self._sent.get(signature)
+        if sent_at is not None:
+            await self.clock.sleep(max(0, sent_at + self.first_ms - self.clock.now_ms()))
+        while True:
+            self._waiting.add(signature)
+            if self._task is None or self._task.done():
+                self._task = asyncio.create_task(self._look())
+            # Whoever stops waiting does not stop it for the others.
+            found = await asyncio.shield(self._task)
+            if signature in found:
+                return found[signature]
+
+    async def _look(self) -> Mapping[str, Known]:
+        await self.clock.sleep(max(0, self._looked_at + self.every_ms - self.clock.now_ms()))
+        wanted = sorted(self._waiting)[:MAX_STATUSES]
+        self._waiting.difference_update(wanted)
+        # Whoever asks from here on asks for the next look.
+        self._task = None
+        self._looked_at = self.clock.now_ms()
+        return await self.node.statuses(wanted, search_history=False)
