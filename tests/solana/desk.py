@@ -16,9 +16,8 @@ from local.solana.genesis import TAXED, Listing, ProgramsMissing, begin, coin, f
 from local.solana.ledger import Chain, Weather
 from local.solana.methods import Methods, Refusal
 from order_engine.domain import base58, lifecycle
-from order_engine.domain.amounts import BONK, JUP, SOL, USDC, USDT
 from order_engine.domain.order import Order, OrderRef, OrderRequest
-from order_engine.domain.quote import Pool
+from order_engine.domain.tokens import BONK, JUP, SOL, USDC, USDT, Token
 from order_engine.domain.venues import VENUES
 from order_engine.engine.execute import Done, Execute, ExecutionPolicy, Observer, Silent
 from order_engine.engine.retry import RetryPolicy
@@ -28,6 +27,7 @@ from order_engine.venues.solana.node import Node
 from order_engine.venues.solana.pools import PoolSource
 from order_engine.venues.solana.priority import FeePolicy
 from order_engine.venues.solana.rpc import NodeRefused, NodeUnavailable
+from order_engine.venues.solana.venue import LiveVenue
 from tests.fakes.orders import FakeOrders
 from tests.simulation.loop import VirtualLoop, run
 
@@ -92,19 +92,6 @@ class Line:
         return self.altered.get(method, lambda answer: answer)(said)
 
 
-@dataclass(frozen=True)
-class SourceVenue:
-    """``Venue`` over a pool source: its own among the pools, for a pair and whatever lies between."""
-
-    name: str
-    source: PoolSource
-
-    async def pools(self, mint_in: str, mint_out: str) -> Sequence[Pool]:
-        between = {SOL.mint, USDC.mint} if {mint_in, mint_out} != {SOL.mint, USDC.mint} else set()
-        reading = await self.source.read({mint_in, mint_out} | between)
-        return [live.pool for live in reading.pools if live.pool.venue == self.name]
-
-
 @dataclass
 class Desk:
     """Everything that an order needs."""
@@ -125,7 +112,7 @@ class Desk:
         node = Node(self.line)
         source = PoolSource(node, [each.address for each in self.pools] if addresses is None else addresses)
         chain = SolanaChain(node, self.signer, source, self.clock, FeePolicy(50, 20_000))
-        router = Router([SourceVenue(name, source) for name in VENUES], self.clock)
+        router = Router([LiveVenue(name, source, lambda unusable: None) for name in VENUES], self.clock)
         execute = Execute(self.orders, router, chain, self.clock, self.policy, self.observer)
         return Process(self, source, chain, execute, self.processes)
 
@@ -170,13 +157,13 @@ class Process:
             await self.desk.clock.sleep(verdict.delay_ms)
         return self.desk.orders.stored[ref]
 
-    async def swap(self, mint_in: str, mint_out: str, amount_in: int, *, name: str = "order", bps: int = 50) -> Order:
-        return await self.fill(await place(self.desk, name, mint_in, mint_out, amount_in, bps))
+    async def swap(self, sell: Token, buy: Token, amount_in: int, *, name: str = "order", bps: int = 50) -> Order:
+        return await self.fill(await place(self.desk, name, sell, buy, amount_in, bps))
 
 
-async def place(desk: Desk, name: str, mint_in: str, mint_out: str, amount_in: int, bps: int = 50) -> Order:
+async def place(desk: Desk, name: str, sell: Token, buy: Token, amount_in: int, bps: int = 50) -> Order:
     """A stored order."""
-    request = OrderRequest("market", mint_in, mint_out, amount_in, bps)
+    request = OrderRequest("market", sell, buy, amount_in, bps)
     order = lifecycle.place(OrderRef("user", name), request, "print", desk.clock.now_ms())
     await desk.orders.create(order)
     return order

@@ -13,6 +13,14 @@ _MOST_REMEMBERED = 1000
 
 
 @dataclass(slots=True)
+class _Round:
+    """One look: at which signatures, and who looks."""
+
+    wanted: set[str] = field(default_factory=set)
+    task: asyncio.Task[Mapping[str, Known]] | None = None
+
+
+@dataclass(slots=True)
 class Looks:
     """Looks at the statuses of transactions, for all who ask in this process.
 
@@ -26,14 +34,14 @@ class Looks:
     first_ms: int = 1000
     every_ms: int = 400
     _sent: dict[str, int] = field(default_factory=dict)
-    _waiting: set[str] = field(default_factory=set)
-    _task: asyncio.Task[Mapping[str, Known]] | None = None
+    # The look that begins next, by event loop: a process may have several.
+    _next: dict[asyncio.AbstractEventLoop, _Round] = field(default_factory=dict)
     _looked_at: int = 0
 
     def sent(self, signature: str) -> bool:
         """Note that a transaction is given to the network. Returns whether it has been before, in this process."""
         before = signature in self._sent
-        if len(self._sent) >= _MOST_REMEMBERED:
+        if not before and len(self._sent) >= _MOST_REMEMBERED:
             del self._sent[next(iter(self._sent))]
         self._sent.setdefault(signature, self.clock.now_ms())
         return before
@@ -47,20 +55,24 @@ class Looks:
         sent_at = self._sent.get(signature)
         if sent_at is not None:
             await self.clock.sleep(max(0, sent_at + self.first_ms - self.clock.now_ms()))
-        while True:
-            self._waiting.add(signature)
-            if self._task is None or self._task.done():
-                self._task = asyncio.create_task(self._look())
-            # Whoever stops waiting does not stop it for the others.
-            found = await asyncio.shield(self._task)
-            if signature in found:
-                return found[signature]
+        loop = asyncio.get_running_loop()
+        turn = self._next.get(loop)
+        if turn is None or turn.task is None or turn.task.done() or len(turn.wanted) >= MAX_STATUSES:
+            turn = self._next[loop] = _Round()
+            turn.task = asyncio.create_task(self._look(loop, turn))
+            # Everybody may have stopped waiting: its error is then nobody's.
+            turn.task.add_done_callback(lambda task: task.cancelled() or task.exception())
+        turn.wanted.add(signature)
+        assert turn.task is not None
+        # Whoever stops waiting does not stop it for the others.
+        return (await asyncio.shield(turn.task))[signature]
 
-    async def _look(self) -> Mapping[str, Known]:
-        await self.clock.sleep(max(0, self._looked_at + self.every_ms - self.clock.now_ms()))
-        wanted = sorted(self._waiting)[:MAX_STATUSES]
-        self._waiting.difference_update(wanted)
-        # Whoever asks from here on asks for the next look.
-        self._task = None
+    async def _look(self, loop: asyncio.AbstractEventLoop, turn: _Round) -> Mapping[str, Known]:
+        try:
+            await self.clock.sleep(max(0, self._looked_at + self.every_ms - self.clock.now_ms()))
+        finally:
+            # Whoever asks from here on asks for the next look.
+            if self._next.get(loop) is turn:
+                del self._next[loop]
         self._looked_at = self.clock.now_ms()
-        return await self.node.statuses(wanted, search_history=False)
+        return await self.node.statuses(sorted(turn.wanted), search_history=False)
