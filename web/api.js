@@ -105,6 +105,7 @@ export const api = {
     return quote;
   },
   stats: () => call("GET", "api/stats"),
+  tokens: () => call("GET", "api/tokens"),
   streamTicket: () => call("POST", "api/stream-tickets"),
 };
 

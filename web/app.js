@@ -8,6 +8,7 @@ import { Demo } from "./demo.js";
 import { byId, debounced, setAttribute, setText } from "./dom.js";
 import { Feed } from "./feed.js";
 import { timeOfDay } from "./format.js";
+import { colourVenues, forgetTokens, keepTokens, learnTokens, learnVenues, recallTokens } from "./market.js";
 import { Announcer } from "./notices.js";
 import { OrdersTable } from "./orders.js";
 import { Session } from "./session.js";
@@ -18,7 +19,14 @@ const STATS_EVERY_MS = 5_000;
 // The engine counts an order's end a moment after it tells of it.
 const STATS_AFTER_MS = 1_000;
 
+// What the server has written into the page.
+const engine = JSON.parse(byId("engine").textContent);
+learnVenues(engine.venues);
+colourVenues();
+recallTokens();
+
 let stats = null;
+let tokensRead = false;
 let streamState = { name: "stopped" };
 
 const onUnauthorized = () => session.refused();
@@ -59,6 +67,7 @@ const session = new Session({
     ticket.setEnabled(true);
     demo.setEnabled(true);
     stream.start();
+    readTokens();
     readStats();
     if (!feed.started) feed.resume();
   },
@@ -69,7 +78,10 @@ const session = new Session({
     stats = null;
     feed.clear();
   },
-  onSignOut: () => ticket.forget(),
+  onSignOut: () => {
+    ticket.forget();
+    forgetTokens();
+  },
 });
 
 // What is shown
@@ -126,6 +138,7 @@ function onState(state) {
   if (state.name !== "connected") return;
   ticket.recovered();
   feed.resume();
+  readTokens();
   readStats();
   readStage();
 }
@@ -143,6 +156,22 @@ async function readStats() {
   }
 }
 
+/** What is traded changes with a deployment at most: once for a page, and again while it was not answered. */
+async function readTokens() {
+  if (!key.get() || tokensRead) return;
+  const asked = key.get();
+  try {
+    const { tokens } = await api.tokens();
+    if (key.get() !== asked) return;
+    tokensRead = true;
+    keepTokens(tokens);
+    if (learnTokens(tokens)) ticket.listed();
+  } catch (error) {
+    // The ticket goes on with those that it has.
+    if (!(error instanceof ApiError)) throw error;
+  }
+}
+
 const statsSoon = debounced(readStats, STATS_AFTER_MS);
 
 /** The stage is in view at all times; there is no demonstration where orders are meant. */
@@ -152,7 +181,7 @@ async function readStage() {
     const { stage } = await api.health();
     setText(byId("stage"), stage);
     byId("stage").hidden = false;
-    byId("demo").hidden = stage === "prod";
+    byId("demo").hidden = stage === "prod" || engine.market !== "paper";
     byId("local-hint").hidden = stage !== "local";
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;

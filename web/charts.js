@@ -181,7 +181,7 @@ export function drawVenues(stats) {
   const shapes = shares.map(([venue, count]) => {
     const width = (count / total) * WIDTH;
     const title = `${venueName(venue)}: ${count}`;
-    const shape = rect(x, 14, Math.max(0, width - 1.5), HEIGHT - 22, venueClass(venue), title);
+    const shape = rect(x, 14, Math.max(0, width - 1.5), HEIGHT - 22, `venue-share ${venueClass(venue)}`, title);
     x += width;
     return shape;
   });

@@ -14,9 +14,7 @@ import {
   share,
   sol,
 } from "./format.js";
-
-/** The tokens and their decimals. */
-export const TOKENS = { SOL: 9, USDC: 6, USDT: 6, JUP: 6, RAY: 6, BONK: 5 };
+import { decimalsOf, tokenName } from "./market.js";
 
 const HIGH_SLIPPAGE = 5; // percent
 const RECKLESS_SLIPPAGE = 20;
@@ -45,7 +43,7 @@ function tolerated(text, slippage, decimals) {
 /** The least that a limit order gives, rounded up as the engine does; null while it has no price. */
 export function limitMinimum({ amountIn, limitPrice, tokenOut }) {
   if (!isPositive(amountIn) || !isPositive(limitPrice)) return null;
-  return product(amountIn, limitPrice, TOKENS[tokenOut]);
+  return product(amountIn, limitPrice, decimalsOf(tokenOut));
 }
 
 /** How far a limit lies above the market, in basis points; null while either is unknown. */
@@ -55,18 +53,18 @@ const aboveMarket = (request, quote) =>
 /** What the ticket shows, as text: `{outLabel, out, priceLabel, price, minimum, impact, fee}`. */
 export function ticketFigures(request, quote) {
   const limit = request.type === "limit";
-  const decimals = TOKENS[request.tokenOut];
+  const decimals = decimalsOf(request.tokenOut);
   const said = (text) => (text === null ? "–" : figure(text, decimals));
   const least = limit
     ? limitMinimum(request)
-    : quote && tolerated(quote.route.amountOut, request.slippage, TOKENS[quote.tokenOut]);
-  const unit = (text) => (text === "–" ? text : `${text} ${request.tokenOut}`);
+    : quote && tolerated(quote.route.amountOut, request.slippage, decimalsOf(quote.tokenOut));
+  const unit = (text) => (text === "–" ? text : `${text} ${tokenName(request.tokenOut)}`);
   const out = limit ? said(least) : said(quote?.route.amountOut ?? null);
   return {
     outLabel: limit ? "You get at least" : "You get about",
     out,
     priceLabel: limit ? "Market price" : "Price",
-    price: quote ? `${price(quote.route.price)} ${quote.tokenOut} per ${quote.tokenIn}` : "–",
+    price: quote ? `${price(quote.route.price)} ${tokenName(quote.tokenOut)} per ${tokenName(quote.tokenIn)}` : "–",
     minimumLabel: limit ? "Minimum received" : "Minimum at this quote",
     minimum: unit(said(least || null)),
     impactLabel: limit ? "Price impact now" : "Price impact",
@@ -104,13 +102,13 @@ export function hint(request, quote, refusal) {
 export function warnings(request, quote) {
   const found = [];
   const add = (level, text) => found.push({ level, text });
-  const decimals = TOKENS[request.tokenOut];
+  const decimals = decimalsOf(request.tokenOut);
   const resting = request.type === "limit" && !(aboveMarket(request, quote) <= 0);
   const tolerance = Number(parseDecimal(request.slippage) ? request.slippage : 0);
   if (quote && isLoss(quote)) {
     const lost = figure(fee(quote, decimals), decimals);
     const got = figure(quote.route.amountOut, decimals);
-    add("danger", `The network fee (${lost} ${quote.tokenOut}) is more than you would receive (${got}).`);
+    add("danger", `The network fee (${lost} ${tokenName(quote.tokenOut)}) is more than you would receive (${got}).`);
   } else if (quote && share(fee(quote, decimals), quote.route.amountOut) >= HIGH_FEE) {
     const part = Math.round(share(fee(quote, decimals), quote.route.amountOut) * 100);
     add("caution", `The network fee takes ${part} % of what you receive.`);
@@ -119,7 +117,8 @@ export function warnings(request, quote) {
   if (!resting && tolerance >= HIGH_SLIPPAGE && tolerance <= 100) {
     const least = quote ? tolerated(quote.route.amountOut, request.slippage, decimals) : null;
     const floor = larger(request.type === "limit" ? limitMinimum(request) : null, least);
-    const worst = floor ? `: you may receive as little as ${figure(floor, decimals)} ${request.tokenOut}` : "";
+    const given = floor && `${figure(floor, decimals)} ${tokenName(request.tokenOut)}`;
+    const worst = floor ? `: you may receive as little as ${given}` : "";
     add(tolerance >= RECKLESS_SLIPPAGE ? "danger" : "caution", `Slippage of ${amount(request.slippage)} %${worst}.`);
   }
   // Of next to nothing the impact is what rounding makes of it.

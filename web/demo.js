@@ -2,6 +2,7 @@
 
 import { attemptName } from "./api.js";
 import { byId, setText } from "./dom.js";
+import { tokens } from "./market.js";
 import { notice } from "./notices.js";
 import { placeSurely } from "./ticket.js";
 
@@ -63,10 +64,12 @@ export class Demo {
     byId("demo-count").value = String(count);
     const running = (this.#running = new Set());
     this.#draw();
+    const listed = ORDERS.filter(({ tokenIn, tokenOut }) => tokens.has(tokenIn) && tokens.has(tokenOut));
+    const orders = listed.length ? listed : ORDERS;
     const requests = Array.from({ length: count }, (_, at) => ({
       type: "market",
       slippage: "0.5",
-      ...ORDERS[at % ORDERS.length],
+      ...orders[at % orders.length],
     }));
     const results = await Promise.allSettled(requests.map((request) => this.#place(request, running)));
     if (this.#running !== running) return;

@@ -2,9 +2,7 @@
 
 import { facts, stretches } from "./book.js";
 import { h, setText } from "./dom.js";
-import { TOKENS } from "./checks.js";
 import {
-  VENUES,
   amount,
   basisPoints,
   bps,
@@ -21,6 +19,7 @@ import {
   venueClass,
   venueName,
 } from "./format.js";
+import { decimalsOf, tokenName, venues } from "./market.js";
 import { routeKind } from "./route.js";
 
 const LABELS = {
@@ -39,11 +38,12 @@ export const statusLabel = (status) => LABELS[status] ?? String(status);
 
 /** What happened in a step, as a sentence; the texts of the server are used as they are. */
 function story(event, before, order) {
+  const target = tokenName(order.tokenOut);
   switch (event.status) {
     case "open":
       return event.error
         ? event.error.message
-        : `Rests until 1 ${order.tokenIn} gives at least ${amount(order.limitPrice)} ${order.tokenOut}`;
+        : `Rests until 1 ${tokenName(order.tokenIn)} gives at least ${amount(order.limitPrice)} ${target}`;
     case "pending":
       if (event.error) return event.error.message;
       return before?.status === "open" ? "The market reached the limit; queued" : "Accepted and queued";
@@ -56,7 +56,7 @@ function story(event, before, order) {
     case "submitted":
       return "Signed, stored, then broadcast";
     case "confirmed": {
-      const got = `${figure(event.amountOut, TOKENS[order.tokenOut])} ${order.tokenOut}`;
+      const got = `${figure(event.amountOut, decimalsOf(order.tokenOut))} ${target}`;
       return `Landed in slot ${event.slot}: ${got} at ${price(event.executedPrice)}`;
     }
     case "failed":
@@ -126,7 +126,7 @@ function timeline(entry, order, now) {
 
 /** The best candidates, and in any case the best of each venue. */
 function shown(quotes, atMost) {
-  const firsts = new Set(Object.keys(VENUES).map((venue) => quotes.find((quote) => quote.venue === venue)));
+  const firsts = new Set([...venues.keys()].map((venue) => quotes.find((quote) => quote.venue === venue)));
   const rest = atMost - quotes.slice(atMost).filter((quote) => firsts.has(quote)).length;
   return quotes.filter((quote, at) => at < rest || firsts.has(quote));
 }
@@ -142,6 +142,7 @@ const way = (quote) => (quote.kind === "single" ? `${quote.legs[0].pool.slice(0,
  */
 export function quotesTable(decision, tokenOut, decimals, { atMost = Infinity, brief = false } = {}) {
   const best = decision.route;
+  const target = tokenName(tokenOut);
   const same = (quote) => quote.venue === best.venue && quote.kind === best.kind && quote.netOut === best.netOut;
   const chosen = decision.quotes.find(same);
   const quotes = shown(decision.quotes, atMost);
@@ -160,7 +161,7 @@ export function quotesTable(decision, tokenOut, decimals, { atMost = Infinity, b
         "tr",
         { class: quote === chosen ? "chosen" : null },
         h("th", { scope: "row" }, name, " ", h("span", { class: "soft", title: pools }, way(quote))),
-        h("td", { title: `${quote.netOut} ${tokenOut}`, class: isPositive(quote.netOut) ? null : "bad" }, nets[at]),
+        h("td", { title: `${quote.netOut} ${target}`, class: isPositive(quote.netOut) ? null : "bad" }, nets[at]),
         brief ? null : h("td", { class: "soft" }, percentOfBps(quote.priceImpactBps)),
         h("td", { class: style }, quote === chosen ? "best" : bps(against)),
       ),
@@ -186,7 +187,7 @@ export function quotesTable(decision, tokenOut, decimals, { atMost = Infinity, b
         "tr",
         {},
         h("th", { scope: "col" }, "Venue"),
-        h("th", { scope: "col", title: "After the pools' fees and the network fee" }, `Net ${tokenOut}`),
+        h("th", { scope: "col", title: "After the pools' fees and the network fee" }, `Net ${target}`),
         brief ? null : h("th", { scope: "col", title: "Lost against the market's price" }, "Impact"),
         h("th", { scope: "col" }, "Vs. best"),
       ),
@@ -231,15 +232,16 @@ function decision(order) {
     ),
     h("p", { class: "reason" }, order.reason),
     h("div", { class: "route-place" }),
-    quotesTable(order, order.tokenOut, TOKENS[order.tokenOut]),
+    quotesTable(order, order.tokenOut, decimalsOf(order.tokenOut)),
   );
 }
 
 function execution(order) {
   const against = order.amountOut && order.route ? basisPoints(order.amountOut, order.route.amountOut) : null;
-  const unit = `${order.tokenOut} per ${order.tokenIn}`;
+  const unit = `${tokenName(order.tokenOut)} per ${tokenName(order.tokenIn)}`;
   const outputs = [order.route?.amountOut ?? null, order.minOut, order.amountOut];
-  const [quoted, least, received] = figures(outputs, TOKENS[order.tokenOut]).map((text) => `${text} ${order.tokenOut}`);
+  const target = tokenName(order.tokenOut);
+  const [quoted, least, received] = figures(outputs, decimalsOf(order.tokenOut)).map((text) => `${text} ${target}`);
   return h(
     "section",
     { class: "block execution" },
@@ -249,7 +251,7 @@ function execution(order) {
       { class: "facts" },
       fact("Order", copyable(order.id)),
       fact("Placed", moment(order.createdAt)),
-      fact("Amount", `${amount(order.amountIn)} ${order.tokenIn}`),
+      fact("Amount", `${amount(order.amountIn)} ${tokenName(order.tokenIn)}`),
       order.limitPrice ? fact("Limit", `${amount(order.limitPrice)} ${unit}`) : null,
       order.expiresAt ? fact("Good until", moment(Date.parse(order.expiresAt))) : null,
       fact("Max. slippage", `${(order.slippageBps ?? 0) / 100} %`),

@@ -1,8 +1,8 @@
 // The ticket's fields: read as a request, kept over a reload in the storage of this tab.
 
-import { TOKENS } from "./checks.js";
 import { byId, h, setText } from "./dom.js";
 import { scaled } from "./format.js";
+import { decimalsOf, tokenName, tokens } from "./market.js";
 
 const STORED = "order-engine.ticket";
 const HOUR_MS = 3_600_000;
@@ -27,12 +27,21 @@ export const controlOf = (field) => (Object.hasOwn(CONTROLS, field ?? "") ? byId
 export class Fields {
   constructor(form) {
     this.form = form;
-    for (const id of ["token-in", "token-out"])
-      byId(id).append(...Object.keys(TOKENS).map((symbol) => h("option", { value: symbol }, symbol)));
-    byId("token-in").value = "SOL";
-    byId("token-out").value = "USDC";
+    this.listed();
     this.#restore();
     this.shape();
+  }
+
+  /** Offer the tokens that are listed. What is chosen stays where it still can be; the page itself offers two. */
+  listed() {
+    if (tokens.size < 2) return;
+    const [source, target] = [byId("token-in"), byId("token-out")];
+    const names = [...tokens.keys()];
+    const [from, to] = [source.value, target.value];
+    for (const select of [source, target])
+      select.replaceChildren(...names.map((name) => h("option", { value: name }, tokenName(name))));
+    source.value = tokens.has(from) ? from : names.find((name) => name !== to);
+    target.value = tokens.has(to) && to !== source.value ? to : names.find((name) => name !== source.value);
   }
 
   #choice(name) {
@@ -64,7 +73,7 @@ export class Fields {
     const [source, target] = [byId("token-in"), byId("token-out")];
     if (source.value === target.value) {
       const other = id === "token-in" ? target : source;
-      other.value = Object.keys(TOKENS).find((symbol) => symbol !== source.value);
+      other.value = [...other.options].map(({ value }) => value).find((name) => name !== source.value);
     }
     byId("limit-price").value = "";
   }
@@ -73,7 +82,7 @@ export class Fields {
   turn(received) {
     const [source, target] = [byId("token-in"), byId("token-out")];
     [source.value, target.value] = [target.value, source.value];
-    if (received) byId("amount-in").value = scaled(received, 1, 1, Math.min(4, TOKENS[source.value])) || received;
+    if (received) byId("amount-in").value = scaled(received, 1, 1, Math.min(4, decimalsOf(source.value))) || received;
     byId("limit-price").value = "";
   }
 

@@ -1,6 +1,8 @@
 // How numbers, times and venues read. Amounts and prices are decimal text and are computed with BigInt, never
 // with floating point; only ratios (basis points, percent) become numbers.
 
+import { venues } from "./market.js";
+
 const DECIMAL = /^(-?)(\d+)(?:\.(\d+))?$/;
 
 /** Decimal text as an integer and a scale, or null if it is not plain digits. */
@@ -197,21 +199,18 @@ export function moment(ms, now = Date.now()) {
   return sameDay ? timeOfDay(ms) : `${DAY.format(ms)}, ${timeOfDay(ms).slice(0, 5)}`;
 }
 
-/** The venues by name, as the engine lists them. */
-export const VENUES = { raydium: "Raydium", meteora: "Meteora" };
-
 /** A venue, or several joined by "+", as a name. */
 export function venueName(venue) {
   return String(venue ?? "")
     .split("+")
-    .map((part) => VENUES[part] ?? part)
+    .map((part) => venues.get(part)?.title ?? part)
     .join(" + ");
 }
 
 /** The style class of a venue: a known one, "several", or "other". */
 export function venueClass(venue) {
   const text = String(venue ?? "");
-  if (Object.hasOwn(VENUES, text)) return text;
+  if (venues.has(text)) return text;
   return text.includes("+") ? "several" : "other";
 }
 

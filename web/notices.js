@@ -2,6 +2,7 @@
 
 import { byId, debounced, h, setText } from "./dom.js";
 import { amount, figure, venueName } from "./format.js";
+import { pairName, tokenName } from "./market.js";
 
 const SHOWN_AT_MOST = 3;
 const SHOWN_MS = 5_000;
@@ -45,8 +46,8 @@ const summary = (ended) =>
 
 function sentence(order) {
   // An order from elsewhere may have ended before it was described.
-  const what = order.tokenIn ? `${amount(order.amountIn)} ${order.tokenIn} to ${order.tokenOut}` : "An order";
+  const what = order.tokenIn ? `${amount(order.amountIn)} ${pairName(order)}` : "An order";
   if (order.status === "confirmed" && order.tokenIn)
-    return `${what} confirmed: ${figure(order.amountOut)} ${order.tokenOut} on ${venueName(order.venue)}.`;
+    return `${what} confirmed: ${figure(order.amountOut)} ${tokenName(order.tokenOut)} on ${venueName(order.venue)}.`;
   return `${what} ${order.status}.${order.error ? ` ${order.error.message}` : ""}`;
 }

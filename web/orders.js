@@ -1,11 +1,11 @@
 // The table of orders: a row for each, moving through its stages, which opens into the order's details.
 
 import { CANCELLABLE, facts, timePerStatus } from "./book.js";
-import { TOKENS } from "./checks.js";
 import { engineNow } from "./clock.js";
 import { detail, statusLabel, tickDetail } from "./detail.js";
 import { h, setAttribute, setText } from "./dom.js";
 import { amount, basisPoints, bps, brief, duration, figure, moment, price, venueClass, venueName } from "./format.js";
+import { decimalsOf, pairName, tokenName } from "./market.js";
 import { FILTERS, matches } from "./listing.js";
 import { routeDiagram, routeKind } from "./route.js";
 
@@ -93,7 +93,7 @@ class Row {
   /** Show the order as it is now; the details too if they are open. */
   draw(now) {
     const order = (this.facts = facts(this.entry));
-    setText(this.title, `${amount(order.amountIn)} ${order.tokenIn} → ${order.tokenOut}`);
+    setText(this.title, `${amount(order.amountIn)} ${tokenName(order.tokenIn)} → ${tokenName(order.tokenOut)}`);
     const kind = order.type === "limit" ? `limit ${amount(order.limitPrice)}` : "market";
     setText(this.kind, `${kind} · ${moment(order.createdAt, now)}`);
     setAttribute(this.body, "data-status", order.status);
@@ -114,15 +114,15 @@ class Row {
     setAttribute(this.against, "title", against === null ? null : "Received against quoted");
     setAttribute(this.against, "class", against === null ? null : against < 0 ? "bad" : "ok");
     this.cancel.hidden = !cancellable;
-    setAttribute(this.cancel, "aria-label", `Cancel ${order.tokenIn} to ${order.tokenOut}, order ${this.short}`);
-    setAttribute(this.toggle, "aria-label", `Details of ${order.tokenIn} to ${order.tokenOut}, order ${this.short}`);
+    setAttribute(this.cancel, "aria-label", `Cancel ${pairName(order)}, order ${this.short}`);
+    setAttribute(this.toggle, "aria-label", `Details of ${pairName(order)}, order ${this.short}`);
     this.tick(now);
     if (this.open) this.drawPanel(now);
   }
 
   #received({ amountOut, route, terminal, tokenOut }) {
-    if (amountOut) return `${figure(amountOut, TOKENS[tokenOut])} ${tokenOut}`;
-    return route && !terminal ? `≈ ${figure(route.amountOut, TOKENS[tokenOut])} ${tokenOut}` : "";
+    if (amountOut) return `${figure(amountOut, decimalsOf(tokenOut))} ${tokenName(tokenOut)}`;
+    return route && !terminal ? `≈ ${figure(route.amountOut, decimalsOf(tokenOut))} ${tokenName(tokenOut)}` : "";
   }
 
   /** Let time go on. */

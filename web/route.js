@@ -3,6 +3,7 @@
 
 import { h, svg } from "./dom.js";
 import { amount, part, share, shortened, venueClass, venueName } from "./format.js";
+import { tokenName } from "./market.js";
 
 /** The ways of a route, each with its share of the input: `{share, hops: [{from, to, legs}]}`. */
 export function ways(route) {
@@ -34,7 +35,7 @@ function sum(legs) {
   return legs.reduce((total, leg) => total + Number(leg.amountIn), 0);
 }
 
-const middleOf = (way) => (way.hops.length > 1 ? way.hops[0].to : null);
+const middleOf = (way) => (way.hops.length > 1 ? tokenName(way.hops[0].to) : null);
 
 /** In a few words: "direct", "via USDC", "62 % + 38 %", "4 pools". */
 export function routeKind(route) {
@@ -49,7 +50,8 @@ export function routeKind(route) {
 export function routeSentence(route) {
   const said = ways(route).map((way) => {
     const hops = way.hops.map(
-      (hop) => `${hop.from} to ${hop.to} on ${hop.legs.map((leg) => venueName(leg.venue)).join(" and ")}`,
+      ({ from, to, legs }) =>
+        `${tokenName(from)} to ${tokenName(to)} on ${legs.map((leg) => venueName(leg.venue)).join(" and ")}`,
     );
     return `${way.share < 1 ? `${part(way.share)}: ` : ""}${hops.join(", then ")}`;
   });
@@ -103,7 +105,8 @@ export function routeDiagram(route, width) {
     if (label) labels.push(node(label, stops[1], middle, room));
   });
   const ends = found[0].hops;
-  drawing.append(...labels, node(ends[0].from, 0, height / 2), node(ends.at(-1).to, width - NODE, height / 2));
+  const [source, target] = [tokenName(ends[0].from), tokenName(ends.at(-1).to)];
+  drawing.append(...labels, node(source, 0, height / 2), node(target, width - NODE, height / 2));
   return drawing;
 }
 
@@ -130,11 +133,11 @@ function laneLabel(leg, size, x, y, room) {
   const measure = (text) => text.length * 6.8 + 14;
   const text = measure(full) <= room ? full : measure(name) <= room ? name : name.slice(0, 3);
   const width = measure(text);
-  const given = `${amount(leg.amountOut)} ${leg.tokenOut}`;
+  const given = `${amount(leg.amountOut)} ${tokenName(leg.tokenOut)}`;
   return svg(
     "g",
     { class: `lane-label ${venueClass(leg.venue)}` },
-    svg("title", {}, `${amount(leg.amountIn)} ${leg.tokenIn} gives ${given} in pool ${shortened(leg.pool)}`),
+    svg("title", {}, `${amount(leg.amountIn)} ${tokenName(leg.tokenIn)} gives ${given} in pool ${shortened(leg.pool)}`),
     svg("rect", { x: x - width / 2, y: y - 11, width, height: 22, rx: 11 }),
     svg("text", { x, y: y + 4, "text-anchor": "middle" }, text),
   );

@@ -1,13 +1,14 @@
 // The order ticket: what to swap, the venues' live quotes for it, the route that it would take, and placing it once.
 
 import { api, ApiError, attemptName, key } from "./api.js";
-import { hint, isLoss, ticketFigures, TOKENS, unreadable, warnings } from "./checks.js";
+import { hint, isLoss, ticketFigures, unreadable, warnings } from "./checks.js";
 import { engineNow } from "./clock.js";
 import { quotesTable } from "./detail.js";
 import { byId, h, setAttribute, setText } from "./dom.js";
 import { controlOf, Fields } from "./fields.js";
 import { amount, duration, isPositive, timeOfDay } from "./format.js";
 import { Intents, textOf } from "./intent.js";
+import { decimalsOf, tokenName } from "./market.js";
 import { Quotes } from "./quotes.js";
 import { routeDiagram } from "./route.js";
 
@@ -96,6 +97,12 @@ export class Ticket {
     this.#draw();
   }
 
+  /** The list of tokens is another now. */
+  listed() {
+    this.#fields.listed();
+    this.#changed();
+  }
+
   /** Quotes and orders need a key. */
   setEnabled(enabled) {
     this.#enabled = enabled;
@@ -149,7 +156,7 @@ export class Ticket {
   #drawQuotes(quote) {
     this.#drawn = quote;
     const style = { atMost: QUOTES_SHOWN, brief: true };
-    const table = quote && quotesTable(quote, quote.tokenOut, TOKENS[quote.tokenOut], style);
+    const table = quote && quotesTable(quote, quote.tokenOut, decimalsOf(quote.tokenOut), style);
     byId("quotes").replaceChildren(...(table ? [table] : []));
     setText(byId("quote-reason"), quote && !isLoss(quote) ? quote.reason : "");
     this.#drawRoute();
@@ -191,8 +198,9 @@ export class Ticket {
   }
 
   #drawButton(request, state, blocked) {
-    const what = isPositive(request.amountIn) ? `${amount(request.amountIn)} ${request.tokenIn}` : request.tokenIn;
-    const fresh = request.type === "limit" ? `Place limit order for ${what}` : `Swap ${what} for ${request.tokenOut}`;
+    const [source, target] = [tokenName(request.tokenIn), tokenName(request.tokenOut)];
+    const what = isPositive(request.amountIn) ? `${amount(request.amountIn)} ${source}` : source;
+    const fresh = request.type === "limit" ? `Place limit order for ${what}` : `Swap ${what} for ${target}`;
     const text = { new: fresh, sending: "Placing …", unanswered: "Send again", placed: "Placed" }[state];
     const button = byId("place");
     setText(button, text);
@@ -318,7 +326,8 @@ export class Ticket {
   }
 }
 
-const inWords = ({ amountIn, tokenIn, tokenOut }) => `${amount(amountIn)} ${tokenIn} for ${tokenOut}`;
+const inWords = ({ amountIn, tokenIn, tokenOut }) =>
+  `${amount(amountIn)} ${tokenName(tokenIn)} for ${tokenName(tokenOut)}`;
 
 /** Place an order; silence and unavailability are told to `onSilence`, and tried again under the same name. */
 export async function placeSurely(request, name, onSilence = () => {}) {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import mimetypes
 import re
 from dataclasses import dataclass
@@ -20,12 +21,15 @@ from fastapi import FastAPI, Header, Request
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
+from order_engine.domain.venues import REGISTRY
 from submit.served import engine_of
 
 DOCS = "docs.html"
 # What the bundle has compressed already lies beside the file.
 PACKED = ".gz"
 _VERSION = re.compile(r"[0-9a-f]{16}")
+# Where the page finds what belongs to this engine. No browser takes it for script.
+_ENGINE = b'<script id="engine" type="application/json">'
 _REFERENCE = re.compile(rb'\b(src|href)="(/?)web/')
 _YEAR_S = 31_536_000
 
@@ -69,14 +73,21 @@ def version() -> str:
     return digest.hexdigest()[:16]
 
 
+def _engine(market: str) -> bytes:
+    """What the page has to know of the engine before it asks anything, as JSON that cannot end its element."""
+    venues = [{"name": one.name, "title": one.title, "light": one.light, "dark": one.dark} for one in REGISTRY]
+    return json.dumps({"market": market, "venues": venues}).replace("<", "\\u003c").encode()
+
+
 @cache
-def _file(name: str) -> _File | None:
+def _file(name: str, market: str) -> _File | None:
     path = _paths().get(name)
     if path is None:
         return None
     content, ready = path.read_bytes(), path.with_name(path.name + PACKED)
     if path.suffix == ".html":
         content = _REFERENCE.sub(rb'\1="\2web/' + version().encode() + b"/", content)
+        content = content.replace(_ENGINE, _ENGINE + _engine(market))
     packed = ready.read_bytes() if ready.is_file() else compress(content)
     media_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     return _File(content, packed, media_type, hashlib.sha256(content).hexdigest()[:32])
@@ -162,13 +173,15 @@ def _takes_gzip(accepted: str) -> bool:
 
 def _serve(request: Request, name: str, known: str | None, accepted: str, *, lasting: bool = False) -> Response:
     """A file. ``lasting``: its address is this content's, and never another's."""
-    found = _file(name)
+    settings = engine_of(request).settings
+    # Only what is written for this engine differs between two.
+    found = _file(name, settings.market if name.endswith(".html") else "")
     if found is None:
         raise HTTPException(404)
     packed = found.packed if found.packed is not None and _takes_gzip(accepted) else None
     etag = f'"{found.etag}-gzip"' if packed is not None else f'"{found.etag}"'
     headers = {
-        **_headers(engine_of(request).settings.websocket_url, name if name == DOCS else ""),
+        **_headers(settings.websocket_url, name if name == DOCS else ""),
         # A page is asked for every time, and sent only when it has changed.
         "Cache-Control": f"public, max-age={_YEAR_S}, immutable" if lasting else "no-cache",
         "ETag": etag,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from order_engine.domain.venues import REGISTRY
 from submit import pages
 from tests.integration.aws import deployed
 from tests.integration.http import Reply, request
@@ -111,6 +113,20 @@ def test_gzip_is_taken_as_the_standard_says(accepted: str, taken: bool) -> None:
 @given(st.text(max_size=200))
 def test_no_header_breaks_a_file(accepted: str) -> None:
     assert pages._takes_gzip(accepted) in (True, False)
+
+
+def test_the_page_is_told_its_market_and_the_venues_of_the_list() -> None:
+    found = re.search(r'<script id="engine" type="application/json">(.*?)</script>', get("/").text)
+    assert found is not None
+    told = json.loads(found[1])
+    assert told["market"] == "paper"
+    assert told["venues"] == [
+        {"name": venue.name, "title": venue.title, "light": venue.light, "dark": venue.dark} for venue in REGISTRY
+    ]
+
+
+def test_what_the_page_is_told_cannot_end_its_element() -> None:
+    assert b"<" not in pages._engine("</script><script>alert(1)</script>")
 
 
 def test_the_desk_is_small_on_the_wire() -> None:

@@ -11,7 +11,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,7 +22,10 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 
 from local import Running, running
 from local.demo import store
+from order_engine.domain.venues import REGISTRY
 from order_engine.engine.accounts import new_key
+from order_engine.venues.paper.tokens import TOKENS
+from order_engine.wire.views import tokens_view
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -216,4 +219,8 @@ def modules() -> Iterator[Modules]:
     pipe = subprocess.PIPE
     # Leaving the block closes its input, which ends it.
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True) as process:
-        yield Modules(process)
+        found = Modules(process)
+        # What the server tells the page.
+        found("learnTokens", tokens_view(TOKENS)["tokens"])
+        found("learnVenues", [asdict(venue) for venue in REGISTRY])
+        yield found

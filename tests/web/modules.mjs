@@ -9,6 +9,7 @@ import { engineNow, learnTime } from "../../web/clock.js";
 import * as format from "../../web/format.js";
 import { Intents, textOf } from "../../web/intent.js";
 import { Counts, Listing } from "../../web/listing.js";
+import { learnTokens, learnVenues } from "../../web/market.js";
 import { pause } from "../../web/stream.js";
 
 /** Deliver frames to a new book; what it gave out, in order, and how it stands at the end. */
@@ -106,6 +107,8 @@ const calls = {
   count,
   skew,
   textOf,
+  learnTokens,
+  learnVenues,
   hint,
   ticketFigures,
   warnings,

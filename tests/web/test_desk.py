@@ -13,6 +13,7 @@ import pytest
 from playwright.sync_api import Page, Request, Route, expect
 
 from local import Running
+from order_engine.domain.venues import REGISTRY
 from tests.web.conftest import Desk, OpenDesk, create_key
 
 STEPS = ["pending", "routing", "building", "submitted", "confirmed"]
@@ -432,6 +433,53 @@ def test_an_order_is_not_sent_again_with_the_key_of_whoever_signs_in_next(stack:
     page.wait_for_timeout(2_000)
     assert set(tries) == {f"Bearer {desk.key}"}
     expect(page.locator("tbody.order")).to_have_count(0)
+
+
+# What is traded, and where
+
+
+def test_tokens_are_those_that_the_engine_lists_and_stay_chosen_over_a_reload(
+    stack: Running, open_desk: OpenDesk
+) -> None:
+    listed: list[dict[str, Any]] = [
+        {"symbol": "SOL", "mint": "So11111111111111111111111111111111111111112", "decimals": 9},
+        {"symbol": "$WIF", "mint": "EKpQGSJtjMFqKZ9KQanSqYXRcF8fBopzLHYxdM65zcjm", "decimals": 6},
+        {"symbol": None, "mint": "7GCihgDB8fe6KNjn2MYtkzZcRjQy3t9GHdC8uHYmW2hr", "decimals": 2},
+    ]
+    desk = open_desk(stack, sign_in=False, expected_errors=("422",))
+    page = desk.page
+    page.route("**/api/tokens", lambda route: route.fulfill(json={"tokens": listed}))
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/api/quote" in request.url else None)
+    desk.sign_in()
+    target = page.get_by_role("combobox", name="Token to receive")
+    expect(target.locator("option")).to_have_text(["SOL", "$WIF", "7GCi…W2hr"])
+    # The page's own second token is not listed.
+    expect(target).to_have_value("$WIF")
+    target.select_option(listed[2]["mint"])
+    expect(page.locator("#place")).to_have_text("Swap 1.5 SOL for 7GCi…W2hr")
+    page.reload()
+    expect(page.locator("#place")).to_have_text("Swap 1.5 SOL for 7GCi…W2hr")
+    until(page, lambda: any(f"tokenOut={listed[2]['mint']}" in url for url in asked))
+
+
+def test_venues_have_the_names_and_colours_of_the_engines_list(desk: Desk) -> None:
+    order_id = desk.place()
+    expect(desk.row(order_id)).to_have_attribute("data-status", "confirmed")
+    panel = desk.open_row(order_id)
+    colours = panel.locator(".venue").evaluate_all(
+        """found => found.map(one => [one.className, one.textContent,
+            getComputedStyle(one, "::before").backgroundColor])"""
+    )
+    dark = desk.page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
+    seen = {tuple(one) for one in colours if "several" not in one[0]}
+    expected = set()
+    for venue in REGISTRY:
+        shade = venue.dark if dark else venue.light
+        red, green, blue = (int(shade[n : n + 2], 16) for n in (1, 3, 5))
+        expected.add((f"venue {venue.name}", venue.title, f"rgb({red}, {green}, {blue})"))
+    assert seen
+    assert seen <= expected
 
 
 # Hostile content
