@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aws_cdk import Stack
 from aws_cdk import aws_budgets as budgets
 from constructs import Construct
 
@@ -12,7 +13,8 @@ _NEWS = (("ACTUAL", 80), ("FORECASTED", 100))
 class Budget(Construct):
     """A monthly budget of one stack, by its name: CloudFormation tags all that is in it.
 
-    The tag counts once it is switched on for the account's costs (docs/deploy.md).
+    The tag counts once it is switched on for the account's costs (docs/deploy.md), and in all regions. Budgets are the
+    account's, so that the region is in the name: a stage that moves has two for a while.
     https://docs.aws.amazon.com/awsaccountbilling/latest/aboutv2/activate-built-in-tags.html
     """
 
@@ -23,7 +25,7 @@ class Budget(Construct):
             self,
             "Monthly",
             budget=budgets.CfnBudget.BudgetDataProperty(
-                budget_name=f"{stack}-monthly",
+                budget_name=f"{stack}-{Stack.of(self).region}-monthly",
                 budget_type="COST",
                 time_unit="MONTHLY",
                 budget_limit=budgets.CfnBudget.SpendProperty(amount=dollars, unit="USD"),

@@ -133,11 +133,13 @@ def build(context: Mapping[str, object] | None = None, outdir: Path | None = Non
         stack_name=stack_name(config),
         env=cdk.Environment(account=os.environ.get("CDK_DEFAULT_ACCOUNT"), region=EDGE_REGION),
         description="Firewall of an order execution engine",
-        termination_protection=config.protect,
+        # Never protected: it holds no data, a first deployment that fails must be removed, and WAF itself refuses to
+        # delete what a distribution uses.
     )
     cdk.Tags.of(stack).add("application", "order-engine")
     cdk.Tags.of(stack).add("stage", config.stage)
-    made = firewall(stack, "Firewall", config.stack_name, config.edge.rate)
+    # A stage of the same name in this region has a firewall of the stage's name.
+    made = firewall(stack, "Firewall", stack_name(config), config.edge.rate)
     arn = cdk.CfnOutput(stack, "Arn", value=made.attr_arn, description="Give it to the stage: -c edgeFirewall=…")
     arn.override_logical_id("FirewallArn")
     return app

@@ -171,7 +171,10 @@ class Monitoring(Construct):
         def graph(title: str, metrics: Sequence[cloudwatch.IMetric]) -> cloudwatch.GraphWidget:
             return cloudwatch.GraphWidget(title=title, left=list(metrics), width=12)
 
-        dashboard = cloudwatch.Dashboard(self, "Dashboard", dashboard_name=config.stack_name)
+        # An account's dashboards are not apart by region, and a stage that moves is in two of them for a while.
+        # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-cloudwatch-dashboard.html
+        name = f"{config.stack_name}-{Stack.of(self).region}"
+        dashboard = cloudwatch.Dashboard(self, "Dashboard", dashboard_name=name)
         dashboard.add_widgets(cloudwatch.AlarmStatusWidget(title="Alarms", alarms=list(alarms), width=24))
         dashboard.add_widgets(
             graph(

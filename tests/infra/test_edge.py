@@ -230,10 +230,22 @@ def test_the_firewalls_own_stack_goes_to_the_region_that_cloudfront_reads(tmp_pa
     [(name, acl)] = [(name, item) for name, item in template["Resources"].items() if "WAF" in item["Type"]]
     check_firewall(acl["Properties"], 50)
     assert template["Outputs"]["FirewallArn"]["Value"] == {"Fn::GetAtt": [name, "Arn"]}
+    # CloudFront's firewalls are all in one region: that of a stage there, of the same name, must not be met.
+    assert acl["Properties"]["Name"] == "order-engine-qa-firewall"
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     assert manifest["artifacts"]["order-engine-qa-firewall"]["environment"].endswith("/us-east-1")
     with pytest.raises(ConfigError, match="for edge=true only"):
         firewall_app.build({"stage": "qa"}, tmp_path)
+
+
+def test_a_first_firewall_that_fails_can_be_repeated(tmp_path: Path) -> None:
+    """Its stack holds no data, and WAF deletes nothing that a distribution uses; protection would only keep a failure.
+
+    https://docs.aws.amazon.com/waf/latest/APIReference/API_DeleteWebACL.html
+    """
+    firewall_app.build({"edge": "true", "stage": "prod"}, tmp_path).synth()
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert not manifest["artifacts"]["order-engine-prod-firewall"]["properties"].get("terminationProtection")
 
 
 @pytest.mark.parametrize(

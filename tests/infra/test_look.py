@@ -16,7 +16,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from infra import adopt, look
-from infra.adopt import Ambiguous, mapping
+from infra.adopt import Ambiguous, mapping, unlike
 from infra.config import Config
 from infra.look import Look, Unreachable
 from tests.infra.template import Stack
@@ -27,6 +27,11 @@ type Answer = dict[str, Any] | Exception
 
 def error(code: str) -> ClientError:
     return ClientError({"Error": {"Code": code, "Message": "no"}}, "Operation")
+
+
+def backups(status: str) -> dict[str, Any]:
+    recovery = {"PointInTimeRecoveryStatus": status}
+    return {"ContinuousBackupsDescription": {"PointInTimeRecoveryDescription": recovery}}
 
 
 class Aws:
@@ -40,6 +45,15 @@ class Aws:
             "get_account_settings": {"AccountLimit": limits},
             "get_account": {},
             "get_resources": {"ResourceTagMappingList": []},
+            # Every table as the stack makes them, with a stream and an end of items more than some need.
+            "describe_table": {"Table": {"StreamSpecification": {"StreamViewType": "NEW_AND_OLD_IMAGES"}}},
+            "describe_time_to_live": lambda TableName: {  # noqa: N803 - boto3's name
+                "TimeToLiveDescription": {
+                    "TimeToLiveStatus": "ENABLED",
+                    "AttributeName": "expires_at" if "Connections" in TableName else "delete_at",
+                }
+            },
+            "describe_continuous_backups": backups("ENABLED"),
             **answers,
         }
 
@@ -182,8 +196,43 @@ def test_tables_are_imported_into_a_stack_that_is_not_there(
     assert asked[:3] == ["import", "order-engine-prod", "--resource-mapping"]
     names = {entry["TableName"] for entry in json.loads(Path(asked[3]).read_text()).values()}
     assert names == {"old-orders", "old-Connections", "old-Accounts", "old-Keys"}
+    # CloudFormation takes the template's word for what a table is like, and changes later only what differs from it:
+    # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/import-resources-automatically.html
+    # Imported as protected, a table whose protection was switched off would never be protected again.
+    assert asked[-2:] == ["-c", "protect=false"]
     aws(get_resources=two, describe_stacks={"Stacks": [{"StackStatus": "CREATE_COMPLETE"}]})
     assert adopt.main(["prod", "--table", "Orders=old-orders"]) == 1
+
+
+def test_what_a_restored_table_lacks_is_said_before_it_is_imported(
+    aws: Callable[..., Look], prod: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A restore leaves out stream, TTL and point-in-time recovery, and an import changes nothing of a table.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_RestoreTableToPointInTime.html
+    """
+    monkeypatch.setattr(adopt, "cdk", lambda *_: pytest.fail("imported"))
+    parts = ("Orders", "Connections", "Accounts", "Keys")
+    restored: dict[str, Any] = {
+        "get_resources": tables(*((f"new-{part}", part, "prod") for part in parts)),
+        "describe_table": {"Table": {}},
+        "describe_time_to_live": {"TimeToLiveDescription": {"TimeToLiveStatus": "DISABLED"}},
+        "describe_continuous_backups": backups("DISABLED"),
+    }
+    look = aws(**restored)
+    assert adopt.main(["prod"]) == 1
+    said = capsys.readouterr().err
+    assert "--stream-specification StreamEnabled=true,StreamViewType=NEW_AND_OLD_IMAGES" in said
+    wanted = mapping(prod.content, [(f"new-{part}", part) for part in parts])
+    remedies = unlike(prod.content, wanted, look.client("dynamodb"))
+    told = sorted((text.split()[2], text.split()[4]) for text in remedies)
+    assert told == [
+        *(("update-continuous-backups", f"new-{part}") for part in sorted(parts)),
+        ("update-table", "new-Orders"),
+        ("update-time-to-live", "new-Connections"),
+        ("update-time-to-live", "new-Orders"),
+    ]
+    assert unlike(prod.content, wanted, aws().client("dynamodb")) == []
 
 
 # --- an issuer's discovery document --------------------------------------------------------------------------------

@@ -61,6 +61,18 @@ def test_the_dashboard_shows_metrics_that_are_written(stack: Stack) -> None:
     assert [name for name in shown if not written(name)] == []
 
 
+def test_the_dashboards_name_tells_of_the_region(stack: Stack, prod: Stack) -> None:
+    """An account's dashboards are global: of a stage in two regions the second would be refused, or take the first's.
+
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-cloudwatch-dashboard.html, and what
+    becomes of it: https://github.com/aws-solutions-library-samples/qnabot-on-aws/issues/81
+    """
+    _, dashboard = prod.one("AWS::CloudWatch::Dashboard")
+    assert dashboard["DashboardName"] == "order-engine-prod-eu-central-1"
+    _, unresolved = stack.one("AWS::CloudWatch::Dashboard")
+    assert unresolved["DashboardName"] == {"Fn::Join": ["", ["order-engine-dev-", {"Ref": "AWS::Region"}]]}
+
+
 def test_two_executions_of_an_order_raise_an_alarm(stack: Stack) -> None:
     _, alarm = stack.one("AWS::CloudWatch::Alarm", MetricName="SwappedTwice")
 

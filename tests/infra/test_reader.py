@@ -53,6 +53,9 @@ def test_a_budget_of_this_stack_tells_whoever_is_told_of_alarms(keyed: Stack, pr
     assert prod.of_type("AWS::Budgets::Budget") == {}
     _, budget = keyed.one("AWS::Budgets::Budget")
     limits = budget["Budget"]
+    # A budget's name is one of the whole account, and the stage may be in two regions while it moves:
+    # https://docs.aws.amazon.com/botocore/latest/reference/services/budgets/client/exceptions/DuplicateRecordException.html
+    assert limits["BudgetName"] == "order-engine-prod-eu-central-1-monthly"
     assert limits["BudgetLimit"] == {"Amount": 50, "Unit": "USD"}
     assert limits["CostFilters"] == {"TagKeyValue": ["aws:cloudformation:stack-name$order-engine-prod"]}
     told = [
