@@ -12,6 +12,7 @@ from pathlib import Path
 from solders.account import Account
 from solders.clock import Clock
 from solders.hash import Hash
+from solders.instruction import CompiledInstruction
 from solders.litesvm import LiteSVM
 from solders.message import MessageV0, MessageV1
 from solders.pubkey import Pubkey
@@ -75,6 +76,22 @@ class Landed:
     before: Holdings
     after: Holdings
     block_time: int
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """What a transaction would do.
+
+    Attributes:
+        accounts: that it would leave.
+        inner: what programs called, by the message's instruction.
+    """
+
+    error: object
+    logs: tuple[str, ...]
+    units: int
+    accounts: Mapping[str, Account]
+    inner: tuple[tuple[CompiledInstruction, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,14 +201,19 @@ class Chain:
         lands_at = max(self.slot + 1, expires - self._random.randint(0, 3)) if late else self.slot + delay
         self._on_its_way.append(_OnItsWay(transaction, lands_at))
 
-    def simulate(self, transaction: VersionedTransaction) -> tuple[object, list[str], int, Mapping[str, Account]]:
-        """What a transaction would do now: error, logs, units, and the accounts that it would leave."""
+    def simulate(self, transaction: VersionedTransaction) -> Simulated:
+        """What a transaction would do now."""
         self.advance()
         done = self._svm.simulate_transaction(transaction)
         meta = done.meta()
-        error = _error(done)
         left = {} if isinstance(done, FailedTransactionMetadata) else dict(done.post_accounts())
-        return error, list(meta.logs()), meta.compute_units_consumed(), {str(key): value for key, value in left.items()}
+        return Simulated(
+            error=_error(done),
+            logs=tuple(meta.logs()),
+            units=meta.compute_units_consumed(),
+            accounts={str(key): value for key, value in left.items()},
+            inner=tuple(tuple(each.instruction() for each in group) for group in meta.inner_instructions()),
+        )
 
     def airdrop(self, address: str, lamports: int) -> None:
         """Give SOL to an address."""

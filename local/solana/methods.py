@@ -14,6 +14,7 @@ from solders.message import MessageV1
 from solders.transaction import VersionedTransaction
 
 from local.solana.balances import Holdings
+from local.solana.inner import inner_of
 from local.solana.ledger import CONFIRMED_AFTER, FINALIZED_AFTER, SLOTS_PER_EPOCH, VALID_BLOCKS, Chain, Landed
 from order_engine.domain import base58
 from order_engine.venues.solana.addresses import MEMO
@@ -164,22 +165,30 @@ class Methods:
         if not all(transaction.verify_with_results()):
             raise Refusal(_SIGNATURE_FAILED, "Transaction signature verification failure")
         if not options.get("skipPreflight"):
-            error, logs, units, _ = self.chain.simulate(transaction)
-            if error is not None:
-                data = {"err": error, "logs": logs, "unitsConsumed": units, "accounts": None}
-                raise Refusal(_PREFLIGHT_FAILED, f"Transaction simulation failed: {error}", data)
+            done = self.chain.simulate(transaction)
+            if done.error is not None:
+                data = {"err": done.error, "logs": done.logs, "unitsConsumed": done.units, "accounts": None}
+                raise Refusal(_PREFLIGHT_FAILED, f"Transaction simulation failed: {done.error}", data)
         self.chain.send(transaction)
         return str(transaction.signatures[0])
 
     def _simulate(self, view: _View, p: list[Any]) -> Any:
         options = _options(p, 1)
-        error, logs, units, left = self.chain.simulate(_parse(p[0], options))
+        transaction = _parse(p[0], options)
+        done = self.chain.simulate(transaction)
         wanted = (options.get("accounts") or {}).get("addresses") or []
         accounts = None
-        if error is None and wanted:
+        if done.error is None and wanted:
             given = options["accounts"]
-            accounts = [_account(left.get(name) or self.chain.account(name), given) for name in wanted]
-        value = {"err": error, "logs": logs, "unitsConsumed": units, "accounts": accounts, "returnData": None}
+            accounts = [_account(done.accounts.get(name) or self.chain.account(name), given) for name in wanted]
+        value = {
+            "err": done.error,
+            "logs": done.logs,
+            "unitsConsumed": done.units,
+            "accounts": accounts,
+            "returnData": None,
+            "innerInstructions": inner_of(transaction, done.inner) if options.get("innerInstructions") else None,
+        }
         return _answer(view, options, value)
 
     def _statuses(self, view: _View, p: list[Any]) -> Any:

@@ -67,7 +67,7 @@ class Line:
     Attributes:
         broken: the share of calls, 0 to 1, that nobody answers; of half of them the node has heard all the same.
         silent: methods that nobody answers at all.
-        altered: what becomes of a method's answers.
+        rewrite: what becomes of what a node tells of accounts.
     """
 
     methods: Methods
@@ -75,7 +75,7 @@ class Line:
     broken: float = 0.0
     latency_ms: tuple[int, int] = (5, 40)
     silent: set[str] = field(default_factory=set)
-    altered: dict[str, Callable[[Any], Any]] = field(default_factory=dict)
+    rewrite: Callable[[list[str], Any], Any] | None = None
 
     async def call(self, method: str, *params: Any) -> Any:
         await asyncio.sleep(self.dice.randint(*self.latency_ms) / 1000)
@@ -89,7 +89,9 @@ class Line:
         await asyncio.sleep(self.dice.randint(*self.latency_ms) / 1000)
         if broken:
             raise NodeUnavailable("No node answered.")
-        return self.altered.get(method, lambda answer: answer)(said)
+        if self.rewrite is not None and method == "getMultipleAccounts":
+            return self.rewrite(params[0], said)
+        return said
 
 
 @dataclass

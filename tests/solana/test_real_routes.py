@@ -10,8 +10,9 @@ from order_engine.domain.quote import Leg
 from order_engine.domain.tokens import BONK, JUP, SOL, USDC
 from order_engine.venues.solana import addresses
 from order_engine.venues.solana.build import SwapPlan, instructions, message_of, note_of, plan_swaps
+from order_engine.venues.solana.ledger import Ledger
 from order_engine.venues.solana.messages import ComputeBudget, transaction
-from order_engine.venues.solana.node import Ledger, Node
+from order_engine.venues.solana.node import Node
 from order_engine.venues.solana.pools import PoolSource
 from order_engine.venues.solana.programs.program import LivePool
 from tests.solana.conftest import HandClock, Market, Wallet

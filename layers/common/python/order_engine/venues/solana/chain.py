@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from order_engine.domain import base58
@@ -18,14 +18,16 @@ from order_engine.domain.errors import BuildFailed, QuoteRefused, SwapRefused
 from order_engine.domain.order import Order, SignedTransaction
 from order_engine.engine.ports import Clock, Height, Known, Swapped, TransactionStatus
 from order_engine.venues.solana.build import SwapPlan, instructions, message_of, note_of, plan_swaps
+from order_engine.venues.solana.disagree import Suspect, suspect
 from order_engine.venues.solana.history import swaps_since
 from order_engine.venues.solana.looks import Looks
 from order_engine.venues.solana.messages import ComputeBudget, Instruction, transaction
 from order_engine.venues.solana.node import Landed, Node
 from order_engine.venues.solana.parse import Signed, parse, programs
+from order_engine.venues.solana.pools import Reading
 from order_engine.venues.solana.priority import FeePolicy, PriorityFees
 from order_engine.venues.solana.programs.program import LivePool
-from order_engine.venues.solana.refusals import refusal
+from order_engine.venues.solana.refusals import AGAINST_THE_POOL, refusal
 from order_engine.venues.solana.rehearse import Rehearsal, rehearse
 from order_engine.venues.solana.rpc import NodeRefused, NodeUnavailable
 from order_engine.venues.solana.signer import Signer, verify
@@ -45,6 +47,12 @@ class Pools(Protocol):
     """The pools that routes go through; see ``pools.PoolSource``."""
 
     def latest(self, address: str) -> LivePool | None: ...
+
+    def read_at(self, address: str) -> int: ...
+
+    async def read(self, mints: Iterable[str]) -> Reading: ...
+
+    def leave_out(self, address: str, reason: str) -> None: ...
 
 
 class SolanaChain:
@@ -99,7 +107,7 @@ class SolanaChain:
             )
         except (NodeUnavailable, NodeRefused) as error:
             raise SwapRefused("node_unavailable", str(error)) from error
-        self._judge(rehearsal, plan)
+        await self._judge(rehearsal, len(calls) - len(plan.swaps), plan, pools)
         units = min(_MAX_UNITS, rehearsal.units * _UNITS_PERCENT // 100)
         message = message_of(calls, self._signer.address, blockhash.value, ComputeBudget(units, price))
         signature = await self._signer.sign(message)
@@ -114,11 +122,41 @@ class SolanaChain:
         except QuoteRefused as refused:
             raise BuildFailed(f"A pool cannot fill its part any more: {refused.message}") from refused
 
-    def _judge(self, rehearsal: Rehearsal, plan: SwapPlan) -> None:
+    async def _judge(self, rehearsal: Rehearsal, first: int, plan: SwapPlan, pools: dict[str, LivePool]) -> None:
+        """Take the simulation's word for what will happen.
+
+        Raises:
+            SwapRefused: it would fail, or a pool does not keep its quote, which is left out from now on.
+        """
         why = rehearsal.refusal
-        if why is None:
-            return
-        raise SwapRefused(why.code, why.message)
+        found = suspect(rehearsal, first, plan.swaps, pools, self._signer.address)
+        if found is not None:
+            leg = found.swap.leg
+            if why is not None and why.code in AGAINST_THE_POOL:
+                self._pools.leave_out(leg.pool_id, why.message)
+                raise SwapRefused(why.code, f"{why.message} The pool is {leg.pool_id}.")
+            if await self._misunderstood(found, rehearsal.slot):
+                told = "less than its minimum" if found.gave is None else str(found.gave)
+                said = f"The pool {leg.pool_id} is quoted at {leg.amount_out} and would give {told}."
+                self._pools.leave_out(leg.pool_id, said)
+                raise SwapRefused("pool_disagrees", said)
+        if why is not None:
+            raise SwapRefused(why.code, why.message)
+
+    async def _misunderstood(self, found: Suspect, slot: int) -> bool:
+        """Whether nothing but the engine's idea of the pool can be wrong.
+
+        Args:
+            slot: of the simulation. Of a node that was behind the quote, or is behind now, it says nothing.
+        """
+        leg = found.swap.leg
+        quoted_at = self._pools.read_at(leg.pool_id)
+        try:
+            reading = await self._pools.read((leg.mint_in, leg.mint_out))
+        except (NodeUnavailable, NodeRefused):
+            return False
+        now = next((live for live in reading.pools if live.pool.pool_id == leg.pool_id), None)
+        return quoted_at <= slot <= reading.slot and now is not None and not found.explained_by(now)
 
     async def broadcast(self, tx: SignedTransaction) -> None:
         """Implements ``Chain.broadcast``. From the second time on, every node that is known is given the bytes.

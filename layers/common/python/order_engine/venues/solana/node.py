@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from order_engine.engine.ports import Height
 from order_engine.venues.solana.accounts import Account
+from order_engine.venues.solana.ledger import Ledger, read_ledger
 from order_engine.venues.solana.rpc import NodeRefused, NodeUnavailable
 
 COMMITMENT = "confirmed"
@@ -72,48 +73,18 @@ class Simulated:
     """What a transaction would do now.
 
     Attributes:
+        slot: at which it was tried.
         error: None if it would succeed.
         accounts: of the addresses asked for, after it; None where nothing is.
-    """
-
-    error: Any
-    logs: tuple[str, ...]
-    units: int
-    accounts: Mapping[str, Account | None]
-
-
-@dataclass(frozen=True, slots=True)
-class TokenBalance:
-    """Base units of a mint in an account of an owner."""
-
-    owner: str
-    mint: str
-    amount: int
-
-
-@dataclass(frozen=True, slots=True)
-class Ledger:
-    """What a landed transaction did.
-
-    Attributes:
-        fee: lamports paid by the first signer.
-        lamports: of each of the message's accounts, before and after.
-        before, after: token balances that the transaction touched.
+        inner: the instructions that programs called, by the message's instruction, as the node writes them.
     """
 
     slot: int
     error: Any
-    fee: int
-    lamports: tuple[tuple[str, int, int], ...]
-    before: tuple[TokenBalance, ...]
-    after: tuple[TokenBalance, ...]
     logs: tuple[str, ...]
-
-    def received(self, owner: str, mint: str) -> int:
-        """By how many base units the owner's holding of a mint has grown; negative where it shrank."""
-        return sum(b.amount for b in self.after if (b.owner, b.mint) == (owner, mint)) - sum(
-            b.amount for b in self.before if (b.owner, b.mint) == (owner, mint)
-        )
+    units: int
+    accounts: Mapping[str, Account | None]
+    inner: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +188,7 @@ class Node:
             "commitment": COMMITMENT,
             "sigVerify": False,
             "replaceRecentBlockhash": True,
+            "innerInstructions": True,
             "accounts": {"encoding": "base64", "addresses": list(addresses)},
         }
         said = await self._rpc.call("simulateTransaction", base64.b64encode(transaction).decode(), options)
@@ -224,10 +196,12 @@ class Node:
             value = said["value"]
             given = value.get("accounts") or [None] * len(addresses)
             return Simulated(
+                slot=_slot(said),
                 error=value["err"],
                 logs=tuple(str(line) for line in value.get("logs") or ()),
                 units=_int(value.get("unitsConsumed") or 0),
                 accounts={name: _account(each) for name, each in zip(addresses, given, strict=True)},
+                inner=tuple(_list(value.get("innerInstructions") or [])),
             )
 
     async def send(self, transaction: bytes, *, everywhere: bool = False) -> None:
@@ -283,7 +257,7 @@ class Node:
         if said is None:
             return None
         with _Reading("getTransaction"):
-            return _ledger(said)
+            return read_ledger(said)
 
     async def priority_fees(self, addresses: Sequence[str]) -> list[int]:
         """Micro-lamports per compute unit that recent blocks took at least to write these accounts."""
@@ -356,24 +330,6 @@ def _account(given: Any) -> Account | None:
         raise ValueError("not base64") from error
 
 
-def _ledger(said: Any) -> Ledger:
-    meta, message = said["meta"], said["transaction"]["message"]
-    loaded = meta.get("loadedAddresses") or {}
-    keys = [*message["accountKeys"], *loaded.get("writable", ()), *loaded.get("readonly", ())]
-    return Ledger(
-        slot=_int(said["slot"]),
-        error=meta["err"],
-        fee=_int(meta["fee"]),
-        lamports=tuple(
-            (str(key), _int(before), _int(after))
-            for key, before, after in zip(keys, meta["preBalances"], meta["postBalances"], strict=True)
-        ),
-        before=_balances(meta["preTokenBalances"]),
-        after=_balances(meta["postTokenBalances"]),
-        logs=tuple(str(line) for line in meta.get("logMessages") or ()),
-    )
-
-
 def _notes(memo: Any) -> tuple[str, ...]:
     """Notes as nodes list them: ``[5] hello; [3] you``, where the numbers are lengths in bytes."""
     if not isinstance(memo, str):
@@ -385,9 +341,3 @@ def _notes(memo: Any) -> tuple[str, ...]:
         notes.append(rest[found.end() : end].decode(errors="replace"))
         rest = rest[end:].removeprefix(b"; ")
     return tuple(notes)
-
-
-def _balances(given: Any) -> tuple[TokenBalance, ...]:
-    return tuple(
-        TokenBalance(str(each["owner"]), str(each["mint"]), int(each["uiTokenAmount"]["amount"])) for each in given
-    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from order_engine.domain.errors import MalformedAccount, QuoteRefused
@@ -25,6 +25,8 @@ _TOO_FAST = "Its accounts change faster than they can be read."
 # Who asks within so many seconds of another shares its reading. A later one would be given what is old: a frozen
 # process, too, goes on with what it had begun.
 _SHARED_S = 0.05
+# How long a pool is left out that did not keep its quote.
+LEFT_OUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,9 @@ class PoolSource:
         self._needs: dict[str, frozenset[str]] = {}
         self._mints: dict[str, frozenset[str]] = {}
         self._latest: dict[str, LivePool] = {}
+        self._read_at: dict[str, int] = {}
+        # Until when, in seconds of the process's own clock, and why.
+        self._left_out: dict[str, tuple[float, str]] = {}
         # By event loop, since a process may have several, and by what is read.
         self._under_way: dict[tuple[asyncio.AbstractEventLoop, frozenset[str]], _UnderWay] = {}
 
@@ -121,6 +126,14 @@ class PoolSource:
         """
         return await self._read(None)
 
+    def read_at(self, address: str) -> int:
+        """The slot at which a pool was last read; 0 if it never was."""
+        return self._read_at.get(address, 0)
+
+    def leave_out(self, address: str, reason: str) -> None:
+        """Let a pool take no part for a while: it does not do what it is read to do."""
+        self._left_out[address] = (time.monotonic() + LEFT_OUT_S, reason)
+
     def latest(self, address: str) -> LivePool | None:
         """A pool as it was last read."""
         return self._latest.get(address)
@@ -146,12 +159,25 @@ class PoolSource:
                 if not self._decode(address, accounts, mints, done)
             ]
         done |= {address: Unusable(address, _TOO_FAST, passes=True) for address in waiting}
+        read = [each for address in relevant if isinstance(each := done.get(address), LivePool)]
+        self._latest |= {live.pool.pool_id: live for live in read}
+        self._read_at |= dict.fromkeys((live.pool.pool_id for live in read), min(slots, default=0))
+        done |= self._out({live.pool.pool_id for live in read})
         found = [each for address in relevant if isinstance(each := done.get(address), LivePool)]
         bad = [each for address in relevant if isinstance(each := done.get(address), Unusable)]
-        self._latest |= {pool.pool.pool_id: pool for pool in found}
         still_unknown = {address for address in unknown if address not in self._mints}
         unusable = [each for each in bad if each.address in still_unknown or self._trades(each.address, mints)]
         return Reading(min(slots, default=0), tuple(found), tuple(unusable))
+
+    def _out(self, pools: Collection[str]) -> dict[str, Unusable]:
+        """Which pools are left out for now."""
+        now = time.monotonic()
+        self._left_out = {address: entry for address, entry in self._left_out.items() if entry[0] > now}
+        return {
+            address: Unusable(address, self._left_out[address][1], passes=True)
+            for address in pools
+            if address in self._left_out
+        }
 
     def _trades(self, address: str, mints: frozenset[str] | None) -> bool:
         """Whether a pool trades two of the mints, or might: of one that was never read, nothing is known."""

@@ -72,6 +72,8 @@ _BY_NUMBER: Mapping[tuple[str, int], str] = {
     (AMM_V4, 30): SLIPPAGE,
     (AMM_V4, 22): CLOSED,
     (AMM_V4, 40): FUNDS,
+    # The account that the token comes from belongs to no token program: there is none.
+    (AMM_V4, 38): FUNDS,
     (TOKEN, 1): FUNDS,
     (TOKEN, 2): MINT,
     (TOKEN, 17): FROZEN,
@@ -101,6 +103,12 @@ _SENTENCES: Mapping[str, str] = {
 }
 _FAILED = re.compile(r"^Program (\w{32,44}) failed: (.{0,200})")
 _NAMED = re.compile(r"Error Code: (\w{1,80})\. Error Number: (\d{1,10})\.")
+# What the programs call the account that the swapped token comes from; one names none. Where the wallet has none, it
+# holds nothing: the account of what is bought is made before.
+_NOT_THERE = re.compile(
+    r"AnchorError (caused by account: (input_token_account|user_token_in)|thrown in \S+)\. "
+    r"Error Code: AccountNotInitialized\."
+)
 _MOST_SAID = 120
 
 
@@ -145,6 +153,8 @@ def refusal(error: Any, logs: Sequence[str], programs: Sequence[str]) -> Refusal
         return _told(_unknown(outer), call, outer, kind)
     # The name belongs to this error only if its number does: a log may be of a call that failed and was caught.
     named = said[1] if said is not None and int(said[2]) == number else ""
+    if named == "AccountNotInitialized" and _NOT_THERE.search("\n".join(logs)):
+        return _told(FUNDS, call, outer, named)
     code = _BY_NAME.get(named) or _BY_NUMBER.get((program, number))
     if code is None and program == outer and number < 100:
         # Programs pass on what the token program said under their own name, where no log says who it was.

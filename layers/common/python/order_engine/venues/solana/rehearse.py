@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from order_engine.venues.solana.build import message_of
 from order_engine.venues.solana.messages import SIGNATURE_BYTES, ComputeBudget, Instruction, transaction
@@ -21,12 +22,17 @@ class Rehearsal:
     """What would happen.
 
     Attributes:
+        slot: at which it was tried.
         units: compute units that it takes.
         refusal: why it would fail; its ``call`` counts from the first of the given instructions. None if it would not.
+        sent: base units that each instruction sends to each account, by instruction and address, before what a mint
+            withholds; empty where the node does not tell.
     """
 
+    slot: int
     units: int
     refusal: Refusal | None
+    sent: Mapping[tuple[int, str], int]
 
 
 async def rehearse(node: Node, calls: Sequence[Instruction], wallet: str, price: int) -> Rehearsal:
@@ -42,12 +48,33 @@ async def rehearse(node: Node, calls: Sequence[Instruction], wallet: str, price:
     message = message_of(calls, wallet, _NO_BLOCKHASH, ComputeBudget(_MAX_UNITS, price))
     raw = transaction(message, [bytes(SIGNATURE_BYTES)])
     simulated = await node.simulate(raw, [])
+    every = parse(raw).calls
+    first = len(every) - len(calls)
     if simulated.error is None:
-        return Rehearsal(simulated.units, None)
-    all_calls = parse(raw).calls
-    why = refusal(simulated.error, simulated.logs, programs(all_calls))
-    first = len(all_calls) - len(calls)
-    return Rehearsal(
-        simulated.units,
-        Refusal(why.code, why.message, None if why.call is None else why.call - first),
-    )
+        sent = _sent(simulated.inner)
+        return Rehearsal(
+            simulated.slot, simulated.units, None, {(call - first, to): amount for (call, to), amount in sent.items()}
+        )
+    why = refusal(simulated.error, simulated.logs, programs(every))
+    place = None if why.call is None else why.call - first
+    return Rehearsal(simulated.slot, simulated.units, Refusal(why.code, why.message, place), {})
+
+
+def _sent(inner: Sequence[Any]) -> dict[tuple[int, str], int]:
+    """Token transfers that programs made. Nodes write those of the token programs in words; others do not matter."""
+    found: dict[tuple[int, str], int] = {}
+    for group in inner:
+        try:
+            call = int(group["index"])
+            for each in group["instructions"]:
+                said = each.get("parsed")
+                if not isinstance(said, dict) or not str(said.get("type")).startswith("transfer"):
+                    continue
+                info = said["info"]
+                amount = int(info["tokenAmount"]["amount"] if "tokenAmount" in info else info["amount"])
+                key = (call, str(info["destination"]))
+                found[key] = found.get(key, 0) + amount
+        except (KeyError, TypeError, ValueError, AttributeError):
+            # What cannot be read is not compared: the programs hold the least outputs all the same.
+            continue
+    return found
