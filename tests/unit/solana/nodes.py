@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-type Answer = Callable[[dict[str, Any]], tuple[int, bytes]]
+# Status, body, headers.
+type Said = tuple[int, bytes] | tuple[int, bytes, dict[str, str]]
+type Answer = Callable[[dict[str, Any]], Said]
 
 
 def result(value: object) -> Answer:
@@ -25,13 +27,19 @@ def refusal(code: int, message: str, data: object = None) -> Answer:
     return lambda asked: (200, json.dumps({"jsonrpc": "2.0", "id": asked["id"], "error": error}).encode())
 
 
-def raw(status: int, body: bytes) -> Answer:
-    """Anything else."""
-    return lambda _: (status, body)
+def raw(status: int, body: bytes, **headers: str) -> Answer:
+    """Anything else. Headers by their names with underscores."""
+    return lambda _: (status, body, {name.replace("_", "-"): value for name, value in headers.items()})
+
+
+def in_turn(*answers: Answer) -> Answer:
+    """One answer after the other; the last one from then on."""
+    left = list(answers)
+    return lambda asked: (left.pop(0) if len(left) > 1 else left[0])(asked)
 
 
 def late(seconds: float, then: Answer) -> Answer:
-    def answer(asked: dict[str, Any]) -> tuple[int, bytes]:
+    def answer(asked: dict[str, Any]) -> Said:
         time.sleep(seconds)
         return then(asked)
 
@@ -55,8 +63,10 @@ def told_node(answer: Answer) -> Iterator[ToldNode]:
         def do_POST(self) -> None:
             asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             node.asked.append(asked)
-            status, body = node.answer(asked)
+            status, body, *headers = node.answer(asked)
             self.send_response(status)
+            for name, value in headers[0].items() if headers else ():
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

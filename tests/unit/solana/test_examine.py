@@ -17,7 +17,7 @@ from order_engine.venues.solana.addresses import CPMM, DLMM, TOKEN
 from order_engine.venues.solana.examine import examine
 from order_engine.venues.solana.market import Solana
 from tests.api.clock import StandingClock
-from tests.unit.solana.nodes import Answer, raw, refusal, result, told_node
+from tests.unit.solana.nodes import Answer, Said, raw, refusal, result, told_node
 
 KEY = Keypair.from_seed(bytes([9]) * 32)
 
@@ -70,7 +70,7 @@ ANSWERS: dict[str, tuple[Answer, str]] = {
     ),
     "a proxy": (raw(502, b"<html>Bad Gateway</html>"), "the answer is not JSON-RPC (HTTP 502)"),
     "rate limits": (raw(429, b"slow down"), "too many requests (429)"),
-    "a wrong key": (raw(401, b'{"jsonrpc":"2.0","error":{"code":-32401,"message":"Unauthorized"}}'), "Unauthorized"),
+    "a wrong key": (raw(401, b'{"jsonrpc":"2.0","error":{"code":-32401,"message":"Unauthorized"}}'), "gives no access"),
     "another chain": (refusal(-32601, "the method getEpochInfo does not exist"), "does not exist"),
     "another shape": (result({"height": 1}), "another shape"),
 }
@@ -96,7 +96,7 @@ def account(owner: str, *, executable: bool = False, data: str = "") -> dict[str
 def chain(accounts: dict[str, dict[str, Any]], *, programs: bool = True, lamports: int = 10**9) -> Answer:
     """A node whose answers depend on the question."""
 
-    def answer(asked: dict[str, Any]) -> tuple[int, bytes]:
+    def answer(asked: dict[str, Any]) -> Said:
         method, params = asked["method"], asked["params"]
         context = {"slot": 1000}
         values: dict[str, object] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import traceback
 
@@ -9,7 +10,7 @@ import pytest
 
 from order_engine.settings import SettingsError
 from order_engine.venues.solana.rpc import JsonRpc, NodeRefused, NodeUnavailable, check_urls
-from tests.unit.solana.nodes import Answer, late, raw, refusal, result, told_node
+from tests.unit.solana.nodes import Answer, in_turn, late, raw, refusal, result, told_node
 
 GOOD = result({"blockHeight": 7})
 
@@ -37,6 +38,8 @@ BROKEN: dict[str, tuple[Answer, str]] = {
     "another request's answer": (raw(200, b'{"id": 99, "result": 1}'), "another request"),
     "too many requests": (raw(429, b"slow down"), "429"),
     "too many requests, as JSON": (raw(429, b'{"error": {"code": 429, "message": "slow down"}}'), "429"),
+    "a wrong key": (raw(401, b'{"error": "unauthorized"}'), "gives no access .HTTP 401"),
+    "a node without history": (refusal(-32011, "Transaction history is not available from this node"), "history"),
     "a node that is behind": (refusal(-32005, "Node is behind by 42 slots"), "behind by 42 slots"),
     "a node without this slot yet": (refusal(-32016, "Minimum context slot has not been reached"), "Minimum"),
 }
@@ -77,6 +80,39 @@ async def test_a_slow_node_costs_its_timeout_once() -> None:
             await JsonRpc([slow.url], timeout_ms=200).call("getSlot")
 
 
+async def test_a_busy_node_is_waited_for_if_it_asks_for_little_time() -> None:
+    with told_node(in_turn(raw(429, b"slow down", Retry_After="1"), GOOD)) as busy:
+        began = time.monotonic()
+        assert await JsonRpc([busy.url], timeout_ms=1500).call("getSlot") == {"blockHeight": 7}
+        assert 0.9 < time.monotonic() - began < 4
+        assert len(busy.asked) == 2
+
+
+async def test_a_busy_node_that_asks_for_long_is_left_alone() -> None:
+    with told_node(in_turn(raw(429, b"slow down", Retry_After="30"), GOOD)) as busy, told_node(GOOD) as other:
+        rpc = JsonRpc([busy.url])
+        for _ in range(3):
+            with pytest.raises(NodeUnavailable, match="too many requests"):
+                await rpc.call("getSlot")
+        assert len(busy.asked) == 1
+        both = JsonRpc([busy.url, other.url])
+        busy.answer = raw(429, b"slow down", Retry_After="Wed, 21 Oct 2026 07:28:00 GMT")
+        for _ in range(3):
+            assert await both.call("getSlot") == {"blockHeight": 7}
+        assert len(busy.asked) == 2
+
+
+async def test_whoever_gives_up_waiting_begins_with_another_node() -> None:
+    with told_node(late(2.0, GOOD)) as slow, told_node(GOOD) as good:
+        rpc = JsonRpc([slow.url, good.url], timeout_ms=600)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.4):
+                await rpc.call("getSlot")
+        began = time.monotonic()
+        assert await rpc.call("getSlot") == {"blockHeight": 7}
+        assert time.monotonic() - began < 0.4
+
+
 async def test_nobody_there_is_said_without_the_address() -> None:
     with told_node(GOOD) as gone:
         url = gone.url
@@ -85,6 +121,13 @@ async def test_nobody_there_is_said_without_the_address() -> None:
     told = "".join(traceback.format_exception(error.value))
     assert "very-secret" not in told
     assert "127.0.0.1" not in told
+
+
+async def test_a_node_that_repeats_the_key_is_not_quoted() -> None:
+    said = refusal(-32600, "The key very-secret has no access to /?api-key=very-secret")
+    with told_node(said) as node, pytest.raises(NodeRefused, match="has no access") as error:
+        await JsonRpc([node.url]).call("getSlot")
+    assert "very-secret" not in "".join(traceback.format_exception(error.value))
 
 
 def test_addresses_are_read_from_a_setting() -> None:

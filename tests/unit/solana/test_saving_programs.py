@@ -12,7 +12,7 @@ from local.solana.genesis import PROGRAM_FILES, ProgramsMissing, find_programs
 from local.solana.programs import LOADER, main
 from order_engine.venues.solana.addresses import to_bytes
 from order_engine.venues.solana.node import MAX_ACCOUNTS
-from tests.unit.solana.nodes import Answer, raw, result, told_node
+from tests.unit.solana.nodes import Answer, Said, raw, result, told_node
 
 ELF = b"\x7fELF and so on\x00\x01"
 
@@ -20,7 +20,7 @@ ELF = b"\x7fELF and so on\x00\x01"
 def chain(*, owner: str = LOADER, kind: int = 2, code: bytes = ELF) -> Answer:
     """A node on which every program is there, with its code at another address."""
 
-    def answer(asked: dict[str, Any]) -> tuple[int, bytes]:
+    def answer(asked: dict[str, Any]) -> Said:
         (name,) = asked["params"][0]
         assert len(asked["params"][0]) <= MAX_ACCOUNTS
         if name in PROGRAM_FILES.values():
@@ -56,7 +56,7 @@ def test_every_program_is_saved_once_and_then_found(tmp_path: Path, capsys: pyte
         (chain(kind=1), "is no program"),
         (chain(code=b"#!/bin/sh"), "holds no code"),
         (result({"context": {"slot": 1}, "value": [None]}), "There is no program at"),
-        (raw(403, b"<html>Forbidden</html>"), "not JSON-RPC"),
+        (raw(403, b"<html>Forbidden</html>"), "gives no access (HTTP 403)"),
     ],
 )
 def test_whatever_is_wrong_is_one_sentence_and_leaves_no_file(

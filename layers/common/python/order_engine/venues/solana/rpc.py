@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import urllib3
 
@@ -24,17 +24,27 @@ from order_engine.settings import SettingsError
 _NODE_IS_BEHIND = -32005
 _LONG_TERM_STORAGE_BUSY = -32019
 _MIN_CONTEXT_SLOT = -32016
+_NO_HISTORY = -32011
 _INTERNAL = -32603
-_ELSEWHERE = frozenset({_NODE_IS_BEHIND, _LONG_TERM_STORAGE_BUSY, _MIN_CONTEXT_SLOT, _INTERNAL, 429, -32429})
-_TOO_MANY = 429
+_RATE_LIMITS = frozenset({429, -32429})
+_ELSEWHERE = _RATE_LIMITS | {_NODE_IS_BEHIND, _LONG_TERM_STORAGE_BUSY, _MIN_CONTEXT_SLOT, _NO_HISTORY, _INTERNAL}
+_TOO_MANY, _NO_ACCESS = 429, (401, 403)
 _MOST_BYTES = 64 * 1024 * 1024
 _TIMEOUTS = (TimeoutError, urllib3.exceptions.ReadTimeoutError)
-# A node that did not answer is asked last for so long.
-_REST_S = 5.0
+# For how long a node that did not answer is asked last; and one is not asked that has too much to do, and at most.
+_REST_S, _BUSY_S, _LONGEST_BUSY_S = 5.0, 1.0, 60.0
 
 
 class NodeUnavailable(Exception):
     """No node gave an answer: whether it did what was asked is unknown."""
+
+
+class _Busy(NodeUnavailable):
+    """A node has had too many requests. ``seconds``: how long it wants to be left alone."""
+
+    def __init__(self, said: str, seconds: float) -> None:
+        super().__init__(said)
+        self.seconds = seconds
 
 
 class NodeRefused(Exception):
@@ -42,21 +52,24 @@ class NodeRefused(Exception):
 
     Attributes:
         code: of the JSON-RPC error; -32002 means that the transaction's simulation failed.
+        said: the node's own words.
         data: what the node says beside it.
     """
 
     def __init__(self, code: int, message: str, data: Any = None) -> None:
         super().__init__(f"The node refused: {message} ({code}).")
         self.code = code
+        self.said = message
         self.data = data
 
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """What came back over HTTP."""
+    """What came back over HTTP. ``retry_after`` is the header of that name."""
 
     status: int
     body: bytes
+    retry_after: str = ""
 
 
 class Transport(Protocol):
@@ -96,7 +109,7 @@ class HttpTransport:
             answer.close()
             raise
         answer.release_conn()
-        return HttpAnswer(answer.status, b"".join(chunks))
+        return HttpAnswer(answer.status, b"".join(chunks), answer.headers.get("Retry-After", ""))
 
 
 def check_urls(text: str, setting: str) -> tuple[str, ...]:
@@ -120,18 +133,22 @@ class JsonRpc:
 
     The addresses are tried in turn, beginning with the first that has answered lately. What one refuses for reasons
     of its own (it is behind, too many requests) the next is asked; what it refuses because of the request is raised.
+    A node that asks to be left alone is left alone; where no other is left, its time is waited out if it is short.
 
     Args:
         urls: at least one.
-        timeout_ms: for one answer of one node.
+        timeout_ms: for one answer of one node, and for waiting until a busy one may be asked again.
     """
 
     def __init__(self, urls: Sequence[str], *, timeout_ms: int = 2000, transport: Transport | None = None) -> None:
         self._urls = tuple(urls)
         self._timeout_ms = timeout_ms
         self._transport = transport or HttpTransport()
+        # Until when a node is asked last, and until when it is not asked at all; seconds of the process's own clock.
         self._resting = [0.0] * len(self._urls)
+        self._busy = [0.0] * len(self._urls)
         self._ids = itertools.count(1)
+        self._secrets = [_secrets(url) for url in self._urls]
 
     async def call(self, method: str, *params: Any) -> Any:
         """The ``result`` of a method.
@@ -142,21 +159,51 @@ class JsonRpc:
         """
         number = next(self._ids)
         body = json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params}).encode()
-        troubles: list[str] = []
-        for node in self._order():
-            try:
-                result = await self._ask(node, body, number)
-            except NodeRefused as refused:
-                if refused.code not in _ELSEWHERE:
-                    raise
-                troubles.append(f"node {node + 1}: {refused}")
-            except NodeUnavailable as unavailable:
-                troubles.append(f"node {node + 1}: {unavailable}")
-            else:
-                self._resting[node] = 0.0
-                return result
+        until = time.monotonic() + self._timeout_ms / 1000
+        while True:
+            troubles: list[str] = []
+            for node in self._order():
+                try:
+                    return await self._try(node, body, number)
+                except NodeUnavailable as unavailable:
+                    troubles.append(f"node {node + 1}: {unavailable}")
+            soonest = min(self._busy)
+            if not time.monotonic() < soonest <= until:
+                raise NodeUnavailable(f"No node answered {method}. " + " ".join(troubles))
+            await asyncio.sleep(soonest - time.monotonic())
+
+    async def _try(self, node: int, body: bytes, number: int) -> Any:
+        """One node's answer.
+
+        Raises:
+            NodeRefused: it will not, and no other would.
+            NodeUnavailable: it gave none; it rests.
+        """
+        began = time.monotonic()
+        left = self._busy[node] - began
+        if left > 0:
+            raise NodeUnavailable(f"too many requests; it wants to be left alone for {left:.1f} s more.")
+        try:
+            result = await self._ask(node, body, number)
+        except NodeRefused as refused:
+            if refused.code not in _ELSEWHERE:
+                raise
+            if refused.code in _RATE_LIMITS:
+                self._busy[node] = time.monotonic() + _BUSY_S
             self._resting[node] = time.monotonic() + _REST_S
-        raise NodeUnavailable(f"No node answered {method}. " + " ".join(troubles))
+            raise NodeUnavailable(str(refused)) from None
+        except NodeUnavailable as unavailable:
+            if isinstance(unavailable, _Busy):
+                self._busy[node] = time.monotonic() + unavailable.seconds
+            self._resting[node] = time.monotonic() + _REST_S
+            raise
+        except asyncio.CancelledError:
+            # Whoever asked has waited long enough: let the next call begin with another node.
+            if time.monotonic() - began > self._timeout_ms / 2000:
+                self._resting[node] = time.monotonic() + _REST_S
+            raise
+        self._resting[node] = 0.0
+        return result
 
     def _order(self) -> list[int]:
         """Which node to ask first: those that rest come last, the longest rested first among them."""
@@ -173,7 +220,11 @@ class JsonRpc:
             if isinstance(error, _TIMEOUTS):
                 raise NodeUnavailable(f"no answer within {self._timeout_ms} ms.") from None
             raise NodeUnavailable(f"cannot be reached ({type(error).__name__}).") from None
-        return _result(answer, number)
+        try:
+            return _result(answer, number)
+        except NodeRefused as refused:
+            # A node may say in words what it was asked with.
+            raise NodeRefused(refused.code, _without(self._secrets[node], refused.said), refused.data) from None
 
 
 def _result(answer: HttpAnswer, number: int) -> Any:
@@ -184,7 +235,9 @@ def _result(answer: HttpAnswer, number: int) -> Any:
         NodeUnavailable: too many requests, or no JSON-RPC at all.
     """
     if answer.status == _TOO_MANY:
-        raise NodeUnavailable("too many requests (429).")
+        raise _Busy("too many requests (429).", _seconds(answer.retry_after))
+    if answer.status in _NO_ACCESS:
+        raise NodeUnavailable(f"it gives no access (HTTP {answer.status}). Is the key in its address right?")
     try:
         said = json.loads(answer.body)
     except (ValueError, RecursionError):
@@ -199,3 +252,25 @@ def _result(answer: HttpAnswer, number: int) -> Any:
     if said.get("id") != number:
         raise NodeUnavailable("the answer belongs to another request.")
     return said["result"]
+
+
+def _seconds(retry_after: str) -> float:
+    """How long a busy node is left alone. A date is taken for no answer: nobody's clock is the node's."""
+    text = retry_after.strip()
+    if not text.isascii() or not text.isdigit() or len(text) > 6:
+        return _BUSY_S
+    return min(max(float(text), 0.1), _LONGEST_BUSY_S)
+
+
+def _secrets(url: str) -> list[str]:
+    """The parts of an address that may be a key: all but its scheme and port."""
+    parts = urlsplit(url)
+    values = [value for _, value in parse_qsl(parts.query)]
+    found = [url, parts.netloc, parts.hostname or "", parts.username or "", parts.password or "", parts.query]
+    return sorted((part for part in (*found, *values, *parts.path.split("/")) if len(part) > 3), key=len, reverse=True)
+
+
+def _without(secrets: Sequence[str], text: str) -> str:
+    for secret in secrets:
+        text = text.replace(secret, "(hidden)")
+    return text
