@@ -35,7 +35,7 @@ $(VENV)/.ready: $(UV) requirements/dev.txt pyproject.toml .python-version
 setup: $(VENV)/.ready ## install everything that the project needs into .venv
 
 .PHONY: run
-run: $(VENV)/.ready ## run the whole stack on this machine (Ctrl-C stops it)
+run: $(VENV)/.ready ## run the whole stack on this machine (Ctrl-C stops it); make run MARKET=solana swaps on Solana
 	@exec $(BIN)/python -m local
 
 .PHONY: test
@@ -132,7 +132,7 @@ release: $(VENV)/.ready ## keep what the next release must get on with: make rel
 	@$(BIN)/python -m tests.release $(VERSION)
 
 .PHONY: programs
-programs: $(VENV)/.ready ## save the venues' programs from a Solana node, for tests: make programs RPC_URL=https://…
+programs: $(VENV)/.ready ## save the venues' programs from a Solana node, for tests and make run: make programs RPC_URL=https://…
 	@test -n "$(RPC_URL)" || { echo "Which node? make programs RPC_URL=https://…"; exit 1; }
 	@$(BIN)/python -m local.solana.programs --rpc-url "$(RPC_URL)"
 

@@ -13,9 +13,12 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from order_engine.domain.numerals import NotANumeral, read_whole
+
+if TYPE_CHECKING:
+    from local.stack import Stack
 
 _BUILD = Path(__file__).resolve().parent.parent / "build"
 _LOG = _BUILD / "local.log"
@@ -42,7 +45,8 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m local",
         description="Runs the functions that deploy to AWS on this machine, by interpreting the synthesised template.",
         epilog="Settings of the engine are taken from the environment, for example QUOTE_DELAY_MS, LANDING_MIN_MS, "
-        "LANDING_MAX_MS, FAILURE_RATE, MARKET_SEED, MAX_RETRIES, RETRY_BASE_MS.",
+        "LANDING_MAX_MS, FAILURE_RATE, MARKET_SEED, MAX_RETRIES, RETRY_BASE_MS. "
+        "MARKET=solana swaps on Solana (docs/live.md).",
     )
     port = environment.get("PORT", "8000")
     parser.add_argument("--port", type=_port, default=port, help="HTTP API, or PORT; 0 for a free one (default: 8000)")
@@ -91,11 +95,9 @@ def _curl(url: str, key: str | None) -> str:
 
 async def _run(given: argparse.Namespace, template: Mapping[str, object], out: IO[str], log: IO[str]) -> int:
     from local.console import Steps
-    from local.demo import DEFAULT, DemoKeysError, add_demo_keys, demo_keys
-    from local.functions import HandlerMissing
-    from local.stack import PortTaken, Stack, Unreachable
-    from local.template import TemplateError
-    from local.threads import in_thread
+    from local.demo import DEFAULT, DemoKeysError, demo_keys
+    from local.live import NotLive, live
+    from local.stack import Stack
 
     try:
         keys = demo_keys(os.environ.get("DEMO_KEYS") or DEFAULT)
@@ -105,17 +107,42 @@ async def _run(given: argparse.Namespace, template: Mapping[str, object], out: I
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    stack = Stack(
-        template,
-        _settings(),
-        http_port=given.port,
-        ws_port=given.ws_port,
-        aws_port=given.aws_port,
-        isolate=given.isolate,
-        aws_endpoint=given.aws_endpoint,
-        output=log,
-        observe=Steps(out).observe,
-    )
+    async with contextlib.AsyncExitStack() as closing:
+        # An interrupt meanwhile is heeded once the market has been looked at, which the node's timeouts bound.
+        try:
+            market = await closing.enter_async_context(live(_settings()))
+        except NotLive as error:
+            print(error, file=sys.__stderr__)
+            return 1
+        stack = Stack(
+            template,
+            market.settings,
+            http_port=given.port,
+            ws_port=given.ws_port,
+            aws_port=given.aws_port,
+            isolate=given.isolate,
+            aws_endpoint=given.aws_endpoint,
+            output=log,
+            observe=Steps(out).observe,
+        )
+        return await _serve(stack, stop, given, keys, market.lines, out)
+
+
+async def _serve(
+    stack: Stack,
+    stop: asyncio.Event,
+    given: argparse.Namespace,
+    keys: dict[str, str],
+    lines: Sequence[str],
+    out: IO[str],
+) -> int:
+    """Start a stack, say so, and run it until it is stopped; the exit code."""
+    from local.demo import add_demo_keys
+    from local.functions import HandlerMissing
+    from local.stack import PortTaken, Unreachable
+    from local.template import TemplateError
+    from local.threads import in_thread
+
     try:
         starting = asyncio.create_task(stack.__aenter__())
         stopping = asyncio.create_task(stop.wait())
@@ -138,6 +165,8 @@ async def _run(given: argparse.Namespace, template: Mapping[str, object], out: I
         if keyed:
             print(f"Keys:  {', '.join(f'{user} {key}' for user, key in keys.items())}", file=out)
             print(f"Desk:  {stack.http_url}/ in a browser, signed in with either key", file=out)
+        for line in lines:
+            print(line, file=out)
         print(f"Try:   {_curl(stack.http_url, next(iter(keys.values())) if keyed else None)}", file=out)
         print(f"Ctrl-C stops it.{where}", file=out, flush=True)
         await stop.wait()

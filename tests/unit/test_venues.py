@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from order_engine.domain.tokens import SOL, USDC
 from order_engine.domain.venues import REGISTRY, VENUES, venue_of
 from order_engine.settings import MARKETS, Settings, SettingsError
 from order_engine.venues.markets import market_of
@@ -20,6 +21,10 @@ _WEB = Path(__file__).parents[2] / "web"
 
 
 def _silent(what: str) -> None: ...
+
+
+def _secret(name: str) -> str:
+    raise AssertionError(name)
 
 
 def test_every_kind_of_pool_belongs_to_one_venue_which_says_so() -> None:
@@ -38,8 +43,13 @@ def test_no_file_of_the_page_names_a_venue() -> None:
 
 
 @pytest.mark.parametrize("name", MARKETS)
-def test_a_market_is_chosen_by_its_name_and_has_all_that_an_engine_asks_for(name: str) -> None:
-    market = market_of(Settings.load({"MARKET": name}), StandingClock(), _silent)
+def test_a_market_is_chosen_by_its_name_and_has_all_that_an_engine_asks_for(name: str, tmp_path: Path) -> None:
+    pools = tmp_path / "pools.json"
+    tokens = [{"mint": SOL.mint, "symbol": "SOL"}, {"mint": USDC.mint}]
+    pools.write_text(json.dumps({"pools": [SOL.mint], "tokens": tokens}))
+    # No node is asked before there is a question.
+    live = {"RPC_URL": "https://node.invalid", "SIGNER": f"address:{SOL.mint}", "POOLS": str(pools)}
+    market = market_of(Settings.load({"MARKET": name, **live}), StandingClock(), _silent, _secret)
     assert tuple(venue.name for venue in market.venues) == VENUES
     assert len({token.mint for token in market.tokens}) == len(market.tokens) > 1
     assert market.lamports_per_leg >= 0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -127,3 +129,17 @@ async def test_a_missing_program_a_pool_that_is_none_and_an_empty_wallet(given: 
         node.answer = chain({DLMM: account(DLMM, data="AAAA")})
         said = await wrong(replace(given, rpc_url=node.url))
         assert said.startswith("POOLS: none of the 1 pools can be traded on.")
+
+
+def test_threads_that_come_first_together_share_one_source(given: SolanaSettings) -> None:
+    """The chain builds from what the venues have read: two sources would know two things."""
+    slow = threading.Barrier(8)
+
+    def made(market: Solana) -> object:
+        slow.wait(5)
+        return market.source
+
+    for _ in range(20):
+        market = Solana(replace(given, rpc_url="http://127.0.0.1:9"), StandingClock(), print)
+        with ThreadPoolExecutor(8) as threads:
+            assert len(set(threads.map(made, [market] * 8))) == 1

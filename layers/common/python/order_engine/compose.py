@@ -312,7 +312,7 @@ def deployed(environment: Mapping[str, str] | None = None, *, ready: Sequence[st
 
     settings, clock, observer = Settings.load(environment), SystemClock(), LogObserver()
     stores = AwsStores(settings)
-    market = market_of(settings, clock, partial(observer.noted, "", "pool_left_out"))
+    market = market_of(settings, clock, partial(observer.noted, "", "pool_left_out"), stores.reveal)
     engine = compose(settings, clock=clock, market=market, stores=stores, observer=observer)
     if ready and environment is None and starting():
         stores.clients.rehearse(lambda: [attrgetter(part)(engine) for part in ready])

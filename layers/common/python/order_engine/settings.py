@@ -15,7 +15,7 @@ from typing import Any, Self
 # By which CloudFront shows the key to the APIs, where it stands in front of them.
 ORIGIN_KEY_HEADER = "x-origin-key"
 # Where orders can be swapped.
-MARKETS: tuple[str, ...] = ("paper",)
+MARKETS: tuple[str, ...] = ("paper", "solana")
 # Bounded before they are read: text of a thousand digits, NaN or digits of another script are no settings.
 _WHOLE = re.compile(r"-?[0-9]{1,12}")
 _SHARE = re.compile(r"-?[0-9]{1,9}(\.[0-9]{1,18})?")
@@ -34,9 +34,11 @@ class SolanaSettings:
     """What the live market needs; nobody else reads it. Addresses of nodes carry keys and are shown to nobody.
 
     Attributes:
-        rpc_url: addresses of nodes that mean the same chain, separated by commas; asked in this order.
-        send_url: addresses that take transactions; empty for those of ``rpc_url``.
-        signer: who signs, as ``file:PATH`` of a key in the format of Solana's command line.
+        rpc_url: addresses of nodes that mean the same chain, separated by commas; asked in this order. Or
+            ``secret:ARN`` of a secret that holds them.
+        send_url: addresses that take transactions, written likewise; empty for those of ``rpc_url``.
+        signer: who signs, as ``file:PATH`` of a key in the format of Solana's command line, ``secret:ARN`` of a secret
+            that holds one, or ``address:ADDRESS`` of the wallet, for a function that never signs.
         pools: path of the JSON that lists pools and tokens.
         priority_fee_percentile: a priority fee is bid as high as this share of recent blocks took, percent.
         priority_fee_max_microlamports: and never higher; per compute unit.
@@ -47,7 +49,7 @@ class SolanaSettings:
     signer: str = ""
     pools: str = ""
     priority_fee_percentile: int = 75
-    priority_fee_max_microlamports: int = 500_000
+    priority_fee_max_microlamports: int = 200_000
 
     def __post_init__(self) -> None:
         if not 0 <= self.priority_fee_percentile <= 100:

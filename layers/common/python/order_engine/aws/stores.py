@@ -100,6 +100,10 @@ class AwsStores:
         arn = self.settings.origin_key_arn
         return RotatedSecret(self.clients.secrets, arn) if arn else None
 
+    def reveal(self, secret_arn: str) -> str:
+        """What a secret holds now. Blocks; whoever needs it keeps it."""
+        return str(self.clients.secrets.get_secret_value(SecretId=secret_arn)["SecretString"])
+
     @cached_property
     def push(self) -> ApiGatewayPush:
         from order_engine.aws.push import ApiGatewayPush

@@ -81,20 +81,29 @@ class Paper:
         return PaperChain(self._pools, self.clock, given.landing_min_ms, given.landing_max_ms, given.failure_rate)
 
 
-def _paper(settings: Settings, clock: Clock, note: Callable[[str], None]) -> Market:
+def _paper(settings: Settings, clock: Clock, note: Callable[[str], None], reveal: Callable[[str], str]) -> Market:
     return Paper(settings, clock)
 
 
-_FACTORIES: Mapping[str, Callable[[Settings, Clock, Callable[[str], None]], Market]] = {
+def _solana(settings: Settings, clock: Clock, note: Callable[[str], None], reveal: Callable[[str], str]) -> Market:
+    # Imported here: nobody else's start pays for it.
+    from order_engine.venues.solana.market import Solana
+
+    return Solana(settings.solana, clock, note, reveal)
+
+
+_FACTORIES: Mapping[str, Callable[[Settings, Clock, Callable[[str], None], Callable[[str], str]], Market]] = {
     "paper": _paper,
+    "solana": _solana,
 }
 assert set(_FACTORIES) == set(MARKETS)
 
 
-def market_of(settings: Settings, clock: Clock, note: Callable[[str], None]) -> Market:
+def market_of(settings: Settings, clock: Clock, note: Callable[[str], None], reveal: Callable[[str], str]) -> Market:
     """The market that is set. Nothing of it is opened or asked before it is used.
 
     Args:
         note: is told, in a sentence, what the market leaves out.
+        reveal: reads a secret by its name.
     """
-    return _FACTORIES[settings.market](settings, clock, note)
+    return _FACTORIES[settings.market](settings, clock, note, reveal)

@@ -6,12 +6,13 @@ Its settings are checked as they are used, too, so that a function which never s
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from order_engine.domain.errors import MalformedAccount, VenuesUnavailable
 from order_engine.domain.token_list import TokenList
@@ -22,7 +23,7 @@ from order_engine.settings import SettingsError
 from order_engine.venues.solana.accounts import View
 from order_engine.venues.solana.addresses import CLOCK
 from order_engine.venues.solana.listing import ListedToken, Listing, read_listing
-from order_engine.venues.solana.node import Node
+from order_engine.venues.solana.node import Caller, Node
 from order_engine.venues.solana.pools import PoolSource
 from order_engine.venues.solana.rpc import JsonRpc, NodeRefused, NodeUnavailable, check_urls
 from order_engine.venues.solana.venue import LiveVenue, Unusables
@@ -30,12 +31,38 @@ from order_engine.venues.solana.venue import LiveVenue, Unusables
 if TYPE_CHECKING:
     from order_engine.engine.ports import Clock, Venue
     from order_engine.settings import SolanaSettings
+    from order_engine.venues.solana.chain import SolanaChain
     from order_engine.venues.solana.signer import Signer
 
 # What one swap takes of the compute budget, where it crosses few bins or ticks (docs/live.md has the figures).
 UNITS_PER_LEG = 60_000
 _MICRO = 1_000_000
-_KEY_FILE = "file:"
+# A value that is not written down but kept in a store of secrets, under the name that follows.
+_SECRET = "secret:"  # noqa: S105 - a mark, not a secret
+
+
+def _no_secrets(name: str) -> str:
+    raise SettingsError("secret:NAME is for stages on AWS.")
+
+
+class _Late:
+    """Calls of a node whose addresses are a secret, which is read when the first call comes."""
+
+    def __init__(self, make: Callable[[], JsonRpc], setting: str) -> None:
+        self._make = make
+        self._setting = setting
+        self._made: JsonRpc | None = None
+
+    async def call(self, method: str, *params: Any) -> Any:
+        """Implements ``Caller.call``."""
+        if self._made is None:
+            try:
+                self._made = await asyncio.to_thread(self._make)
+            except SettingsError as error:
+                raise NodeUnavailable(str(error)) from None
+            except Exception as error:  # noqa: BLE001 - of whatever keeps secrets; it is asked again by the next call
+                raise NodeUnavailable(f"{self._setting} cannot be read ({type(error).__name__}).") from None
+        return await self._made.call(method, *params)
 
 
 @dataclass(eq=False)
@@ -44,11 +71,15 @@ class Solana:
 
     Attributes:
         note: is told of what is left out, in a sentence.
+        reveal: reads a secret by its name; it may block, and raise anything.
     """
 
     settings: SolanaSettings
     clock: Clock
     note: Callable[[str], None]
+    reveal: Callable[[str], str] = _no_secrets
+    _source: PoolSource | None = field(default=None, init=False)
+    _making: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     @cached_property
     def listing(self) -> Listing:
@@ -69,8 +100,13 @@ class Solana:
             SettingsError: no address is given, or one is none.
         """
         given = self.settings
-        rpc = JsonRpc(check_urls(given.rpc_url, "RPC_URL"))
-        return Node(rpc, JsonRpc(check_urls(given.send_url, "SEND_URL")) if given.send_url else None)
+        rpc = self._rpc(given.rpc_url, "RPC_URL")
+        return Node(rpc, self._rpc(given.send_url, "SEND_URL") if given.send_url else None)
+
+    def _rpc(self, text: str, setting: str) -> Caller:
+        if not text.startswith(_SECRET):
+            return JsonRpc(check_urls(text, setting))
+        return _Late(lambda: JsonRpc(check_urls(self.reveal(text.removeprefix(_SECRET)), setting)), setting)
 
     @cached_property
     def signer(self) -> Signer:
@@ -79,23 +115,41 @@ class Solana:
         Raises:
             SettingsError: no key is named, or it cannot be read.
         """
-        named = self.settings.signer
-        if not named.startswith(_KEY_FILE) or named == _KEY_FILE:
+        kind, mark, named = self.settings.signer.partition(":")
+        if not mark or not named or kind not in ("file", "secret", "address"):
             raise SettingsError("SIGNER must be file:PATH, where PATH is a key file as `solana-keygen` writes it.")
-        from order_engine.venues.solana.signer import FileSigner
+        from order_engine.venues.solana.signer import FileSigner, KeySigner, Watcher
 
-        return FileSigner(Path(named.removeprefix(_KEY_FILE)))
+        if kind == "file":
+            return FileSigner(Path(named))
+        return Watcher(named) if kind == "address" else KeySigner(self.reveal(named), "SIGNER: the secret")
 
-    @cached_property
+    @property
     def source(self) -> PoolSource:
-        """What reads the pools, for all venues and the chain together."""
-        return PoolSource(self.node, self.listing.pools)
+        """What reads the pools: the one of all venues and the chain, which builds from what the venues have quoted.
+
+        Threads that come first at the same time get the same one, which a cached property does not promise.
+        """
+        with self._making:
+            if self._source is None:
+                self._source = PoolSource(self.node, self.listing.pools)
+            return self._source
 
     @cached_property
     def venues(self) -> Sequence[Venue]:
         """Raydium and Meteora, over the one source."""
         unusables = Unusables(self.note)
         return tuple(GuardedVenue(LiveVenue(name, self.source, unusables), self.clock) for name in VENUES)
+
+    @cached_property
+    def chain(self) -> SolanaChain:
+        """What builds, signs and sends."""
+        from order_engine.venues.solana.chain import SolanaChain
+        from order_engine.venues.solana.priority import FeePolicy
+
+        given = self.settings
+        fees = FeePolicy(given.priority_fee_percentile, given.priority_fee_max_microlamports)
+        return SolanaChain(self.node, self.signer, self.source, self.clock, fees)
 
     @cached_property
     def tokens(self) -> TokenList:

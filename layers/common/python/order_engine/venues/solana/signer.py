@@ -29,16 +29,19 @@ class Signer(Protocol):
         """The Ed25519 signature of a message, 64 bytes. May raise whatever keeps it from signing."""
 
 
-class FileSigner:
-    """A key in a file, in the format of Solana's own command line: a JSON list of the 64 bytes of seed and address."""
+class KeySigner:
+    """A key as Solana's own command line writes it: a JSON list of the 64 bytes of seed and address."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, text: str, named: str) -> None:
         """Read the key.
 
+        Args:
+            named: where it was found, for the error.
+
         Raises:
-            SettingsError: there is no such file, or it holds no key. What is in it is never said.
+            SettingsError: it is no key. What it is, is never said.
         """
-        self._key = SigningKey(_read_key(path)[:_SEED_BYTES])
+        self._key = SigningKey(_key(text, named)[:_SEED_BYTES])
         self.address = base58.encode(bytes(self._key.verify_key))
 
     async def sign(self, message: bytes) -> bytes:
@@ -46,7 +49,34 @@ class FileSigner:
         return self._key.sign(message).signature
 
     def __repr__(self) -> str:
-        return f"FileSigner({self.address})"
+        return f"{type(self).__name__}({self.address})"
+
+
+class FileSigner(KeySigner):
+    """A key in a file."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the key.
+
+        Raises:
+            SettingsError: there is no such file, or it holds no key. What is in it is never said.
+        """
+        super().__init__(_text(path), str(path))
+
+
+class Watcher:
+    """Knows a wallet's address and has no key: for whoever asks the chain about swaps and makes none."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    async def sign(self, message: bytes) -> bytes:
+        """Refuses.
+
+        Raises:
+            SettingsError: always.
+        """
+        raise SettingsError("SIGNER is only an address here: nothing can be signed.")
 
 
 def verify(address: str, message: bytes, signature: bytes) -> bool:
@@ -58,24 +88,27 @@ def verify(address: str, message: bytes, signature: bytes) -> bool:
     return True
 
 
-def _read_key(path: Path) -> bytes:
+def _text(path: Path) -> str:
     try:
-        text = path.read_text(encoding="ascii")[: _MOST_CHARACTERS + 1]
+        return path.read_text(encoding="ascii")[: _MOST_CHARACTERS + 1]
     except FileNotFoundError:
         raise SettingsError(f"There is no key file at {path}.") from None
     except (OSError, ValueError) as error:
         raise SettingsError(f"The key file at {path} cannot be read ({type(error).__name__}).") from None
+
+
+def _key(text: str, named: str) -> bytes:
     wrong = SettingsError(
-        f"{path} holds no key: a key file is a JSON list of 64 numbers from 0 to 255, as `solana-keygen` writes it."
+        f"{named} holds no key: a key file is a JSON list of 64 numbers from 0 to 255, as `solana-keygen` writes it."
     )
     try:
         numbers = json.loads(text) if len(text) <= _MOST_CHARACTERS else None
         key = bytes(numbers) if isinstance(numbers, list) else b""
     except (ValueError, TypeError, RecursionError):
-        # Not even the cause may repeat what the file holds.
+        # Not even the cause may repeat what was found.
         raise wrong from None
     if len(key) != _KEY_BYTES:
         raise wrong
     if bytes(SigningKey(key[:_SEED_BYTES]).verify_key) != key[_SEED_BYTES:]:
-        raise SettingsError(f"{path} holds no key: its address does not belong to its seed.")
+        raise SettingsError(f"{named} holds no key: its address does not belong to its seed.")
     return key
