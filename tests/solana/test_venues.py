@@ -106,7 +106,7 @@ async def test_more_pools_than_one_call_takes_are_each_of_one_moment(
     assert len(gathered.pools) == 5
     assert 2 <= len(asked) <= 4
     for pool in gathered.pools:
-        needs = live.source._needs[pool.pool_id]
+        needs = live.source.needs(pool.pool_id)
         assert any(needs <= each for each in asked), pool.kind
     assert all(len(each) <= 20 for each in asked)
 

@@ -138,6 +138,10 @@ class PoolSource:
         """A pool as it was last read."""
         return self._latest.get(address)
 
+    def needs(self, address: str) -> frozenset[str]:
+        """The accounts that a pool needed when it was last read."""
+        return self._needs.get(address, frozenset())
+
     async def _read(self, mints: frozenset[str] | None) -> Reading:
         """The pools that trade any two of the mints; all of them for None."""
         unknown = [address for address in self._addresses if address not in self._mints]
