@@ -36,7 +36,8 @@ setup: $(VENV)/.ready ## install everything that the project needs into .venv
 
 .PHONY: run
 run: $(VENV)/.ready ## run the whole stack on this machine (Ctrl-C stops it); make run MARKET=solana swaps on Solana
-	@exec $(BIN)/python -m local
+	@MARKET="$(MARKET)" RPC_URL="$(RPC_URL)" SEND_URL="$(SEND_URL)" SIGNER="$(SIGNER)" POOLS="$(POOLS)" \
+		exec $(BIN)/python -m local
 
 .PHONY: test
 test: lint $(CDK) ## lint, check types and import rules, run all tests

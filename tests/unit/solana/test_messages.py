@@ -54,7 +54,7 @@ def signed(message: MessageV0 | MessageV1) -> VersionedTransaction:
     return VersionedTransaction(message, [known[key] for key in message.account_keys[:count]])
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 @given(
     st.sampled_from([0, 1]),
     st.lists(instructions, min_size=1, max_size=8),

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from order_engine.settings import MARKETS, Settings
+from order_engine.venues.paper.tokens import TOKENS
 
 if TYPE_CHECKING:
     from order_engine.domain.token_list import TokenList
@@ -48,8 +49,6 @@ class Paper:
 
     @property
     def tokens(self) -> TokenList:
-        from order_engine.venues.paper.tokens import TOKENS
-
         return TOKENS
 
     @property
