@@ -12,7 +12,7 @@ from order_engine.domain.amounts import U64_MAX
 from order_engine.domain.errors import QuoteRefused
 from order_engine.domain.quote import Pool
 from order_engine.domain.tokens import JUP, SOL, USDC, Token
-from order_engine.domain.venues import METEORA, RAYDIUM
+from order_engine.domain.venues import VENUES
 from order_engine.engine.routing.network import INTERMEDIATES
 from order_engine.venues.meteora import damm2
 from order_engine.venues.meteora.damm2 import Damm2Pool
@@ -209,7 +209,7 @@ def all_pools(market: PaperMarket, x: Token, y: Token, at_ms: int) -> list[Pool]
     for middle in INTERMEDIATES:
         if middle not in (x.mint, y.mint):
             pairs += [(x.mint, middle), (middle, y.mint)]
-    return [pool for venue in (RAYDIUM, METEORA) for pair in pairs for pool in market.pools(venue, *pair, at_ms)]
+    return [pool for venue in VENUES for pair in pairs for pool in market.pools(venue, *pair, at_ms)]
 
 
 def market_case(rng: random.Random, market: PaperMarket, usd: Callable[[random.Random], float] | None = None) -> Case:

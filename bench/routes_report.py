@@ -24,7 +24,7 @@ from bench.networks import all_pools
 from order_engine.domain.amounts import slippage_min_out
 from order_engine.domain.errors import NoRoute, QuoteRefused
 from order_engine.domain.tokens import BONK, JUP, RAY, SOL, USDC, USDT, Token
-from order_engine.domain.venues import METEORA, RAYDIUM
+from order_engine.domain.venues import VENUES
 from order_engine.engine.routing.decide import decide
 from order_engine.venues.paper.chain import fill
 from order_engine.venues.paper.market import PaperMarket
@@ -35,7 +35,6 @@ LANDING_MS = 2_500
 PAIRS: tuple[tuple[Token, Token], ...] = ((SOL, USDC), (BONK, SOL), (JUP, USDC), (JUP, RAY), (BONK, USDT))
 SIZES_USD = (100, 1_000, 10_000, 100_000)
 TOLERANCES_BPS = (10, 25, 50, 100)
-_BOTH = f"{RAYDIUM}+{METEORA}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +239,7 @@ def page(samples: Sequence[Sample], refused: int, seed: int) -> str:
     gains = [(_money(usd), [s.improvement_bps for s in samples if s.usd == usd]) for usd in sizes]
     kinds = [(_money(usd), Counter(s.kind for s in samples if s.usd == usd)) for usd in sizes]
     venues = [(pair, Counter(s.venue for s in samples if s.pair == pair)) for pair in pairs]
+    several = sorted({s.venue for s in samples}.difference(VENUES))
     summary = ", ".join(f"{statistics.fmean(values):.2f} bps at {name}" for name, values in gains)
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -253,7 +253,7 @@ the median. Where one pool is best, the improvement is zero.</p>
 {_ranges(gains)}
 <div class="scroll">{_gains_table(samples)}</div>
 <h2>How orders were filled</h2>{_shares(kinds, ("single", "path", "split"))}
-<h2>Which venues filled them</h2>{_shares(venues, (RAYDIUM, METEORA, _BOTH))}
+<h2>Which venues filled them</h2>{_shares(venues, (*VENUES, *several))}
 <h2>Fills that would have missed a slippage tolerance</h2>
 <p class="note">The chosen route, filled {LANDING_MS / 1000} s after the quote. Only the market moves: no dice.</p>
 <div class="scroll">{_slippage_table(samples)}</div>

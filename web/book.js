@@ -138,6 +138,7 @@ export function facts(entry) {
     minOut: decided?.minOut ?? null,
     improvementBps: decided?.improvementBps ?? null,
     improvementOverOtherBps: decided?.improvementOverOtherBps ?? null,
+    runnerUp: decided?.runnerUp ?? null,
     networkFeeLamports: decided?.networkFeeLamports ?? null,
     txHash: signed?.txHash ?? null,
     amountOut: current.amountOut ?? null,

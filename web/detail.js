@@ -220,7 +220,7 @@ function copyable(text) {
 
 function decision(order) {
   if (!order.route) return null;
-  const other = order.improvementOverOtherBps;
+  const { improvementOverOtherBps: gain, runnerUp } = order;
   return h(
     "section",
     { class: "block decision" },
@@ -228,7 +228,7 @@ function decision(order) {
       "h3",
       {},
       "Routing decision",
-      other === null ? null : h("span", { class: "soft" }, `${bps(other)} over the other venue`),
+      gain === null ? null : h("span", { class: "soft" }, `${bps(gain)} over ${venueName(runnerUp)}`),
     ),
     h("p", { class: "reason" }, order.reason),
     h("div", { class: "route-place" }),

@@ -267,6 +267,7 @@ def test_a_quote_marks_the_route_that_would_be_taken(api: Api) -> None:
         "leftOut": [{"venue": "orca", "reason": "late"}],
         "improvementBps": "0",
         "improvementOverOtherBps": "2.7",
+        "runnerUp": "meteora",
         "networkFeeLamports": 5000,
         "optimalityGapBps": "0.0001",
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 
 import pytest
@@ -83,6 +83,42 @@ def test_every_field_of_a_request_is_part_of_what_makes_it_the_same() -> None:
     variants = [REQUEST, *(replace(REQUEST, **{name: value}) for name, values in OTHER.items() for value in values)]  # type: ignore[arg-type]
     prints = [fingerprint(request) for request in variants]
     assert len(set(prints)) == len(variants)
+
+
+# What the source of 0.1.0 made of these: stored orders carry it, and a replay of theirs is compared with it.
+OF_0_1_0 = {
+    "42e8f4dfaf0fd86076c4d06f64834cca": OrderRequest("market", SOL, USDC, 1_500_000_000, 50),
+    "cb929c4dda6cc28e895445924bde88a4": OrderRequest(
+        "limit",
+        USDC,
+        SOL,
+        10**6,
+        100,
+        Decimal("152.30"),
+        1_790_000_000_000,
+        "9WzDXwBbmkg8ZTbNMqUxvQRAyrZzDsGYdLVL9zYtAWWM",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Later(OrderRequest):
+    """A request of a later release."""
+
+    trail_bps: int | None = None
+
+
+def test_a_fingerprint_of_the_first_release_still_fits_and_goes_on_to_with_further_fields() -> None:
+    for known, request in OF_0_1_0.items():
+        assert fingerprint(request) == known
+        values = {field.name: getattr(request, field.name) for field in fields(request)}
+        assert fingerprint(_Later(**values)) == known
+        further = {fingerprint(_Later(**values, trail_bps=bps)) for bps in (0, 1, 50)}
+        assert len(further | {known}) == 4
+
+
+def test_a_renamed_token_is_the_same_and_another_mint_is_not() -> None:
+    assert fingerprint(replace(REQUEST, token_in=replace(SOL, symbol="wSOL"))) == fingerprint(REQUEST)
 
 
 @given(st.decimals(min_value="0.000000001", max_value="1e12", places=9))

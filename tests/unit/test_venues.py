@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from local.solana.genesis import PROGRAM_FILES
 from order_engine.domain.tokens import SOL, USDC
 from order_engine.domain.venues import REGISTRY, VENUES, venue_of
 from order_engine.settings import MARKETS, Settings, SettingsError
@@ -16,6 +17,7 @@ from order_engine.venues.meteora.dlmm import DlmmPool
 from order_engine.venues.raydium.amm_v4 import AmmV4Pool
 from order_engine.venues.raydium.clmm import ClmmPool
 from order_engine.venues.raydium.cpmm import CpmmPool
+from order_engine.venues.solana.programs.registry import PROGRAMS
 from tests.api.clock import StandingClock
 
 _WEB = Path(__file__).parents[2] / "web"
@@ -34,6 +36,11 @@ def test_every_kind_of_pool_belongs_to_one_venue_which_says_so() -> None:
         program: venue.name for venue in REGISTRY for program in venue.programs
     }
     assert all(venue_of(pool.kind) == pool.venue for pool in pools)
+
+
+def test_each_kind_is_swapped_by_one_program_which_a_node_of_our_own_can_run() -> None:
+    assert len(PROGRAMS) == sum(len(venue.programs) for venue in REGISTRY)
+    assert set(PROGRAM_FILES.values()) == set(PROGRAMS)
 
 
 def test_no_file_of_the_page_names_a_venue() -> None:

@@ -6,33 +6,48 @@ import hashlib
 import json
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from decimal import Decimal
 
 from order_engine.domain import lifecycle
 from order_engine.domain.amounts import format_price
 from order_engine.domain.errors import IdempotencyConflict, SameToken, TooManyOpenOrders
 from order_engine.domain.order import Order, OrderRef, OrderRequest, Status
+from order_engine.domain.tokens import Token
 from order_engine.engine.execute import Observer
 from order_engine.engine.ports import Clock, OrderExists, OrderQueue, OrderStore
 
 _NAMESPACE = uuid.UUID("6f1f4b9e-5f5a-4c39-9d9a-0a7c5f0f6f0e")
 
 
+# So many fields a request had in 0.1.0, whose hashes stored orders carry.
+_FIRST_FIELDS = 8
+
+
 def fingerprint(request: OrderRequest) -> str:
-    """A hash of what was asked for, to tell a replay from a conflict."""
-    text = json.dumps(
-        [
-            request.type,
-            request.mint_in,
-            request.mint_out,
-            request.amount_in,
-            request.slippage_bps,
-            None if request.limit_price is None else format_price(request.limit_price),
-            request.expires_at,
-            request.wallet_address,
-        ]
-    )
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    """A hash of what was asked for, to tell a replay from a conflict.
+
+    It covers every field. One that came after 0.1.0 counts by its name and only where it is not at its default, so that
+    an order which does not use it has the hash that it always had.
+    """
+    first, further = fields(request)[:_FIRST_FIELDS], fields(request)[_FIRST_FIELDS:]
+    said = [_plain(getattr(request, field.name)) for field in first]
+    more = {field.name: getattr(request, field.name) for field in further}
+    said += [[field.name, _plain(more[field.name])] for field in further if more[field.name] != field.default]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
+
+
+def _plain(value: object) -> object:
+    """A field's value for hashing. However a price is written, and whatever a token is called, it is the same one."""
+    match value:
+        case Decimal():
+            return format_price(value)
+        case Token():
+            return value.mint
+        case None | str() | int():
+            return value
+        case _:
+            raise TypeError(f"Say how {type(value).__name__} is hashed.")
 
 
 def order_id_for(user_id: str, idempotency_key: str) -> str:

@@ -25,6 +25,10 @@ class Says:
         return {**handler(core_schema), "description": self.text}
 
 
+OVER_OTHER = "How much more than the runner-up it gives, after all fees; null where no other venue can fill the order."
+RUNNER_UP = "The venue that `improvementOverOtherBps` is measured against; null where that is."
+
+
 class FailureView(TypedDict):
     code: str
     message: str
@@ -67,7 +71,8 @@ class RoutedView(TypedDict):
     quotes: list[CandidateView]
     leftOut: list[LeftOutView]
     improvementBps: str
-    improvementOverOtherBps: str | None
+    improvementOverOtherBps: Annotated[str | None, Says(OVER_OTHER)]
+    runnerUp: Annotated[str | None, Says(RUNNER_UP)]
     networkFeeLamports: int
 
 
@@ -101,7 +106,8 @@ class DetailView(TypedDict, total=False):
     quotes: list[CandidateView]
     leftOut: list[LeftOutView]
     improvementBps: str
-    improvementOverOtherBps: str | None
+    improvementOverOtherBps: Annotated[str | None, Says(OVER_OTHER)]
+    runnerUp: Annotated[str | None, Says(RUNNER_UP)]
     networkFeeLamports: int
     optimalityGapBps: str | None
     minOut: str

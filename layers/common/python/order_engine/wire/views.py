@@ -65,7 +65,7 @@ def candidate_view(request: OrderRequest, candidate: Candidate, called: Mapping[
 
 
 def decision_view(request: OrderRequest, decision: Decision) -> DecisionView:
-    other, gap = decision.improvement_over_other_bps, decision.optimality_gap_bps
+    other, gap, second = decision.improvement_over_other_bps, decision.optimality_gap_bps, decision.runner_up
     called = {token.mint: token for token in (*decision.tokens, request.token_in, request.token_out)}
     return {
         "venue": decision.chosen.venue,
@@ -75,6 +75,7 @@ def decision_view(request: OrderRequest, decision: Decision) -> DecisionView:
         "leftOut": [{"venue": left.venue, "reason": left.reason} for left in decision.left_out],
         "improvementBps": format_price(decision.improvement_bps),
         "improvementOverOtherBps": None if other is None else format_price(other),
+        "runnerUp": None if second is None else second.venue,
         "networkFeeLamports": decision.network_fee_lamports,
         "optimalityGapBps": None if gap is None else format_price(gap),
     }
