@@ -31,7 +31,8 @@ if TYPE_CHECKING:
         TokensView,
     )
 
-_SNAPSHOT_BYTES = 100_000
+# Of events in a frame; what stands around them has room in the rest of 32 KB.
+_SNAPSHOT_BYTES = 30_000
 
 
 def tokens_view(tokens: Iterable[Token]) -> TokensView:
@@ -193,8 +194,8 @@ def event_frame(order: Order, event: Event) -> bytes:
 def snapshot_frames(order: Order, after: int) -> list[bytes]:
     """The order's events after ``after``, and where it stands.
 
-    One frame as a rule. A long history goes in several, each with the next events, since a WebSocket message of
-    API Gateway holds 128 KB.
+    One as a rule. A long history goes in several, each with the next events, since a WebSocket frame of API Gateway
+    holds 32 KB, and it charges messages by these.
     """
     parts: list[list[EventView]] = [[]]
     size = 0
