@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from aws_cdk import Stack
 from aws_cdk import aws_budgets as budgets
 from constructs import Construct
@@ -10,11 +12,20 @@ from constructs import Construct
 _NEWS = (("ACTUAL", 80), ("FORECASTED", 100))
 
 
+def named(stack: str, region: str, email: str) -> str:
+    """A budget's name, another one for each region and address.
+
+    Budgets are the account's: a stage that moves has two for a while. And CloudFormation replaces a budget that tells
+    somebody else, by making the new one first, which must not have the name of the former:
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-budgets-budget.html
+    """
+    return f"{stack}-{region}-monthly-{hashlib.sha256(email.encode()).hexdigest()[:6]}"
+
+
 class Budget(Construct):
     """A monthly budget of one stack, by its name: CloudFormation tags all that is in it.
 
-    The tag counts once it is switched on for the account's costs (docs/deploy.md), and in all regions. Budgets are the
-    account's, so that the region is in the name: a stage that moves has two for a while.
+    The tag counts once it is switched on for the account's costs (docs/deploy.md), and in all regions.
     https://docs.aws.amazon.com/awsaccountbilling/latest/aboutv2/activate-built-in-tags.html
     """
 
@@ -25,7 +36,7 @@ class Budget(Construct):
             self,
             "Monthly",
             budget=budgets.CfnBudget.BudgetDataProperty(
-                budget_name=f"{stack}-{Stack.of(self).region}-monthly",
+                budget_name=named(stack, Stack.of(self).region, email),
                 budget_type="COST",
                 time_unit="MONTHLY",
                 budget_limit=budgets.CfnBudget.SpendProperty(amount=dollars, unit="USD"),
