@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from order_engine.domain import refusals
+
 
 class ClientError(Exception):
     """Base of what the client raises."""
@@ -31,7 +33,7 @@ class ApiError(ClientError):
     @property
     def passing(self) -> bool:
         """Whether the same request may be served later."""
-        return self.status == 429 or self.status >= 500 or self.code == "newer_release"
+        return refusals.passes(self.code, self.status)
 
 
 class Unreachable(ClientError):

@@ -63,7 +63,7 @@ def _whole(context: Mapping[str, str], name: str) -> int | None:
 def _may(scope: str) -> Callable[[Identity], Identity]:
     def check(caller: Annotated[Identity, Depends(identity)]) -> Identity:
         if scope not in caller.scopes:
-            raise problems.Problem(403, "insufficient_scope", f"This key lacks the scope “{scope}”.")
+            raise problems.Problem("insufficient_scope", f"This key lacks the scope “{scope}”.")
         return caller
 
     return check

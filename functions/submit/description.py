@@ -7,32 +7,12 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from order_engine.domain.refusals import REFUSALS
 from order_engine.engine.accounts import KEY_PREFIX
+from submit.statuses import STATUSES
 
 type Json = dict[str, Any]
 
-_NAMES = {
-    401: "Unauthorized",
-    403: "InsufficientScope",
-    404: "OrderNotFound",
-    409: "Conflict",
-    413: "BodyTooLarge",
-    415: "UnsupportedMediaType",
-    422: "InvalidRequest",
-    429: "RateLimited",
-    503: "Unavailable",
-}
-_EXAMPLES: dict[int, tuple[str, str, str, str | None]] = {
-    401: ("Not authorized", "unauthorized", "The API key is missing, unknown, expired or revoked.", None),
-    403: ("Forbidden", "insufficient_scope", "This key lacks the scope “trade”.", None),
-    404: ("Not found", "order_not_found", "There is no such order.", None),
-    409: ("Conflict", "too_late_to_cancel", "The order is submitted and can no longer be cancelled.", None),
-    413: ("Too large", "body_too_large", "The body is larger than 16384 bytes.", None),
-    415: ("Unsupported media type", "unsupported_media_type", "Send the order as application/json.", None),
-    422: ("Invalid request", "invalid_amount", "The number must be greater than zero.", "amountIn"),
-    429: ("Too many requests", "rate_limited", "Too many orders in a short time.", None),
-    503: ("Unavailable", "unavailable", "The service could not do this now. Nothing was accepted.", None),
-}
 _ORDER_ID = "4c1b6f2e-9a53-5b0e-8f65-1f3a7c2d9e10"
 _ACCEPTED = {
     "orderId": _ORDER_ID,
@@ -99,7 +79,7 @@ def _complete(document: Json) -> Json:
             "description": f"An API key, `{KEY_PREFIX}…`, with the scopes `trade`, `read` or both.",
         }
     }
-    components["responses"] = {name: _problem(status) for status, name in _NAMES.items()}
+    components["responses"] = {known.name: _problem(status) for status, known in STATUSES.items() if known.name}
     # FastAPI's own description of validation errors, which never leave here.
     for name in ("HTTPValidationError", "ValidationError"):
         components["schemas"].pop(name, None)
@@ -129,7 +109,7 @@ def _operation(operation: Json, *, secured: bool) -> None:
         if status == 422 and not takes_input:
             del responses[str(status)]
         else:
-            responses[str(status)] = {"$ref": f"#/components/responses/{_NAMES[status]}"}
+            responses[str(status)] = {"$ref": f"#/components/responses/{STATUSES[status].name}"}
     operation["responses"] = dict(sorted(responses.items()))
     if secured:
         operation["security"] = [{"apiKey": []}]
@@ -149,22 +129,20 @@ def _without_null(schema: Json) -> Json:
 
 
 def _problem(status: int) -> Json:
-    from submit.schemas import DESCRIPTIONS
-
-    title, code, detail, field = _EXAMPLES[status]
+    known = STATUSES[status]
     example: Json = {
-        "type": f"urn:order-engine:problem:{code}",
-        "title": title,
+        "type": f"urn:order-engine:problem:{known.example}",
+        "title": known.title,
         "status": status,
-        "code": code,
-        "detail": detail,
+        "code": known.example,
+        "detail": REFUSALS[known.example].cause,
     }
-    if field is not None:
-        example["field"] = field
+    if known.field is not None:
+        example["field"] = known.field
     content: Json = {
         "application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemView"}, "example": example}
     }
-    problem: Json = {"description": DESCRIPTIONS[status], "content": content}
+    problem: Json = {"description": known.means, "content": content}
     if status == 401:
         # API Gateway's own words: without the header no request reaches us.
         content["application/json"] = {

@@ -13,56 +13,26 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match
 
 from order_engine.domain import errors
+from order_engine.domain.refusals import REFUSALS, status_of
 from order_engine.engine.accounts import NotAuthorized
-from order_engine.engine.edge import EdgeRequired
 from order_engine.engine.rates import RateLimited
 from order_engine.observability import count, logger
 from submit import limits
+from submit.statuses import STATUSES
 
 MEDIA_TYPE = "application/problem+json"
-# A breaker leaves a venue alone for longer after each failure; the first time for about this long.
-_VENUES_RETRY_S = "2"
-# An update of all functions takes a minute or two.
-_UPDATE_RETRY_S = "10"
-WRONG_METHOD = "This address does not take this method."
-
-TITLES: dict[int, str] = {
-    400: "Bad request",
-    401: "Not authorized",
-    403: "Forbidden",
-    404: "Not found",
-    405: "Method not allowed",
-    409: "Conflict",
-    413: "Too large",
-    415: "Unsupported media type",
-    422: "Invalid request",
-    429: "Too many requests",
-    500: "Internal error",
-    503: "Unavailable",
-}
-
-_STATUS: dict[type[errors.EngineError], int] = {
-    NotAuthorized: 401,
-    EdgeRequired: 403,
-    errors.OrderNotFound: 404,
-    errors.TooLateToCancel: 409,
-    errors.TooManyOpenOrders: 409,
-    errors.IdempotencyConflict: 422,
-    RateLimited: 429,
-    errors.InvalidInput: 422,
-    errors.VenuesUnavailable: 503,
-    errors.TooNew: 503,
-    errors.NoRoute: 422,
-    errors.PriceImpactTooHigh: 422,
-}
 
 
 class Problem(Exception):
-    """An answer that is an error."""
+    """An answer that is an error.
+
+    Args:
+        code: of the catalogue of refusals, which knows its status.
+        status: another one than that.
+    """
 
     def __init__(
         self,
-        status: int,
         code: str,
         detail: str,
         *,
@@ -70,9 +40,10 @@ class Problem(Exception):
         headers: Mapping[str, str] | None = None,
         problems: Sequence[Mapping[str, str | None]] = (),
         more: Mapping[str, Any] | None = None,
+        status: int | None = None,
     ) -> None:
         super().__init__(detail)
-        self.status = status
+        self.status = status_of(code) if status is None else status
         self.code = code
         self.detail = detail
         self.field = field
@@ -84,7 +55,7 @@ class Problem(Exception):
     def response(self) -> JSONResponse:
         content: dict[str, Any] = {
             "type": f"urn:order-engine:problem:{self.code}",
-            "title": TITLES[self.status],
+            "title": STATUSES[self.status].title,
             "status": self.status,
             "code": self.code,
             "detail": self.detail,
@@ -98,25 +69,23 @@ class Problem(Exception):
 
 
 def of_engine(error: errors.EngineError) -> Problem:
-    status = next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 500)
     headers: dict[str, str] = {}
+    known = REFUSALS.get(error.code)
+    if known is not None and known.retry_after_s is not None:
+        headers["Retry-After"] = str(known.retry_after_s)
     if isinstance(error, RateLimited):
         headers["Retry-After"] = str(max(1, -(-error.retry_after_ms // 1000)))
         headers |= limits.state(error.rate, error)
-    if isinstance(error, errors.VenuesUnavailable):
-        headers["Retry-After"] = _VENUES_RETRY_S
-    if isinstance(error, errors.TooNew):
-        headers["Retry-After"] = _UPDATE_RETRY_S
     if isinstance(error, NotAuthorized):
         headers["WWW-Authenticate"] = "Bearer"
-    return Problem(status, error.code, error.message, field=error.field, headers=headers)
+    return Problem(error.code, error.message, field=error.field, headers=headers)
 
 
 def of_validation(found: Sequence[Mapping[str, Any]]) -> Problem:
     """One problem for all that is wrong with a body or query, each with its field."""
     listed = [{"field": _field(item["loc"]), "message": _sentence(item)} for item in found]
     first = listed[0]
-    return Problem(422, "invalid_request", str(first["message"]), field=first["field"], problems=listed)
+    return Problem("invalid_request", str(first["message"]), field=first["field"], problems=listed)
 
 
 def _field(location: Sequence[Any]) -> str | None:
@@ -157,22 +126,18 @@ def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
     @app.exception_handler(HTTPException)
     async def on_http(request: Request, error: HTTPException) -> JSONResponse:
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request")
-        detail = {
-            404: "There is nothing at this address.",
-            405: WRONG_METHOD,
-        }.get(error.status_code, "The request could not be read.")
-        status = error.status_code if error.status_code in TITLES else 400
+        status = error.status_code if error.status_code in STATUSES else 400
         headers = dict(error.headers or {})
         if status == 405:
             # Starlette names the methods of the first route at this address only.
             headers["Allow"] = _allowed([*app.routes, *routes], request)
-        return Problem(status, code, detail, headers=headers).response()
+        return Problem(code, REFUSALS[code].cause, headers=headers, status=status).response()
 
     @app.exception_handler(Exception)
     async def on_crash(request: Request, error: Exception) -> JSONResponse:
         logger.error("request failed", exc_info=error)
         count("RequestsFailed")
-        return Problem(503, "unavailable", "The service could not do this now. Nothing was accepted.").response()
+        return Problem("unavailable", "The service could not do this now. Nothing was accepted.").response()
 
 
 def _allowed(routes: Sequence[BaseRoute], request: Request) -> str:

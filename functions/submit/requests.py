@@ -48,9 +48,9 @@ async def _check_body(request: ExactRequest) -> None:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     body = await request.body()
     if len(body) > MAX_BODY:
-        raise problems.Problem(413, "body_too_large", f"The body is larger than {MAX_BODY} bytes.")
+        raise problems.Problem("body_too_large", f"The body is larger than {MAX_BODY} bytes.")
     if body and kind != "application/json":
-        raise problems.Problem(415, "unsupported_media_type", "Send the order as application/json.")
+        raise problems.Problem("unsupported_media_type", "Send the order as application/json.")
     if body:
         # FastAPI would answer what cannot be parsed without saying why.
         await request.json()

@@ -196,7 +196,7 @@ class ProblemView(TypedDict):
     type: str
     title: str
     status: int
-    code: Annotated[str, Says("Stable and machine-readable.")]
+    code: Annotated[str, Says("Stable and machine-readable; docs/api.md has all, with what helps.")]
     detail: Annotated[str, Says("A sentence a person understands.")]
     field: NotRequired[Annotated[str, Says("The field at fault.")]]
     errors: NotRequired[list[ProblemItem]]
