@@ -73,6 +73,7 @@ def check(config: Config, facts: Facts, *, fresh: bool = False) -> list[Finding]
         *([] if fresh else _kept_tables(config, facts)),
         *_issuer(config, facts),
         *_firewall(config, facts),
+        *_key(config, facts),
     ]
 
 
@@ -153,6 +154,16 @@ def _issuer(config: Config, facts: Facts) -> Iterator[Finding]:
             f"API Gateway reads the issuer's discovery document while it is deployed, and it cannot be read here: "
             f"{facts.issuer_problem}",
             f"Make {config.oidc_issuer.rstrip('/')}/.well-known/openid-configuration answer, or leave oidcIssuer out.",
+        )
+
+
+def _key(config: Config, facts: Facts) -> Iterator[Finding]:
+    region = config.kms_key.split(":")[3] if config.kms_key is not None else facts.region
+    if region != facts.region:
+        yield Finding(
+            True,
+            f"The key of kmsKey is in {region}. This stage goes to {facts.region}, and services take local keys only.",
+            f"Give a key in {facts.region}, or a replica there of a multi-Region key.",
         )
 
 

@@ -117,6 +117,15 @@ def test_an_issuer_that_cannot_be_read_stops_what_api_gateway_would_refuse() -> 
     assert stops(DEV, replace(READY, issuer_problem="no answer")) == []
 
 
+def test_a_key_of_another_region_stops_what_would_fail_half_way() -> None:
+    key = "arn:aws:kms:{}:111122223333:key/0f0e0d0c-1111-2222-3333-444455556666"
+    here, elsewhere = (Config.from_context({"kmsKey": key.format(region)}) for region in (READY.region, "us-west-2"))
+    assert stops(here, READY) == []
+    [finding] = stops(elsewhere, READY)
+    assert "us-west-2" in finding
+    assert READY.region in finding
+
+
 # --- deploying and bootstrapping -----------------------------------------------------------------------------------
 
 
