@@ -13,7 +13,7 @@ from typing import Any
 
 from bench import machine
 from bench.cost import TITLES
-from infra.synth import ROOT
+from infra.tree import ROOT
 
 type Json = Any
 

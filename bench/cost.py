@@ -17,7 +17,8 @@ from typing import Any
 from bench import machine
 from bench.account import Invoked, running
 from bench.orders import Run, market_orders
-from infra.synth import ROOT, template
+from infra.synth import template
+from infra.tree import ROOT
 from order_engine.domain.order import Status
 
 # Dollars, us-east-1, November 2026, from the services' public price pages. Lambda is arm64; DynamoDB is on demand.

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import websockets
 
@@ -23,7 +23,21 @@ from order_engine.domain.order import Status
 from order_engine.wire import forms
 
 if TYPE_CHECKING:
-    from cli.client import Client
+    from order_engine.wire.schema import OrderSummaryView
+
+
+class Api(Protocol):
+    """What a follower asks the HTTP API for."""
+
+    @property
+    def url(self) -> str: ...
+
+    async def stream_address(self) -> tuple[str, Mapping[str, str]]:
+        """Where all orders can be followed, and what to send with the handshake."""
+
+    def orders(self) -> AsyncGenerator[OrderSummaryView]:
+        """All orders, newest first."""
+
 
 _OPEN_S = 10.0
 # A subscription or ping that is not answered in this time: the connection is dead.
@@ -65,7 +79,7 @@ class Follower:
 
     def __init__(
         self,
-        client: Client,
+        api: Api,
         *,
         order_id: str | None = None,
         after: int = 0,
@@ -73,7 +87,7 @@ class Follower:
         since: datetime | None = None,
         on_state: Callable[[StreamState], None] | None = None,
     ) -> None:
-        self._client = client
+        self._api = api
         self._only = order_id
         self._first_address = first_address
         self._since = since
@@ -140,7 +154,7 @@ class Follower:
         if self._useful_at - self._opened_at > _STEADY_S:
             self._failures = 0
         if now - self._useful_at > _GIVE_UP_S:
-            raise Unreachable(self._client.url, reason)
+            raise Unreachable(self._api.url, reason)
         wait_s = jitter(min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2**self._failures))
         self._failures = min(self._failures + 1, 10)
         self._on_state(StreamState(False, wait_s, reason))
@@ -171,7 +185,7 @@ class Follower:
         address, self._first_address = self._first_address, None
         if address is not None:
             return address, {}
-        address, headers = await self._client.stream_address()
+        address, headers = await self._api.stream_address()
         self._by_key = bool(headers)
         return address, headers
 
@@ -283,7 +297,7 @@ class Follower:
         """After a subscription to all: ask for what changed while there was no connection."""
         missing = [name for name, merge in self._orders.items() if not merge.finished and name not in self._shown]
         if self._horizon is not None:
-            async for order in self._client.orders():
+            async for order in self._api.orders():
                 if datetime.fromisoformat(order["createdAt"]) < self._horizon:
                     break
                 if order["orderId"] not in self._orders:

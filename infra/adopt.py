@@ -20,7 +20,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from infra.cdk import cdk, config_of
 from infra.config import ConfigError
 from infra.look import Look, Unreachable
-from infra.synth import ROOT, context_value, synth
+from infra.synth import synth
+from infra.tree import ROOT, context_value
 
 
 class Ambiguous(Exception):

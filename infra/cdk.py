@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from infra.config import Config
-from infra.synth import ROOT, context_value
+from infra.tree import ROOT, context_value
 
 _COMMAND = ROOT / "tools" / "node_modules" / ".bin" / "cdk"
 

@@ -15,7 +15,7 @@ from infra.cdk import cdk, config_of
 from infra.config import Config, ConfigError
 from infra.look import Look, Unreachable
 from infra.preflight import Facts, Finding, check
-from infra.synth import ROOT
+from infra.tree import ROOT
 
 type Run = Callable[..., int]
 

@@ -17,7 +17,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+from infra.tree import ROOT, context_value
+
 # Everything that the template depends on, as long as nothing is bundled into it.
 _ENGINE = "layers/common/python/order_engine"
 _SOURCES = ("infra/**/*.py", f"{_ENGINE}/settings.py", f"{_ENGINE}/domain/venues.py", "cdk.json")
@@ -90,18 +91,6 @@ def _fingerprint() -> str:
             content = path.read_bytes()
             digest.update(f"\0{path.relative_to(ROOT)}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()[:16]
-
-
-def context_value(pair: str) -> tuple[str, str]:
-    """Read a ``NAME=VALUE`` of the command line.
-
-    Raises:
-        argparse.ArgumentTypeError: it is none.
-    """
-    name, separator, value = pair.partition("=")
-    if not separator:
-        raise argparse.ArgumentTypeError(f"context must be NAME=VALUE, not {pair!r}")
-    return name, value
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

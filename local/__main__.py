@@ -34,7 +34,7 @@ def _port(text: str) -> int:
 
 
 def _context_value(text: str) -> tuple[str, str]:
-    from infra.synth import context_value
+    from infra.tree import context_value
 
     return context_value(text)
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import boto3
 from uv import find_uv_bin
 
-from infra.synth import ROOT
+from infra.tree import ROOT
 
 BUILD = ROOT / "build"
 # The region that the command line takes for whatever is not AWS itself.

@@ -21,7 +21,7 @@ import httpx
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from infra.synth import ROOT
+from infra.tree import ROOT
 from tests.deploy import emulator, inventory
 from tests.deploy.emulator import Emulator
 

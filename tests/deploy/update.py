@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx
 
-from infra.synth import ROOT
+from infra.tree import ROOT
 from order_engine.engine.accounts import new_key
 from tests.deploy import emulator
 from tests.deploy.emulator import Emulator

@@ -16,7 +16,8 @@ from typing import IO, Any
 import httpx
 
 from cli.client import Client
-from infra.synth import ROOT, template
+from infra.synth import template
+from infra.tree import ROOT
 from local.stack import Stack
 from local.threads import in_thread
 from order_engine.engine.accounts import ApiKey, new_key

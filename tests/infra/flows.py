@@ -14,7 +14,8 @@ import pytest
 from bench import events
 from bench.account import Account, Call, running
 from bench.orders import MARKET_ORDER, logs, new_user, place
-from infra.synth import ROOT, template
+from infra.synth import template
+from infra.tree import ROOT
 from local.template import Template
 from order_engine.clock import SystemClock
 from order_engine.domain import lifecycle

@@ -17,7 +17,7 @@ from aws_cdk import App, Stack
 from aws_cdk import aws_s3_assets as assets
 
 from infra import bundle, trust
-from infra.synth import ROOT
+from infra.tree import ROOT
 
 # Installs wheels: minutes on a machine that has none of them, seconds afterwards.
 pytestmark = pytest.mark.slow

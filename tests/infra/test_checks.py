@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.synth import ROOT
+from infra.tree import ROOT
 from tests.infra.conftest import Synthesise
 from tests.infra.template import Stack
 

@@ -6,7 +6,7 @@ import re
 
 import yaml
 
-from infra.synth import ROOT
+from infra.tree import ROOT
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from infra.config import Config, ConfigError
-from infra.synth import ROOT
+from infra.tree import ROOT
 from tests.infra.conftest import Synthesise
 from tests.infra.template import Stack
 

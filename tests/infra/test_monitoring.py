@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from infra.synth import ROOT
+from infra.tree import ROOT
 from order_engine import observability
 from tests.infra.conftest import Synthesise
 from tests.infra.template import Stack

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from infra import synth
+from infra.tree import ROOT
 
 
 def _run(arguments: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "infra.synth", *arguments],
-        cwd=synth.ROOT,
+        cwd=ROOT,
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
@@ -68,4 +69,4 @@ def test_a_cached_template_costs_no_import_of_the_cdk(tmp_path: Path) -> None:
         "path = pathlib.Path(sys.argv[1]); (path / f'template-{synth._fingerprint()}.json').write_text('{}')\n"
         "assert synth.template(path) == {}; assert not any(m.startswith(('aws_cdk', 'jsii')) for m in sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=synth.ROOT, check=True)
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, check=True)
