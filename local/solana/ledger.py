@@ -31,6 +31,8 @@ from order_engine.venues.solana.addresses import SYSTEM
 VALID_BLOCKS = 150
 CONFIRMED_AFTER, FINALIZED_AFTER = 2, 32
 SLOTS_PER_EPOCH = 432_000
+# For how long a block is seen that will not stay.
+_DYING_SLOTS = 8
 # Blocks are fewer than slots on the real network, since some leaders miss theirs.
 _SKIPPED_BEFORE = 20_000_000
 _RENT_EPOCH = 2**64 - 1
@@ -45,6 +47,8 @@ class Weather:
         lost: the share of sends, 0 to 1, that reach no leader.
         late: the share of sends that land as late as their block hash allows, if nothing sends them again.
         landing_slots: how many slots a transaction takes to land otherwise, from and to.
+        vanishing: the share of sends that land on a fork which dies: for a moment they are ``processed``.
+        forks: of how many slots each node has blocks that will die, instead of the chain's own; as ``lags``.
         lags: how many slots behind the head each node is; each request meets the next of them in turn.
         forgets_after: slots after which a look-up without history does not find a signature any more.
         priority_fee: micro-lamports per unit that recent blocks took.
@@ -53,8 +57,10 @@ class Weather:
     slot_ms: int = 230
     lost: float = 0.0
     late: float = 0.0
+    vanishing: float = 0.0
     landing_slots: tuple[int, int] = (1, 3)
     lags: tuple[int, ...] = (0,)
+    forks: tuple[int, ...] = (0,)
     forgets_after: int = 150
     priority_fee: int = 1000
 
@@ -116,6 +122,8 @@ class Chain:
     slot: int = field(init=False)
     landed: dict[str, Landed] = field(init=False, default_factory=dict)
     sent: int = field(init=False, default=0)
+    # By signature, from which slot to which a transaction is seen that is on a dying fork.
+    vanishing: dict[str, tuple[int, int]] = field(init=False, default_factory=dict)
     _began: int = field(init=False)
     _svm: LiteSVM = field(init=False)
     _on_its_way: list[_OnItsWay] = field(init=False, default_factory=list)
@@ -196,6 +204,9 @@ class Chain:
         delay = self._random.randint(*self.weather.landing_slots)
         expires = self._expires_at(transaction)
         if expires is None:
+            return
+        if self._random.random() < self.weather.vanishing:
+            self.vanishing[str(transaction.signatures[0])] = (self.slot + delay, self.slot + delay + _DYING_SLOTS)
             return
         late = self._random.random() < self.weather.late
         lands_at = max(self.slot + 1, expires - self._random.randint(0, 3)) if late else self.slot + delay

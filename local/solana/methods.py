@@ -41,14 +41,16 @@ class _View:
 
     Attributes:
         tip: the newest slot that it knows of.
+        common: up to which slot it has what the others have; its blocks after it will die.
     """
 
     tip: int
+    common: int
 
     def at(self, commitment: str) -> int:
         """The newest slot that has reached a commitment."""
-        behind = {"processed": 0, "confirmed": CONFIRMED_AFTER, "finalized": FINALIZED_AFTER}
-        return self.tip - behind[commitment]
+        behind = {"confirmed": CONFIRMED_AFTER, "finalized": FINALIZED_AFTER}
+        return self.tip if commitment == "processed" else min(self.common, self.tip - behind[commitment])
 
     def commitment_of(self, slot: int) -> str | None:
         """How far a slot has come; None where this node does not know it yet."""
@@ -93,8 +95,9 @@ class Methods:
         handler = self._methods.get(method)
         if handler is None:
             raise Refusal(_METHOD_NOT_FOUND, "Method not found")
-        lags = self.chain.weather.lags
-        view = _View(self.chain.advance() - lags[next(self._turn) % len(lags)])
+        lags, forks, turn = self.chain.weather.lags, self.chain.weather.forks, next(self._turn)
+        tip = self.chain.advance() - lags[turn % len(lags)]
+        view = _View(tip, tip - forks[turn % len(forks)])
         options = next((p for p in params if isinstance(p, dict)), {})
         wanted = options.get("minContextSlot")
         if wanted is not None and view.at(_commitment(options)) < wanted:
@@ -198,7 +201,7 @@ class Methods:
             landed = self._known(view, signature)
             forgotten = landed is not None and landed.slot < view.tip - self.chain.weather.forgets_after
             if landed is None or (forgotten and not history):
-                found.append(None)
+                found.append(self._vanishing(view, signature))
                 continue
             reached = view.commitment_of(landed.slot)
             confirmations = None if reached == "finalized" else view.tip - landed.slot
@@ -254,9 +257,22 @@ class Methods:
         self.chain.airdrop(p[0], int(p[1]))
         return base58.encode(bytes(64))
 
+    def _vanishing(self, view: _View, signature: str) -> dict[str, Any] | None:
+        """The status of what is in a block that will die."""
+        since, until = self.chain.vanishing.get(signature, (0, 0))
+        if not since <= view.tip < until:
+            return None
+        return {
+            "slot": since,
+            "confirmations": view.tip - since,
+            "err": None,
+            "status": {"Ok": None},
+            "confirmationStatus": "processed",
+        }
+
     def _known(self, view: _View, signature: str) -> Landed | None:
         landed = self.chain.landed.get(signature)
-        return landed if landed is not None and landed.slot <= view.tip else None
+        return landed if landed is not None and landed.slot <= view.common else None
 
 
 def _options(params: Sequence[Any], place: int) -> dict[str, Any]:
