@@ -165,9 +165,9 @@ class SolanaChain:
             ValueError: the bytes are not those of the signature.
             NodeUnavailable, NodeRefused: no node took them, or it is unknown whether one did.
         """
-        raw = _bytes(tx)
+        _open(tx)
         again = self._looks.sent(tx.signature)
-        await self._node.send(raw, everywhere=again)
+        await self._node.send(_bytes(tx), everywhere=again)
 
     async def status(self, tx: SignedTransaction, *, search_history: bool) -> Known:
         """Implements ``Chain.status``. What was received is what the ledger says.
