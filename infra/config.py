@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from infra.context import ConfigError, EdgeConfig, Reader
+from infra.context import ConfigError, EdgeConfig, LiveConfig, Reader
 
 __all__ = ["LOG_RETENTION_DAYS", "Config", "ConfigError"]
 
@@ -53,6 +53,7 @@ class Config:
         architecture: the functions' processor.
         emulator_url: an emulator of AWS that the deployment is tried on; functions find their sockets there.
         bundle: False leaves third-party packages out of the layer, for running the handlers from the source tree.
+        live: what swapping on Solana needs; None for the paper market.
         paper: settings of the paper market that differ from their defaults, by settings name.
     """
 
@@ -91,6 +92,7 @@ class Config:
     architecture: Literal["arm64", "x86_64"]
     emulator_url: str | None
     bundle: bool
+    live: LiveConfig | None
     paper: Mapping[str, int | float]
 
     @classmethod
@@ -141,6 +143,7 @@ class Config:
             architecture="x86_64" if reader.choice("architecture", ("arm64", "x86_64")) == "x86_64" else "arm64",
             emulator_url=reader.emulator(),
             bundle=reader.flag("bundle", True),
+            live=reader.live(),
             paper=reader.paper(),
         )
         reader.needs("monthlyBudget", "alarmEmail", "Nobody would be told")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
-from order_engine.settings import Settings, SettingsError
+from order_engine.settings import MARKETS, Settings, SettingsError, SolanaSettings
 
 # Whole-number settings of the paper market that a deployment may change, by their context name.
 _PAPER = {
@@ -22,6 +24,7 @@ _DEFAULT_CONCURRENCY = 10
 # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
 _MIN_CONCURRENCY, _MAX_CONCURRENCY = 2, 1000
 
+_SECRETS = r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[\w/+=.@-]{1,512}"
 
 # What CloudFront uses lies in this region, wherever the stage is.
 EDGE_REGION = "us-east-1"
@@ -47,6 +50,28 @@ class EdgeConfig:
     certificate: str | None
     firewall: str | None
     key_version: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LiveConfig:
+    """Swapping on Solana.
+
+    Attributes:
+        pools: the file that lists pools and tokens.
+        nodes_secret, send_secret: ARNs of the secrets with addresses to read from and to send to; None to send to the
+            former.
+        wallet_secret: ARN of the secret with the wallet's key.
+        wallet: its address.
+        priority_fee_percentile, priority_fee_max_microlamports: what is bid for being preferred.
+    """
+
+    pools: Path
+    nodes_secret: str
+    send_secret: str | None
+    wallet_secret: str
+    wallet: str
+    priority_fee_percentile: int
+    priority_fee_max_microlamports: int
 
 
 class Reader:
@@ -209,6 +234,35 @@ class Reader:
             self._problems.append("edge must be false on an emulator, which has no CloudFront.")
         return EdgeConfig(rate, domain, certificate, firewall, key_version)
 
+    def live(self) -> LiveConfig | None:
+        """What swapping on Solana needs; None for the paper market."""
+        wanted = self.choice("market", MARKETS) == "solana"
+        names = ("pools", "nodesSecret", "walletSecret", "wallet")
+        more = ("sendSecret", "priorityFeePercentile", "priorityFeeMaxMicrolamports")
+        given = {name: self._get(name) for name in (*names, *more)}
+        nodes, send, key = (self._secret_arn(name) for name in ("nodesSecret", "sendSecret", "walletSecret"))
+        wallet = self.text("wallet", r"[1-9A-HJ-NP-Za-km-z]{32,44}", "the address of a wallet", None)
+        defaults = SolanaSettings()
+        percentile = self.whole("priorityFeePercentile", 0, 100, defaults.priority_fee_percentile)
+        most = self.whole("priorityFeeMaxMicrolamports", 0, 999_999_999, defaults.priority_fee_max_microlamports)
+        if not wanted:
+            self._problems += [f"{name} is for market=solana only." for name, value in given.items() if value]
+            return None
+        missing = [name for name in names if given[name] is None]
+        if missing:
+            self._problems.append(f"market=solana needs {', '.join(missing)} (docs/live.md).")
+        pools = Path(given["pools"] or "")
+        if given["pools"] is not None and not _lists_pools(pools):
+            self._problem("pools", 'a JSON file of the form {"pools": […], "tokens": […]}', given["pools"])
+        return LiveConfig(pools, nodes or "", send, key or "", wallet or "", percentile, most)
+
+    def _secret_arn(self, name: str) -> str | None:
+        value = self._get(name)
+        if value is not None and not re.fullmatch(_SECRETS, value):
+            # What was given instead may be the secret itself, and a build's log is no place for it.
+            self._problems.append(f"{name} must be the ARN of a secret of Secrets Manager, and not what it holds.")
+        return value
+
     def paper(self) -> dict[str, int | float]:
         """Settings of the paper market that differ from their defaults."""
         values: dict[str, int | float] = {}
@@ -241,6 +295,14 @@ class Reader:
             self._problems.append(f"{name} is not a context value of this app.{hint}")
         if self._problems:
             raise ConfigError("\n".join(self._problems))
+
+
+def _lists_pools(path: Path) -> bool:
+    try:
+        said = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(said, dict) and all(isinstance(said.get(name), list) for name in ("pools", "tokens"))
 
 
 def _is_url(value: str, schemes: Sequence[str]) -> bool:

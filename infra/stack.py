@@ -10,6 +10,7 @@ from infra import bundle, sbom
 from infra.config import Config
 from infra.edge import Edge
 from infra.http_api import HttpApi, authorizer_function
+from infra.live import Live
 from infra.monitoring import Monitoring
 from infra.python_function import RUNTIME, Platform, architecture
 from infra.queues import Queues
@@ -45,6 +46,11 @@ class OrderEngineStack(Stack):
         if config.edge is not None:
             Edge(self, "Edge", config, config.edge, http=http, websocket=websocket, authorizer=authorizer)
         workers = Workers(self, "Workers", platform, storage=storage, queues=queues, websocket=websocket)
+        if config.live is not None:
+            live = Live(self, "Live", config.live)
+            live.connect(workers.process, signs=True)
+            for function in (http.submit, workers.dead_letters, workers.sweep):
+                live.connect(function)
         functions = [
             http.submit,
             authorizer,

@@ -1,0 +1,63 @@
+"""What a stage needs to swap on Solana: pools, the nodes' addresses and a wallet. A paper stage has nothing of it.
+
+The secrets are made by whoever has the account, before the deployment, and named by their ARNs: neither the template
+nor a function's configuration ever holds an address with a key in it, or a private key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+
+from aws_cdk import aws_lambda as lambda_
+from constructs import Construct
+
+from infra.bundle import BUILD
+from infra.context import LiveConfig
+from infra.python_function import RUNTIME, PythonFunction
+
+_POOLS = "pools.json"
+
+
+class Live(Construct):
+    """The live market, for the functions that are connected to it."""
+
+    def __init__(self, scope: Construct, construct_id: str, live: LiveConfig) -> None:
+        super().__init__(scope, construct_id)
+        self._live = live
+        content = live.pools.read_bytes()
+        key = hashlib.sha256(content).hexdigest()
+        folder = BUILD / f"pools-{key[:16]}"
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(live.pools, folder / _POOLS)
+        # Lambda reads what it runs as another user than who built it.
+        (folder / _POOLS).chmod(0o644)
+        folder.chmod(0o755)
+        self._pools = lambda_.LayerVersion(
+            self,
+            "Pools",
+            description="Which pools and tokens are traded",
+            code=lambda_.Code.from_asset(str(folder), asset_hash=key),
+            compatible_runtimes=[RUNTIME],
+        )
+
+    def connect(self, function: PythonFunction, *, signs: bool = False) -> None:
+        """Let a function read the market.
+
+        Args:
+            signs: whether it signs transactions; any other knows the wallet's address, and cannot read its key.
+        """
+        live = self._live
+        function.function.add_layers(self._pools)
+        function.configure(
+            market="solana",
+            pools=f"/opt/{_POOLS}",
+            rpc_url=f"secret:{live.nodes_secret}",
+            signer=f"secret:{live.wallet_secret}" if signs else f"address:{live.wallet}",
+            priority_fee_percentile=live.priority_fee_percentile,
+            priority_fee_max_microlamports=live.priority_fee_max_microlamports,
+        )
+        if live.send_secret is not None:
+            function.configure(send_url=f"secret:{live.send_secret}")
+        secrets = [live.nodes_secret, live.send_secret, live.wallet_secret if signs else None]
+        function.allow(["secretsmanager:GetSecretValue"], [secret for secret in secrets if secret is not None])
