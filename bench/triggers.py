@@ -168,7 +168,7 @@ def _bench() -> Iterator[_Bench]:
         clock, meter, queue, market = SystemClock(), _Meter(), _Queue(), PaperMarket(1)
         client.meta.events.register("after-call.dynamodb", meter.read)
         venues = [PaperVenue(name, market, clock, 0) for name in VENUES]
-        watch = Triggers(DynamoOrders(client, _TABLE), queue, Router(venues, clock), clock, _Silent(), TOKENS)
+        watch = Triggers(DynamoOrders(client, _TABLE), queue, Router(venues, clock), clock, _Silent(), lambda: TOKENS)
         yield _Bench(dynamodb_backends[_ACCOUNT][_REGION].tables[_TABLE], meter, queue, watch)
 
 

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import batched
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -161,6 +162,22 @@ def start(handler: str, services: Services, **environment: str) -> dict[str, Any
     assert done.returncode == 0, done.stderr
     report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return report
+
+
+@pytest.mark.parametrize("handler", ["process.handler", "process.dead_letters", "process.sweep", "submit.handler"])
+def test_a_live_market_asks_nobody_either_while_a_function_starts(
+    handler: str, services: Services, tmp_path: Path
+) -> None:
+    pools = tmp_path / "pools.json"
+    address = "So11111111111111111111111111111111111111112"
+    # A token whose decimals only a node knows.
+    tokens = [{"mint": address}, {"mint": "ComputeBudget111111111111111111111111111111"}]
+    pools.write_text(json.dumps({"pools": [address], "tokens": tokens}))
+    arn = "secret:arn:aws:secretsmanager:us-east-1:123456789012:secret:live-AbCdEf"
+    live = {"MARKET": "solana", "POOLS": str(pools), "RPC_URL": arn, "SEND_URL": arn, "SIGNER": arn}
+    report = start(handler, services, AWS_LAMBDA_INITIALIZATION_TYPE="snap-start", **live)
+    assert report["connects"] == []
+    assert not any(report["held"])
 
 
 @pytest.mark.parametrize("handler", HANDLERS)

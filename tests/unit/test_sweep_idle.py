@@ -86,7 +86,9 @@ class Case:
         self.wire, self.clock, self.observer = Wire(failing=frozenset(failing)), Clock(), Watched()
         self.orders = FakeOrders(self.wire)
         self.queue = FakeQueue(self.clock.now_ms)
-        self.triggers = Triggers(self.orders, self.queue, Router((), self.clock), self.clock, self.observer, TOKENS)
+        self.triggers = Triggers(
+            self.orders, self.queue, Router((), self.clock), self.clock, self.observer, lambda: TOKENS
+        )
 
     def rounds(self) -> Rounds:
         sweep = Sweep(self.orders, self.queue, self.clock, self.observer)

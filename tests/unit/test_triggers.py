@@ -82,7 +82,7 @@ class _World:
     def __post_init__(self) -> None:
         self.queue = FakeQueue(self.clock.now_ms)
         router = Router((self.venue,), self.clock)
-        self.triggers = Triggers(self.orders, self.queue, router, self.clock, Silent(), TOKENS)
+        self.triggers = Triggers(self.orders, self.queue, router, self.clock, Silent(), lambda: TOKENS)
 
     def rest(self, user: str, name: str, price: str, amount: int = SOL.unit, **more: Any) -> OrderRef:
         """A limit order in the table, past the API and its bounds."""
@@ -406,7 +406,7 @@ async def test_the_sweeper_goes_on_beside_a_router_that_takes_all_the_time(monke
         return await beat(until)
 
     monkeypatch.setattr(Sweep, "beat", lambda self, until: noted(until))
-    rounds = Rounds(orders, sweep, Triggers(orders, queue, router, clock, Silent(), TOKENS), clock, Silent())
+    rounds = Rounds(orders, sweep, Triggers(orders, queue, router, clock, Silent(), lambda: TOKENS), clock, Silent())
     await rounds.run(clock.now_ms() + 1_500, sweep_every_ms=100, watch_every_ms=500)
     assert decisions > 10
     assert len(gaps) >= 3

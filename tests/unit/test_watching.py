@@ -40,7 +40,12 @@ def watch_once(order: Order, *, most_impact_bps: int = 1_000, after_ms: int = 0)
         until = clock.now_ms() + 10_000
         await Sweep(orders, queue, clock, notes).beat(until)
         triggers = Triggers(
-            orders, queue, Router((OnePool(),), clock, max_price_impact_bps=most_impact_bps), clock, notes, TOKENS
+            orders,
+            queue,
+            Router((OnePool(),), clock, max_price_impact_bps=most_impact_bps),
+            clock,
+            notes,
+            lambda: TOKENS,
         )
         await triggers.find_pairs()
         await triggers.beat(until)

@@ -52,6 +52,7 @@ async def test_nodes_that_are_secret_are_read_when_the_first_is_asked_and_once(g
         live = market(given, store)
         # What an engine makes while Lambda starts a function.
         assert live.venues
+        assert live.chain is live.chain
         assert store.asked == []
         for _ in range(3):
             assert (await live.node.height()).blocks == 900
@@ -93,7 +94,7 @@ def test_another_signer_is_refused(given: SolanaSettings, text: str) -> None:
 
 def test_a_secret_that_is_no_key_is_refused_and_not_shown(given: SolanaSettings) -> None:
     with pytest.raises(SettingsError, match="SIGNER: the secret holds no key") as error:
-        _ = market(given, Store(wallet="very-secret")).signer
+        _ = market(given, Store(wallet="very-secret")).signer.address
     assert "very-secret" not in str(error.value)
 
 

@@ -220,8 +220,8 @@ class Engine:
     def triggers(self) -> Triggers:
         from order_engine.engine.triggers import Triggers
 
-        stores = self.stores
-        return Triggers(stores.orders, stores.queue, self.router, self.clock, self.observer, self.market.tokens)
+        stores, market = self.stores, self.market
+        return Triggers(stores.orders, stores.queue, self.router, self.clock, self.observer, lambda: market.tokens)
 
     @cached_property
     def rounds(self) -> Rounds:

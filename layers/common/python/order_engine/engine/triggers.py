@@ -13,7 +13,7 @@ and users have turns: nobody waits for more than one round of all users, however
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
@@ -76,14 +76,18 @@ class _Wanted:
 
 @dataclass(slots=True)
 class Triggers:
-    """The use case. What it remembers from beat to beat decides whose turn it is, and nothing else."""
+    """The use case. What it remembers from beat to beat decides whose turn it is, and nothing else.
+
+    Attributes:
+        tokens: tells what the market trades, each time anew: a market that cannot tell now costs a look, not the run.
+    """
 
     orders: OrderStore
     queue: OrderQueue
     router: Router
     clock: Clock
     observer: Observer
-    tokens: TokenList
+    tokens: Callable[[], TokenList]
     _pairs: list[Pair] = field(default_factory=list, init=False)
     # Where each pair's next page begins, among the crossed and among those set aside.
     _crossed_after: dict[Pair, str | None] = field(default_factory=dict, init=False)
@@ -97,7 +101,7 @@ class Triggers:
 
     async def find_pairs(self) -> None:
         """Find out which pairs have resting orders at all: the others need no price."""
-        every = [(a.mint, b.mint) for a, b in permutations(self.tokens, 2)]
+        every = [(a.mint, b.mint) for a, b in permutations(self.tokens(), 2)]
         some = await asyncio.gather(*(self.orders.rests(*pair) for pair in every))
         resting = [pair for pair, rests in zip(every, some, strict=True) if rests]
         # Whose turn it is stays as it is.
@@ -138,7 +142,7 @@ class Triggers:
     async def _first_look(self, pair: Pair, more: list[Market]) -> list[_Wanted]:
         """A page of the pair's crossed orders and of those set aside; adds to ``more`` if there are more crossed."""
         gathered = await self.router.gather(*pair)
-        source, target = (self.tokens.named(mint) for mint in pair)
+        source, target = (self.tokens().named(mint) for mint in pair)
         price = best_price(gathered.pools, source, target)
         if price is None:
             return []

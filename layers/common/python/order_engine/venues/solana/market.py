@@ -118,11 +118,11 @@ class Solana:
         kind, mark, named = self.settings.signer.partition(":")
         if not mark or not named or kind not in ("file", "secret", "address"):
             raise SettingsError("SIGNER must be file:PATH, where PATH is a key file as `solana-keygen` writes it.")
-        from order_engine.venues.solana.signer import FileSigner, KeySigner, Watcher
+        from order_engine.venues.solana.signer import FileSigner, LateSigner, Watcher
 
         if kind == "file":
             return FileSigner(Path(named))
-        return Watcher(named) if kind == "address" else KeySigner(self.reveal(named), "SIGNER: the secret")
+        return Watcher(named) if kind == "address" else LateSigner(lambda: self.reveal(named), "SIGNER: the secret")
 
     @property
     def source(self) -> PoolSource:

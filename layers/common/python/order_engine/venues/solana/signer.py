@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -62,6 +64,35 @@ class FileSigner(KeySigner):
             SettingsError: there is no such file, or it holds no key. What is in it is never said.
         """
         super().__init__(_text(path), str(path))
+
+
+class LateSigner:
+    """A key that is read when it is first needed, and not while a function starts.
+
+    Args:
+        read: gives the key as ``KeySigner`` takes it; it may block, and raise anything.
+    """
+
+    def __init__(self, read: Callable[[], str], named: str) -> None:
+        self._read = read
+        self._named = named
+
+    @cached_property
+    def _signer(self) -> KeySigner:
+        return KeySigner(self._read(), self._named)
+
+    @property
+    def address(self) -> str:
+        """Implements ``Signer.address``.
+
+        Raises:
+            SettingsError: what was read is no key.
+        """
+        return self._signer.address
+
+    async def sign(self, message: bytes) -> bytes:
+        """Implements ``Signer.sign``."""
+        return await self._signer.sign(message)
 
 
 class Watcher:
