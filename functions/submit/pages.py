@@ -18,7 +18,7 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Header, Request
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from order_engine.domain.venues import REGISTRY
@@ -138,7 +138,7 @@ type AcceptEncoding = Annotated[str, Header()]
 
 
 def install(app: FastAPI) -> None:
-    """Serve the page at /, the API's description at /docs, and their files under /web/."""
+    """Serve the page at /, the API's description at /docs, their files under /web/, and the stream's description."""
 
     @app.get("/", include_in_schema=False)
     async def index(
@@ -151,6 +151,13 @@ def install(app: FastAPI) -> None:
         request: Request, if_none_match: IfNoneMatch = None, accept_encoding: AcceptEncoding = ""
     ) -> Response:
         return _serve(request, DOCS, if_none_match, accept_encoding)
+
+    @app.get("/asyncapi.json", include_in_schema=False)
+    async def stream() -> Response:
+        # Made when somebody asks: a cold start pays nothing for it.
+        from submit.stream_document import document
+
+        return JSONResponse(document())
 
     @app.get("/web/{name:path}", include_in_schema=False)
     async def file(

@@ -10,21 +10,8 @@ import pytest
 from pydantic import TypeAdapter
 
 from order_engine.wire import schema, views
-from tests.unit.asyncapi import document
+from tests.unit import asyncapi
 from tests.unit.test_cli_asyncapi import every_life
-
-FRAMES = {
-    "EventFrame": schema.EventFrame,
-    "Event": schema.EventView,
-    "Snapshot": schema.SnapshotFrame,
-    "Subscribed": schema.SubscribedFrame,
-    "Pong": schema.PongFrame,
-    "Error": schema.ErrorFrame,
-    "Candidate": schema.CandidateView,
-    "Leg": schema.LegView,
-    "LeftOut": schema.LeftOutView,
-    "Failure": schema.FailureView,
-}
 
 
 def closed(node: Any) -> Any:
@@ -60,9 +47,16 @@ def test_the_check_notices_a_field_that_is_missing_or_too_many() -> None:
         check(view, schema.OrderView)
 
 
-@pytest.mark.parametrize("name", FRAMES)
-def test_the_streams_document_has_the_fields_of_the_types(name: str) -> None:
-    described = document()["components"]["schemas"][name]
-    fields = TypeAdapter(FRAMES[name]).json_schema()
-    assert set(described["properties"]) - {"schema"} == set(fields["properties"])
-    assert set(described["required"]) == set(fields["required"])
+def test_the_streams_document_is_made_of_the_types() -> None:
+    assert asyncapi.PATH.read_text(encoding="utf-8") == asyncapi.text(), "python -m tests.unit.asyncapi --write"
+    schemas = asyncapi.document()["components"]["schemas"]
+    for kind in schema.FRAMES:
+        name = asyncapi.SERVER[TypeAdapter(kind).json_schema()["properties"]["type"]["const"]]
+        assert set(schemas[name]["properties"]) == {*kind.__annotations__, "schema"}
+
+
+def test_what_a_step_always_adds_is_what_the_views_add() -> None:
+    for order in every_life():
+        for event in order.events:
+            added = set(views.detail_view(order.request, event))
+            assert added >= set(schema.STEPS_ADD.get(event.status, ())), event.status

@@ -8,6 +8,7 @@ added: a reader ignores what it does not know.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
@@ -16,15 +17,30 @@ from order_engine.domain.order import Status
 
 @dataclass(frozen=True, slots=True)
 class Says:
-    """A field's description, for the documents that are made of these types."""
+    """A field's description and form, for the documents that are made of these types: keywords of JSON Schema."""
 
-    text: str
+    text: str | None = None
+    pattern: str | None = None
+    minimum: int | None = None
+    min_items: int | None = None
 
     def __get_pydantic_json_schema__(self, core_schema: Any, handler: Any) -> dict[str, Any]:
         """Pydantic asks annotations for this; the engine itself never loads it for that."""
-        return {**handler(core_schema), "description": self.text}
+        said = {
+            "description": self.text,
+            "pattern": self.pattern,
+            "minimum": self.minimum,
+            "minItems": self.min_items,
+        }
+        return {**handler(core_schema), **{name: own for name, own in said.items() if own is not None}}
 
 
+# A decimal number, exactly.
+Number = Annotated[str, Says(pattern=r"^-?\d+(\.\d+)?$")]
+# RFC 3339, UTC, with milliseconds.
+Time = Annotated[str, Says(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")]
+Count = Annotated[int, Says(minimum=0)]
+Seq = Annotated[int, Says("1, 2, 3… without a gap.", minimum=1)]
 OVER_OTHER = "How much more than the runner-up it gives, after all fees; null where no other venue can fill the order."
 RUNNER_UP = "The venue that `improvementOverOtherBps` is measured against; null where that is."
 
@@ -41,8 +57,8 @@ class LegView(TypedDict):
     pool: str
     tokenIn: str
     tokenOut: str
-    amountIn: str
-    amountOut: str
+    amountIn: Number
+    amountOut: Number
 
 
 class CandidateView(TypedDict):
@@ -50,11 +66,11 @@ class CandidateView(TypedDict):
 
     venue: str
     kind: Literal["single", "path", "split"]
-    amountOut: str
-    netOut: Annotated[str, Says("After the network fee, in the output token.")]
-    price: str
-    priceImpactBps: str
-    legs: list[LegView]
+    amountOut: Number
+    netOut: Annotated[Number, Says("After the network fee, in the output token.")]
+    price: Number
+    priceImpactBps: Number
+    legs: Annotated[list[LegView], Says(min_items=1)]
 
 
 class LeftOutView(TypedDict):
@@ -70,24 +86,24 @@ class RoutedView(TypedDict):
     route: CandidateView
     quotes: list[CandidateView]
     leftOut: list[LeftOutView]
-    improvementBps: str
-    improvementOverOtherBps: Annotated[str | None, Says(OVER_OTHER)]
+    improvementBps: Number
+    improvementOverOtherBps: Annotated[Number | None, Says(OVER_OTHER)]
     runnerUp: Annotated[str | None, Says(RUNNER_UP)]
-    networkFeeLamports: int
+    networkFeeLamports: Count
 
 
 class DecisionView(RoutedView):
     """The route of an order; the gap is null where it was routed before gaps were known."""
 
-    optimalityGapBps: str | None
+    optimalityGapBps: Number | None
 
 
 class QuoteView(RoutedView):
     """All candidates, and the route that an order would take now."""
 
-    at: str
+    at: Time
     optimalityGapBps: Annotated[
-        str,
+        Number,
         Says(
             "No route gives more net output than this one by more than so many basis points. Proved, not estimated: "
             "see docs/routing.md for the routes that are meant."
@@ -99,32 +115,32 @@ class DetailView(TypedDict, total=False):
     """What a step adds; which of it depends on the status."""
 
     error: FailureView
-    retryAt: str
-    venue: str
-    reason: str
+    retryAt: Time
+    venue: Annotated[str, Says('Where the order is executed; several venues are joined by "+".')]
+    reason: Annotated[str, Says("Why this route was chosen.")]
     route: CandidateView
-    quotes: list[CandidateView]
-    leftOut: list[LeftOutView]
-    improvementBps: str
-    improvementOverOtherBps: Annotated[str | None, Says(OVER_OTHER)]
+    quotes: Annotated[list[CandidateView], Says("Best net output first, the best of each venue among them.")]
+    leftOut: Annotated[list[LeftOutView], Says("Venues that gave no quote.")]
+    improvementBps: Number
+    improvementOverOtherBps: Annotated[Number | None, Says(OVER_OTHER)]
     runnerUp: Annotated[str | None, Says(RUNNER_UP)]
-    networkFeeLamports: int
-    optimalityGapBps: str | None
-    minOut: str
-    txHash: str
-    amountOut: str
-    executedPrice: str
-    slot: int
+    networkFeeLamports: Count
+    optimalityGapBps: Number | None
+    minOut: Number
+    txHash: Annotated[str, Says("The signature under which the swap lands.")]
+    amountOut: Number
+    executedPrice: Number
+    slot: Count
     failureReason: str
 
 
 class EventView(DetailView):
     """One step; further fields depend on the status."""
 
-    seq: int
+    seq: Seq
     status: Status
-    at: str
-    attempt: int
+    at: Time
+    attempt: Annotated[Count, Says("Which attempt to execute the order it belongs to; 0 before the first.")]
     keyId: NotRequired[Annotated[str, Says("The API key that asked for this step; absent for the engine's own.")]]
 
 
@@ -136,26 +152,26 @@ class OrderSummaryView(TypedDict):
     type: Literal["market", "limit"]
     tokenIn: str
     tokenOut: str
-    amountIn: str
-    slippageBps: int
-    limitPrice: str | None
-    expiresAt: str | None
+    amountIn: Number
+    slippageBps: Count
+    limitPrice: Number | None
+    expiresAt: Time | None
     walletAddress: str | None
-    createdAt: str
-    updatedAt: str
-    seq: int
-    attempts: int
+    createdAt: Time
+    updatedAt: Time
+    seq: Seq
+    attempts: Count
     placedBy: Annotated[str | None, Says("The id of the API key that placed it, `token` for a token.")]
     cancelledBy: Annotated[str | None, Says("The id of the API key that cancelled it, once cancelled.")]
     venue: str | None
     reason: str | None
     route: CandidateView | None
     quotes: list[CandidateView] | None
-    minOut: str | None
-    improvementBps: str | None
+    minOut: Number | None
+    improvementBps: Number | None
     txHash: str | None
-    amountOut: str | None
-    executedPrice: str | None
+    amountOut: Number | None
+    executedPrice: Number | None
     failureReason: str | None
     error: FailureView | None
 
@@ -169,13 +185,13 @@ class OrderView(OrderSummaryView):
 class AcceptedView(TypedDict):
     orderId: str
     status: Status
-    createdAt: str
+    createdAt: Time
     wsUrl: Annotated[str, Says('Connect within a minute; then send {"action":"subscribe","orderId":…}.')]
 
 
 class StreamTicketView(TypedDict):
     wsUrl: Annotated[str, Says('Connect before `expiresAt`; then send {"action":"subscribe"} to follow all orders.')]
-    expiresAt: str
+    expiresAt: Time
 
 
 class OrderListView(TypedDict):
@@ -208,7 +224,7 @@ class TokenView(TypedDict):
 
     symbol: Annotated[str | None, Says("How it is named in orders; null where it is named by its mint.")]
     mint: str
-    decimals: Annotated[int, Says("An amount has at most so many decimals.")]
+    decimals: Annotated[Count, Says("An amount has at most so many decimals.")]
 
 
 class TokensView(TypedDict):
@@ -218,9 +234,9 @@ class TokensView(TypedDict):
 
 
 class QueueView(TypedDict):
-    waiting: int
-    inFlight: int
-    dead: int
+    waiting: Count
+    inFlight: Count
+    dead: Count
 
 
 class LatencyView(TypedDict):
@@ -233,11 +249,11 @@ class LatencyView(TypedDict):
 
 class StatsView(TypedDict):
     queue: QueueView
-    open: Annotated[int, Says("Resting limit orders.")]
+    open: Annotated[Count, Says("Resting limit orders.")]
     active: Annotated[
-        int, Says("Orders that are queued or being executed. Where some thousand wait, there may be more.")
+        Count, Says("Orders that are queued or being executed. Where some thousand wait, there may be more.")
     ]
-    finished: int
+    finished: Count
     byStatus: dict[str, int]
     byVenue: dict[str, int]
     latencyMs: LatencyView
@@ -263,9 +279,9 @@ class SnapshotFrame(TypedDict):
 
     type: Literal["snapshot"]
     orderId: str
-    seq: int
+    seq: Annotated[Seq, Says("The order's last event, now.")]
     status: Status
-    events: list[EventView]
+    events: Annotated[list[EventView], Says("Without a gap, oldest first; empty if there is nothing after `after`.")]
 
 
 class SubscribedFrame(TypedDict):
@@ -277,15 +293,32 @@ class SubscribedFrame(TypedDict):
 
 class PongFrame(TypedDict):
     type: Literal["pong"]
-    at: str
+    at: Time
 
 
 class ErrorFrame(TypedDict):
     """A message could not be served."""
 
     type: Literal["error"]
-    code: str
-    message: str
+    code: Annotated[
+        str,
+        Says(
+            "Stable and machine-readable. `newer_release` passes: an update of the engine is under way, ask again in "
+            "a few seconds. `rate_limited` says that your sockets have sent too many messages, and when to come back; "
+            "the socket is closed after it."
+        ),
+    ]
+    message: Annotated[str, Says("A sentence a person understands.")]
+
+
+FRAMES: tuple[type, ...] = (EventFrame, SnapshotFrame, SubscribedFrame, PongFrame, ErrorFrame)
+# What a step always adds, by the status that it leads to.
+STEPS_ADD: Mapping[Status, Sequence[str]] = {
+    Status.BUILDING: (*DecisionView.__annotations__, "minOut"),
+    Status.SUBMITTED: ("txHash",),
+    Status.CONFIRMED: ("txHash", "amountOut", "executedPrice", "slot"),
+    Status.FAILED: ("failureReason", "error"),
+}
 
 
 def _open(view: Any) -> None:
