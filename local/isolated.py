@@ -64,26 +64,40 @@ class Isolated:
         self._ids = itertools.count(1)
         self._directory = ""
         self._parent: asyncio.subprocess.Process | None = None
+        self._starting = asyncio.Lock()
+        self._stopped = False
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
         self._directory = tempfile.mkdtemp(prefix="local-")
-        address = str(Path(self._directory) / "workers")
-        self._server = await asyncio.start_unix_server(self._connected, address, limit=_LINE_LIMIT)
-        own = {name for function in self._functions.values() for name in function.environment}
-        environment = {name: value for name, value in os.environ.items() if name not in own} | self._shared
-        self._parent = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "local.worker",
-            address,
-            stdin=subprocess.PIPE,
-            stdout=self._log,
-            stderr=self._log,
-            env=environment,
-            # Ctrl-C is for the runner alone; it stops its workers itself.
-            start_new_session=True,
-        )
+        self._server = await asyncio.start_unix_server(self._connected, self._address, limit=_LINE_LIMIT)
+        await self._living_parent()
+
+    @property
+    def _address(self) -> str:
+        return str(Path(self._directory) / "workers")
+
+    async def _living_parent(self) -> asyncio.subprocess.Process:
+        """The process that forks the workers; another one if somebody killed it, and its workers with it."""
+        async with self._starting:
+            if self._stopped:
+                raise InvocationError("Runtime.Unavailable", "the runner is stopping")
+            if self._parent is None or self._parent.returncode is not None:
+                own = {name for function in self._functions.values() for name in function.environment}
+                environment = {name: value for name, value in os.environ.items() if name not in own} | self._shared
+                self._parent = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-m",
+                    "local.worker",
+                    self._address,
+                    stdin=subprocess.PIPE,
+                    stdout=self._log,
+                    stderr=self._log,
+                    env=environment,
+                    # Ctrl-C is for the runner alone; it stops its workers itself.
+                    start_new_session=True,
+                )
+            return self._parent
 
     async def run(self, invocation: Invocation) -> Json:
         name = invocation.function.name
@@ -149,23 +163,35 @@ class Isolated:
         future: asyncio.Future[tuple[int, asyncio.StreamReader, asyncio.StreamWriter]]
         future = asyncio.get_running_loop().create_future()
         self._awaited[number] = future
-        if self._parent is None or self._parent.stdin is None:
-            raise InvocationError("Runtime.Unavailable", "the workers' parent is not running")
         order = {
             "id": number,
             "handler": function.handler,
             "environment": dict(function.environment),
             "roots": [str(root) for root in self._roots.get(function.name, ())],
         }
-        self._parent.stdin.write(json.dumps(order).encode() + b"\n")
-        await self._parent.stdin.drain()
         try:
-            pid, reader, writer = await future
+            pid, reader, writer = await self._forked(order, future)
         finally:
             del self._awaited[number]
         worker = Worker(function.name, pid, reader, writer, release)
         self._workers[pid] = worker
         return worker
+
+    async def _forked[T](self, order: Mapping[str, Json], connected: asyncio.Future[T]) -> T:
+        """Have a worker forked, and wait until it has connected."""
+        parent = await self._living_parent()
+        ended = asyncio.ensure_future(parent.wait())
+        try:
+            assert parent.stdin is not None
+            with contextlib.suppress(ConnectionError):
+                parent.stdin.write(json.dumps(order).encode() + b"\n")
+                await parent.stdin.drain()
+            await asyncio.wait((connected, ended), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ended.cancel()
+        if not connected.done():
+            raise InvocationError("Runtime.Unavailable", "the process that forks the workers has ended")
+        return connected.result()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ValueError):
@@ -188,6 +214,7 @@ class Isolated:
         worker.writer.close()
 
     async def stop(self) -> None:
+        self._stopped = True
         for worker in list(self._workers.values()):
             self._kill(worker)
         if self._parent is not None and self._parent.returncode is None:

@@ -91,6 +91,20 @@ async def test_a_worker_that_dies_while_idle_is_replaced() -> None:
         assert [note["stream"] for note in notes] == [["1"], ["2"]]
 
 
+async def test_workers_come_back_after_the_process_that_forks_them_was_killed() -> None:
+    async with isolated(sample.queues(visibility_s=60)) as stack:
+        send(stack, "slow 30")
+        worker = await busy(stack, "Batch")
+        results = Results(stack)
+        await results.of("bodies", 1)
+        os.kill(psutil.Process(worker["pid"]).ppid(), signal.SIGKILL)
+        # No worker outlives it.
+        assert await gone(worker["pid"])
+        send(stack, "a")
+        first, second = await results.of("bodies", 2)
+        assert first["pid"] == worker["pid"] != second["pid"]
+
+
 async def test_a_handler_that_cannot_be_imported_fails_its_invocations() -> None:
     resources = sample.queues(receives=1)
     resources |= sample.function("Batch", "no_such_function")
