@@ -192,6 +192,8 @@ class Methods:
             "returnData": None,
             "innerInstructions": inner_of(transaction, done.inner) if options.get("innerInstructions") else None,
         }
+        if options.get("replaceRecentBlockhash"):
+            value["replacementBlockhash"] = self._latest_blockhash(view, [options])["value"]
         return _answer(view, options, value)
 
     def _statuses(self, view: _View, p: list[Any]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -94,7 +95,25 @@ def test_an_order_takes_few_calls() -> None:
         asked = Counter(desk.line.methods.asked) - before
         assert asked["getMultipleAccounts"] == 1
         assert asked["getSignatureStatuses"] <= 2
-        assert asked.total() <= 7, asked
+        assert asked["getLatestBlockhash"] == 0
+        assert asked.total() <= 6, asked
+
+    with_desk(scene)
+
+
+def test_a_node_whose_simulation_tells_no_block_hash_is_asked_for_one() -> None:
+    async def scene(desk: Desk) -> None:
+        methods = desk.line.methods._methods
+        simulate = methods["simulateTransaction"]
+
+        def older(view: Any, params: list[Any]) -> Any:
+            said = simulate(view, params)
+            del said["value"]["replacementBlockhash"]
+            return said
+
+        methods["simulateTransaction"] = older
+        confirmed(await desk.process().swap(SOL, USDC, 10**9))
+        assert desk.line.methods.asked["getLatestBlockhash"] == 1
 
     with_desk(scene)
 

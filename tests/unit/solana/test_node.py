@@ -127,6 +127,12 @@ async def test_a_simulation_gives_the_accounts_afterwards() -> None:
     simulated = await Node(told).simulate(b"tx", ["one", "two"])
     assert (simulated.error, simulated.units, simulated.logs) == (None, 99, ("a",))
     assert simulated.accounts == {"one": Account("owner", b"x"), "two": None}
+    assert simulated.blockhash is None
+
+
+async def test_a_simulation_tells_the_block_hash_that_it_was_tried_with() -> None:
+    value = {"err": None, "replacementBlockhash": {"blockhash": "hash", "lastValidBlockHeight": 600}}
+    assert (await Node(Told(simulateTransaction=at(3, value))).simulate(b"tx", [])).blockhash == Blockhash("hash", 600)
 
 
 async def test_a_failed_simulation_has_no_accounts() -> None:

@@ -7,7 +7,6 @@ transaction allows and its history says that it never landed.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 from collections.abc import Iterable, Mapping, Sequence
@@ -102,12 +101,12 @@ class SolanaChain:
         calls = self._calls(plan, pools, note_of(order.ref.order_id, order.attempts))
         try:
             price = await self._fees.price(_written(calls, self._signer.address))
-            rehearsal, blockhash = await asyncio.gather(
-                rehearse(self._node, calls, self._signer.address, price), self._node.blockhash()
-            )
+            rehearsal = await rehearse(self._node, calls, self._signer.address, price)
+            await self._judge(rehearsal, len(calls) - len(plan.swaps), plan, pools)
+            # The simulation was of the newest block hash, and tells which it was.
+            blockhash = rehearsal.blockhash or await self._node.blockhash()
         except (NodeUnavailable, NodeRefused) as error:
             raise SwapRefused("node_unavailable", str(error)) from error
-        await self._judge(rehearsal, len(calls) - len(plan.swaps), plan, pools)
         units = min(_MAX_UNITS, rehearsal.units * _UNITS_PERCENT // 100)
         message = message_of(calls, self._signer.address, blockhash.value, ComputeBudget(units, price))
         signature = await self._signer.sign(message)

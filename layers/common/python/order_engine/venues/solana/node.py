@@ -77,6 +77,7 @@ class Simulated:
         error: None if it would succeed.
         accounts: of the addresses asked for, after it; None where nothing is.
         inner: the instructions that programs called, by the message's instruction, as the node writes them.
+        blockhash: the newest one, with which it was tried; None where the node does not tell (before Agave 2.0).
     """
 
     slot: int
@@ -85,6 +86,7 @@ class Simulated:
     units: int
     accounts: Mapping[str, Account | None]
     inner: tuple[Any, ...] = ()
+    blockhash: Blockhash | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +204,7 @@ class Node:
                 units=_int(value.get("unitsConsumed") or 0),
                 accounts={name: _account(each) for name, each in zip(addresses, given, strict=True)},
                 inner=tuple(_list(value.get("innerInstructions") or [])),
+                blockhash=_replacement(value.get("replacementBlockhash")),
             )
 
     async def send(self, transaction: bytes, *, everywhere: bool = False) -> None:
@@ -300,6 +303,12 @@ def _known(slot: int, given: Any) -> Known:
     if given["confirmationStatus"] not in _LANDED:
         return Known(min(slot, _int(given["slot"]) - 1), None)
     return Known(slot, Landed(_int(given["slot"]), given["err"]))
+
+
+def _replacement(said: Any) -> Blockhash | None:
+    if said is None:
+        return None
+    return Blockhash(str(said["blockhash"]), _int(said["lastValidBlockHeight"]))
 
 
 def _slot(said: Any) -> int:

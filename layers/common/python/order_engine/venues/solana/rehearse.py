@@ -8,7 +8,7 @@ from typing import Any
 
 from order_engine.venues.solana.build import message_of
 from order_engine.venues.solana.messages import SIGNATURE_BYTES, ComputeBudget, Instruction, transaction
-from order_engine.venues.solana.node import Node
+from order_engine.venues.solana.node import Blockhash, Node
 from order_engine.venues.solana.parse import parse, programs
 from order_engine.venues.solana.refusals import Refusal, refusal
 
@@ -27,12 +27,14 @@ class Rehearsal:
         refusal: why it would fail; its ``call`` counts from the first of the given instructions. None if it would not.
         sent: base units that each instruction sends to each account, by instruction and address, before what a mint
             withholds; empty where the node does not tell.
+        blockhash: the newest one, for the message that is signed; None where the node does not tell.
     """
 
     slot: int
     units: int
     refusal: Refusal | None
     sent: Mapping[tuple[int, str], int]
+    blockhash: Blockhash | None = None
 
 
 async def rehearse(node: Node, calls: Sequence[Instruction], wallet: str, price: int) -> Rehearsal:
@@ -52,9 +54,8 @@ async def rehearse(node: Node, calls: Sequence[Instruction], wallet: str, price:
     first = len(every) - len(calls)
     if simulated.error is None:
         sent = _sent(simulated.inner)
-        return Rehearsal(
-            simulated.slot, simulated.units, None, {(call - first, to): amount for (call, to), amount in sent.items()}
-        )
+        counted = {(call - first, to): amount for (call, to), amount in sent.items()}
+        return Rehearsal(simulated.slot, simulated.units, None, counted, simulated.blockhash)
     why = refusal(simulated.error, simulated.logs, programs(every))
     place = None if why.call is None else why.call - first
     return Rehearsal(simulated.slot, simulated.units, Refusal(why.code, why.message, place), {})
