@@ -9,8 +9,7 @@ from order_engine.engine.accounts import Identity
 from order_engine.engine.rates import MAX_PER_MINUTE, Allowance, Rate, RateLimited
 from order_engine.settings import Settings
 
-# What reading costs, in units of one order's read. Dear is what asks the venues, the queues, or for many orders.
-ORDER, TICKET, TOKENS, QUOTE, STATS = 1, 1, 1, 5, 5
+# A route says what it costs, in units of one order's read. Dear is what asks venues, queues, or for many orders.
 _ORDERS_PER_UNIT = 10
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from order_engine.aws import codec
 from order_engine.domain.errors import IdempotencyConflict, SameToken, TooManyOpenOrders
 from order_engine.domain.order import Order, OrderRef, OrderRequest, Status
 from order_engine.domain.tokens import BONK, SOL, USDC, USDT
@@ -106,6 +107,7 @@ class _Later(OrderRequest):
     """A request of a later release."""
 
     trail_bps: int | None = None
+    stop_price: Decimal | None = None
 
 
 def test_a_fingerprint_of_the_first_release_still_fits_and_goes_on_to_with_further_fields() -> None:
@@ -115,6 +117,17 @@ def test_a_fingerprint_of_the_first_release_still_fits_and_goes_on_to_with_furth
         assert fingerprint(_Later(**values)) == known
         further = {fingerprint(_Later(**values, trail_bps=bps)) for bps in (0, 1, 50)}
         assert len(further | {known}) == 4
+
+
+def test_a_further_field_is_stored_and_read_back_and_passed_over_by_who_does_not_have_it() -> None:
+    request = next(iter(OF_0_1_0.values()))
+    values = {field.name: getattr(request, field.name) for field in fields(request)}
+    for bps, price in ((None, None), (0, Decimal("0.10")), (50, Decimal(7))):
+        later = _Later(**values, trail_bps=bps, stop_price=price)
+        text = codec.encode_request(later)
+        assert codec.decode_request(text, _Later) == later
+        assert codec.decode_request(text, OrderRequest) == request
+        assert (text == codec.encode_request(request)) is (bps is None)
 
 
 def test_a_renamed_token_is_the_same_and_another_mint_is_not() -> None:

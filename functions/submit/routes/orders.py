@@ -25,6 +25,7 @@ from submit.served import Served
 from submit.stream import socket_url
 
 router = api_router()
+_UNITS = 1
 
 
 @router.post(
@@ -91,7 +92,7 @@ async def execute_order(
 )
 async def get_order(order_id: OrderId, engine: Served, caller: Reader) -> JSONResponse:
     ref = _ref(caller, order_id)
-    await limits.spend(engine, caller, limits.reads(engine, caller), limits.ORDER)
+    await limits.spend(engine, caller, limits.reads(engine, caller), _UNITS)
     order = await engine.stores.orders.get(ref)
     if order is None:
         raise OrderNotFound("There is no such order.")
@@ -108,7 +109,7 @@ async def get_order(order_id: OrderId, engine: Served, caller: Reader) -> JSONRe
 )
 async def cancel_order(order_id: OrderId, engine: Served, caller: Trader) -> JSONResponse:
     ref = _ref(caller, order_id)
-    await limits.spend(engine, caller, limits.cancellations(engine, caller), limits.ORDER)
+    await limits.spend(engine, caller, limits.cancellations(engine, caller), _UNITS)
     return JSONResponse(order_view(await engine.cancel(ref, key_id=caller.key_id)))
 
 

@@ -22,6 +22,7 @@ from submit.schemas import problem_answers
 from submit.served import Served
 
 router = api_router()
+_UNITS = 5
 
 TokenName = Annotated[
     str,
@@ -64,7 +65,7 @@ async def get_quote(
     if source == target:
         raise SameToken("tokenIn and tokenOut are the same token.", field="tokenOut")
     amount = parse_amount(amount_in, source, field="amountIn")
-    await limits.spend(engine, caller, limits.reads(engine, caller), limits.QUOTE)
+    await limits.spend(engine, caller, limits.reads(engine, caller), _UNITS)
     request = OrderRequest("market", source, target, amount, 0)
 
     def view(decision: Decision) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from submit.served import Served
 from submit.stream import socket_url
 
 router = api_router()
+_UNITS = 1
 
 
 @router.post(
@@ -26,6 +27,6 @@ router = api_router()
     tags=["orders"],
 )
 async def create_stream_ticket(engine: Served, caller: Reader) -> JSONResponse:
-    await limits.spend(engine, caller, limits.reads(engine, caller), limits.TICKET)
+    await limits.spend(engine, caller, limits.reads(engine, caller), _UNITS)
     url, expires_at = await socket_url(engine, caller, None)
     return JSONResponse({"wsUrl": url, "expiresAt": to_text(expires_at)}, 201)

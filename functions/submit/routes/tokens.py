@@ -13,6 +13,7 @@ from submit.schemas import problem_answers
 from submit.served import Served
 
 router = api_router()
+_UNITS = 1
 
 
 @router.get(
@@ -24,5 +25,5 @@ router = api_router()
     tags=["market"],
 )
 async def get_tokens(engine: Served, caller: Reader) -> JSONResponse:
-    await limits.spend(engine, caller, limits.reads(engine, caller), limits.TOKENS)
+    await limits.spend(engine, caller, limits.reads(engine, caller), _UNITS)
     return JSONResponse(tokens_view(engine.market.tokens))

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from decimal import Decimal
 from typing import Any
 
 from order_engine.aws import tokens
+from order_engine.aws.decisions import decode_decision, encode_decision
 from order_engine.aws.indexes import aside_price, index_keys, time_key
 from order_engine.domain.errors import TooNew
 from order_engine.domain.lifecycle import TERMINAL
@@ -32,8 +34,6 @@ from order_engine.domain.order import (
     Status,
     Submission,
 )
-from order_engine.domain.quote import Candidate, Decision, LeftOut, Leg
-from order_engine.domain.tokens import Token
 from order_engine.wire import forms
 
 type Item = dict[str, Any]
@@ -54,126 +54,6 @@ def _dump(value: object) -> str:
 # --- events ------------------------------------------------------------------------------------------------------
 
 
-def _encode_decision(decision: Decision) -> dict[str, object]:
-    """A decision without repetitions: the item's size is what each later write of the order costs.
-
-    Pools are written once ("p") and named by their place. Most candidates send the whole order ("w": tokens and
-    amount) through one pool, which leaves four numbers of them. Tokens that have to be written out are so once ("n"),
-    and named by their place likewise.
-    """
-    candidates = (*decision.quotes, decision.chosen)
-    pools = list(dict.fromkeys((leg.venue, leg.pool_id) for candidate in candidates for leg in candidate.legs))
-    place = {pool: number for number, pool in enumerate(pools)}
-    called = {token.mint: token for token in decision.tokens}
-    out = [
-        called[mint]
-        for mint in dict.fromkeys(
-            mint for candidate in candidates for leg in candidate.legs for mint in (leg.mint_in, leg.mint_out)
-        )
-        if _is_written_out(mint, called)
-    ]
-    token_at = {token.mint: number for number, token in enumerate(out)}
-    singles = [candidate.legs[0] for candidate in candidates if len(candidate.legs) == 1]
-    whole = (singles[0].mint_in, singles[0].mint_out, singles[0].amount_in) if singles else None
-
-    def encode(candidate: Candidate) -> list[object]:
-        amount_out, net_out, impact = candidate.amount_out, candidate.net_out, str(candidate.price_impact_bps)
-        first = candidate.legs[0]
-        if candidate == _whole(whole, first.venue, first.pool_id, amount_out, net_out, impact):
-            return [place[first.venue, first.pool_id], amount_out, net_out, impact]
-        legs = [encode_leg(leg) for leg in candidate.legs]
-        return [candidate.venue, candidate.kind, amount_out, net_out, impact, legs]
-
-    def encode_leg(leg: Leg) -> list[object]:
-        pool = place[leg.venue, leg.pool_id]
-        return [pool, encode_mint(leg.mint_in), encode_mint(leg.mint_out), leg.amount_in, leg.amount_out]
-
-    def encode_mint(mint: str) -> object:
-        return token_at[mint] if mint in token_at else tokens.encode(tokens.BY_MINT[mint])
-
-    # The chosen candidate is nearly always among the quotes: its place is enough.
-    quotes = list(decision.quotes)
-    other = decision.improvement_over_other_bps
-    return {
-        "p": pools,
-        **({"n": [tokens.encode(token) for token in out]} if out else {}),
-        "w": None if whole is None else [encode_mint(whole[0]), encode_mint(whole[1]), whole[2]],
-        "q": [encode(quote) for quote in quotes],
-        "c": quotes.index(decision.chosen) if decision.chosen in quotes else encode(decision.chosen),
-        **({"x": [[left.venue, left.reason] for left in decision.left_out]} if decision.left_out else {}),
-        "y": decision.reason,
-        "i": str(decision.improvement_bps),
-        "o": None if other is None else str(other),
-        "f": decision.network_fee_lamports,
-        **({} if decision.optimality_gap_bps is None else {"g": str(decision.optimality_gap_bps)}),
-    }
-
-
-def _is_written_out(mint: str, called: Mapping[str, Token]) -> bool:
-    known = tokens.BY_MINT.get(mint)
-    return known is None or called.get(mint, known) != known
-
-
-def _whole(
-    whole: tuple[str, str, int] | None, venue: str, pool_id: str, amount_out: int, net_out: int, impact: str
-) -> Candidate | None:
-    """The candidate that sends everything through one pool; ``whole`` is mint in, mint out and amount."""
-    if whole is None:
-        return None
-    leg = Leg(venue, pool_id, *whole, amount_out)
-    return Candidate(venue, "single", (leg,), amount_out, net_out, read_decimal(impact))
-
-
-def _decode_decision(value: Mapping[str, Any]) -> Decision:
-    pools = value["p"]
-    out = [tokens.decode(written) for written in value.get("n", ())]
-    met: dict[str, Token] = {}
-
-    def mint_of(written: str | int) -> str:
-        token = out[written] if isinstance(written, int) else tokens.decode(written)
-        met[token.mint] = token
-        return token.mint
-
-    whole = None if value["w"] is None else (mint_of(value["w"][0]), mint_of(value["w"][1]), value["w"][2])
-
-    def decode(candidate: list[Any]) -> Candidate:
-        if isinstance(candidate[0], int):
-            number, *numbers = candidate
-            venue, pool_id = pools[number]
-            single = _whole(whole, venue, pool_id, *numbers)
-            if single is None:
-                raise ValueError("a quote for the whole order, which is not there")
-            return single
-        venue, kind, amount_out, net_out, impact, legs = candidate
-        return Candidate(
-            venue=venue,
-            kind=kind,
-            legs=tuple(decode_leg(*leg) for leg in legs),
-            amount_out=amount_out,
-            net_out=net_out,
-            price_impact_bps=read_decimal(impact),
-        )
-
-    def decode_leg(number: int, token_in: str | int, token_out: str | int, amount_in: int, amount_out: int) -> Leg:
-        venue, pool_id = pools[number]
-        return Leg(venue, pool_id, mint_of(token_in), mint_of(token_out), amount_in, amount_out)
-
-    quotes = tuple(map(decode, value["q"]))
-    chosen = quotes[value["c"]] if isinstance(value["c"], int) else decode(value["c"])
-    return Decision(
-        chosen=chosen,
-        quotes=quotes,
-        left_out=tuple(LeftOut(*left) for left in value.get("x", ())),
-        reason=value["y"],
-        improvement_bps=read_decimal(value["i"]),
-        improvement_over_other_bps=None if value["o"] is None else read_decimal(value["o"]),
-        network_fee_lamports=value["f"],
-        # Decisions that were stored before the gap was known have none.
-        optimality_gap_bps=Decimal(value["g"]) if "g" in value else None,
-        tokens=tuple(met.values()),
-    )
-
-
 def _encode_detail(detail: Detail) -> dict[str, object]:
     match detail:
         case None:
@@ -181,7 +61,7 @@ def _encode_detail(detail: Detail) -> dict[str, object]:
         case Retry():
             return {"e": [detail.failure.code, detail.failure.message], "r": detail.retry_at}
         case Routed():
-            return {**_encode_decision(detail.decision), "m": detail.min_out}
+            return {**encode_decision(detail.decision), "m": detail.min_out}
         case Submission():
             return {"h": detail.signature}
         case Fill():
@@ -194,7 +74,7 @@ def _decode_detail(status: Status, value: Mapping[str, Any]) -> Detail:
     if status in (Status.PENDING, Status.OPEN):
         return Retry(Failure(*value["e"]), value["r"]) if "e" in value else None
     if status is Status.BUILDING:
-        return Routed(_decode_decision(value), value["m"])
+        return Routed(decode_decision(value), value["m"])
     if status is Status.SUBMITTED:
         return Submission(value["h"])
     if status is Status.CONFIRMED:
@@ -218,7 +98,12 @@ def decode_event(seq: int, text: str) -> Event:
 # --- orders ------------------------------------------------------------------------------------------------------
 
 
-def _encode_request(request: OrderRequest) -> str:
+# The fields of a request that 0.1.0 had are written under short names, further ones by their own.
+_FIRST_FIELDS = 8
+
+
+def encode_request(request: OrderRequest) -> str:
+    """A request's text. A field that came after 0.1.0 is written where it is not at its default."""
     value: dict[str, object] = {
         "t": request.type,
         "i": tokens.encode(request.token_in),
@@ -232,12 +117,23 @@ def _encode_request(request: OrderRequest) -> str:
         value["x"] = request.expires_at
     if request.wallet_address is not None:
         value["w"] = request.wallet_address
+    for field in fields(request)[_FIRST_FIELDS:]:
+        own = getattr(request, field.name)
+        if own != field.default:
+            value[field.name] = [str(own)] if isinstance(own, Decimal) else own
     return _dump(value)
 
 
-def _decode_request(text: str) -> OrderRequest:
+def decode_request[R: OrderRequest](text: str, kind: type[R]) -> R:
+    """Read a request.
+
+    Args:
+        kind: what to make of it. A field that it does not have is passed over: where that must not be, the field comes
+            with a form of its own (``wire/forms.py``).
+    """
     value = json.loads(text)
-    return OrderRequest(
+    further = {field.name for field in fields(kind)[_FIRST_FIELDS:]}
+    return kind(
         type=value["t"],
         token_in=tokens.decode(value["i"]),
         token_out=tokens.decode(value["o"]),
@@ -246,6 +142,11 @@ def _decode_request(text: str) -> OrderRequest:
         limit_price=read_decimal(value["l"]) if "l" in value else None,
         expires_at=value.get("x"),
         wallet_address=value.get("w"),
+        **{
+            name: read_decimal(own[0]) if isinstance(own, list) else own
+            for name, own in value.items()
+            if name in further
+        },
     )
 
 
@@ -295,7 +196,7 @@ def to_item(order: Order) -> Item:
     """The whole item of a new order."""
     item = key_of(order.ref)
     item["by_time"] = {"S": time_key(order.created_at, order.ref.order_id)}
-    item["request"] = {"S": _encode_request(order.request)}
+    item["request"] = {"S": encode_request(order.request)}
     item["fingerprint"] = {"S": order.fingerprint}
     item["events"] = {"L": [{"S": encode_event(event)} for event in order.events]}
     item[forms.SCHEMA] = _value(max(order.form, _form_of(order.request, order.events)))
@@ -315,7 +216,7 @@ def from_item(item: Mapping[str, Any]) -> Order:
         events = tuple(decode_event(seq, text["S"]) for seq, text in enumerate(item["events"]["L"], start=1))
         return Order(
             ref=ref_of(item),
-            request=_decode_request(item["request"]["S"]),
+            request=decode_request(item["request"]["S"], OrderRequest),
             created_at=int(item["by_time"]["S"].partition("#")[0]),
             fingerprint=item["fingerprint"]["S"],
             events=events,
