@@ -132,7 +132,11 @@ def decode_request[R: OrderRequest](text: str, kind: type[R]) -> R:
             with a form of its own (``wire/forms.py``).
     """
     value = json.loads(text)
-    further = {field.name for field in fields(kind)[_FIRST_FIELDS:]}
+    further: dict[str, Any] = {
+        field.name: read_decimal(value[field.name][0]) if isinstance(value[field.name], list) else value[field.name]
+        for field in fields(kind)[_FIRST_FIELDS:]
+        if field.name in value
+    }
     return kind(
         type=value["t"],
         token_in=tokens.decode(value["i"]),
@@ -142,11 +146,7 @@ def decode_request[R: OrderRequest](text: str, kind: type[R]) -> R:
         limit_price=read_decimal(value["l"]) if "l" in value else None,
         expires_at=value.get("x"),
         wallet_address=value.get("w"),
-        **{
-            name: read_decimal(own[0]) if isinstance(own, list) else own
-            for name, own in value.items()
-            if name in further
-        },
+        **further,
     )
 
 
