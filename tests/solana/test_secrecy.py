@@ -1,10 +1,12 @@
-"""A node's address carries a key: it is in no log and no answer, whether the node answers or is gone."""
+"""The key in a node's address and the wallet's own are in no log and no answer, whether the node answers or is gone."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,7 @@ from cli.client import ApiError, Client
 from local.process import running
 from local.solana.genesis import ProgramsMissing, find_programs
 from local.solana.own import own_chain
+from order_engine.domain import base58
 
 
 async def orders(url: str, count: int) -> list[str]:
@@ -38,6 +41,7 @@ def test_no_line_of_a_stack_names_its_node() -> None:
     with ExitStack() as closing:
         started = closing.enter_context(own_chain(programs))
         url = f"{started.url}?api-key=very-secret"
+        key = Path(started.settings["SIGNER"].removeprefix("file:")).read_text()
         settings = {**started.settings, "RPC_URL": url, "SEND_URL": url, "MAX_RETRIES": "0"}
         with running("--verbose", environment=settings) as stack:
             (well,) = stack.lines_with("Chain:", 1)
@@ -50,7 +54,11 @@ def test_no_line_of_a_stack_names_its_node() -> None:
             assert "No node answered getMultipleAccounts. node 1: cannot be reached" in bad
             lines = [*stack.lines, good, quote, bad, problem]
     address = started.url.removeprefix("http://").rstrip("/")
+    seed = bytes(json.loads(key)[:32])
     for line in lines:
+        assert key not in line
+        assert seed.hex() not in line
+        assert base58.encode(seed) not in line
         assert "very-secret" not in line
         assert address not in line
     # The functions' own logs were among them.

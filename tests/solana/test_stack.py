@@ -133,8 +133,9 @@ def stack() -> Iterator[Running]:
         find_programs(os.environ.get("SOLANA_PROGRAMS", ""))
     except ProgramsMissing as missing:
         pytest.skip(str(missing))
-    own = {"MARKET": "solana", "ORDERS_PER_MINUTE": "60000", "ORDERS_BURST": "1000", "READS_PER_MINUTE": "600000"}
-    with running(environment={**own, "RPC_URL": ""}) as started:
+    own = {"MARKET": "solana", "RPC_URL": "", "QUOTE_DEADLINE_MS": "10000"}
+    limits = {"ORDERS_PER_MINUTE": "60000", "ORDERS_BURST": "1000", "READS_PER_MINUTE": "600000"}
+    with running(environment={**own, **limits}) as started:
         yield started
 
 
@@ -160,12 +161,14 @@ async def fill(client: Client, wish: Wish) -> Mapping[str, Any]:
 def judge(order: Mapping[str, Any], wish: Wish, node: Node, seen: Seen, kinds: Mapping[str, tuple[str, str]]) -> None:
     """Hold an order against the ledger."""
     assert order["status"] == "confirmed", order
-    assert order["attempts"] == 1, order
+    # Quotes that do not hold would be tried again and hidden so; a machine that is busy may be late.
+    retried = {event["error"]["code"] for event in order["events"] if "error" in event}
+    assert retried <= {"venues_unavailable", "node_unavailable"}, order
     tokens, _, notes = node.changes(order["txHash"])
     received = units(order["amountOut"], wish.token_out)
     assert received == tokens[MINTS[wish.token_out]], order
     assert tokens[MINTS[wish.token_in]] == -units(wish.amount, wish.token_in)
-    assert f"order {order['orderId']} attempt 1" in notes
+    assert f"order {order['orderId']} attempt {order['attempts']}" in notes
     assert received >= units(order["minOut"], wish.token_out)
     route = order["route"]
     seen.kinds[route["kind"]] += 1
