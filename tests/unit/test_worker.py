@@ -309,7 +309,13 @@ async def test_a_node_that_is_behind_is_noted_and_believed_nothing() -> None:
     run.chain.height_, run.chain.slot = Height(101, 500), 493
     order = await run(SENT, deadline_ms=50)
     assert order.status is S.SUBMITTED
-    assert run.told == [(ID, "chain_behind", "7 slots")] * 2
+    assert run.told == [(ID, "chain_behind", "7 slots")]
+    # It looks again when it sends again, and not before: nothing expires in between.
+    assert [call for call in run.chain.calls if call == ("height",)] == [("height",)]
+    again = Run()
+    again.chain.height_, again.chain.slot = Height(101, 500), 493
+    await again(SENT, deadline_ms=2500)
+    assert again.told == [(ID, "chain_behind", "7 slots")] * 2
 
 
 async def test_before_the_last_valid_block_has_passed_nothing_has_expired() -> None:

@@ -31,7 +31,7 @@ class Looks:
 
     node: Node
     clock: Clock
-    first_ms: int = 1000
+    first_ms: int = 1100
     every_ms: int = 400
     _sent: dict[str, int] = field(default_factory=dict)
     # The look that begins next, by event loop: a process may have several.
