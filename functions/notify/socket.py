@@ -83,7 +83,7 @@ async def handle(engine: Engine, event: SocketEvent, context: Context) -> Answer
 
 async def _connect(engine: Engine, connection: Connection, authorizer: dict[str, Any]) -> Answer:
     """Let a socket in, or refuse its handshake. It follows nothing until it asks to."""
-    own, default = _whole(authorizer, "maxSockets"), engine.settings.sockets_per_user
+    own, default = _whole(authorizer, "maxSockets"), engine.settings.limits.sockets_per_user
     rate = handshakes_rate(sockets_per_user=default, own_sockets=own)
     try:
         # Also one that is closed at once costs writes.
@@ -130,7 +130,7 @@ async def _count(engine: Engine, connection: Connection, authorizer: dict[str, A
     Raises:
         RateLimited: too many.
     """
-    given = engine.settings
+    given = engine.settings.limits
     rate = messages_rate(
         reads_per_minute=given.reads_per_minute,
         reads_burst=given.reads_burst,
@@ -169,7 +169,7 @@ async def _subscribe(engine: Engine, connection: Connection, content: dict[str, 
     try:
         found = await engine.subscribe.one(connection, order_id, after)
     except TooManyOrders:
-        most = engine.settings.orders_per_socket
+        most = engine.settings.limits.orders_per_socket
         message = f"A socket follows {most} unfinished orders one by one. Subscribe without orderId to follow all."
         return await _refuse(engine, connection, "too_many_orders", message)
     if not found:

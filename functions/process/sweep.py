@@ -32,8 +32,8 @@ async def handle(engine: Engine, event: Mapping[str, Any], context: Context) -> 
         [
             engine.rounds.run(
                 engine.clock.now_ms() + budget,
-                sweep_every_ms=settings.sweep_beat_ms,
-                watch_every_ms=settings.watch_beat_ms,
+                sweep_every_ms=settings.execution.sweep_beat_ms,
+                watch_every_ms=settings.execution.watch_beat_ms,
                 stay_until=_written_until(event) + _INDEX_LAG_MS,
             ),
             # Once a run: the next begins within a minute.

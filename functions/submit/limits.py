@@ -21,7 +21,7 @@ def listing(orders: int) -> int:
 def orders(engine: Engine, caller: Identity) -> Rate:
     """The caller's limit of new orders. A key with a rate of its own has a burst in the same proportion."""
     settings = engine.settings
-    return _rate(settings, "orders", caller, settings.orders_per_minute, settings.orders_burst)
+    return _rate(settings, "orders", caller, settings.limits.orders_per_minute, settings.limits.orders_burst)
 
 
 def reads(engine: Engine, caller: Identity) -> Rate:
@@ -31,7 +31,7 @@ def reads(engine: Engine, caller: Identity) -> Rate:
 
 def open_orders(engine: Engine, caller: Identity) -> int:
     """How many limit orders that have not ended the caller's user may have."""
-    return caller.max_open_orders or max(1, engine.settings.open_orders_per_user)
+    return caller.max_open_orders or max(1, engine.settings.limits.open_orders_per_user)
 
 
 def cancellations(engine: Engine, caller: Identity) -> Rate:
@@ -40,13 +40,13 @@ def cancellations(engine: Engine, caller: Identity) -> Rate:
 
 
 def _reads(settings: Settings, name: str, caller: Identity) -> Rate:
-    rate = _rate(settings, name, caller, settings.reads_per_minute, settings.reads_burst)
-    default = Rate(max(1, settings.reads_per_minute), max(1, settings.reads_burst), name)
+    rate = _rate(settings, name, caller, settings.limits.reads_per_minute, settings.limits.reads_burst)
+    default = Rate(max(1, settings.limits.reads_per_minute), max(1, settings.limits.reads_burst), name)
     return rate if rate.per_minute > default.per_minute else default
 
 
 def _rate(settings: Settings, name: str, caller: Identity, per_minute: int, burst: int) -> Rate:
-    default = max(1, settings.orders_per_minute)
+    default = max(1, settings.limits.orders_per_minute)
     own = caller.orders_per_minute or default
     return Rate(
         min(max(1, per_minute * own // default), MAX_PER_MINUTE),

@@ -188,7 +188,7 @@ def _serve(request: Request, name: str, known: str | None, accepted: str, *, las
     packed = found.packed if found.packed is not None and _takes_gzip(accepted) else None
     etag = f'"{found.etag}-gzip"' if packed is not None else f'"{found.etag}"'
     headers = {
-        **_headers(settings.websocket_url, name if name == DOCS else ""),
+        **_headers(settings.resources.websocket_url, name if name == DOCS else ""),
         # A page is asked for every time, and sent only when it has changed.
         "Cache-Control": f"public, max-age={_YEAR_S}, immutable" if lasting else "no-cache",
         "ETag": etag,

@@ -15,4 +15,4 @@ async def socket_url(engine: Engine, caller: Identity, order_id: str | None) -> 
         expires_at = min(expires_at, caller.expires_at)
     secret = (await engine.stores.ticket_secrets.accepted())[0]
     ticket = Ticket(caller.user_id, order_id, expires_at, caller.key_id, caller.expires_at, caller.max_sockets)
-    return f"{engine.settings.websocket_url}?ticket={sign_ticket(ticket, secret)}", expires_at
+    return f"{engine.settings.resources.websocket_url}?ticket={sign_ticket(ticket, secret)}", expires_at

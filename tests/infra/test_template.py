@@ -11,7 +11,7 @@ import pytest
 from infra import bundle
 from infra.synth import synth
 from order_engine.engine.stats import REMEMBERED_MINUTES
-from order_engine.settings import Settings
+from order_engine.settings import Settings, names
 from tests.infra.conftest import Synthesise
 from tests.infra.template import Stack, text
 
@@ -104,7 +104,7 @@ def test_a_message_stays_hidden_for_six_times_the_timeout_of_its_consumer(stack:
 @pytest.mark.parametrize("handler", [PROCESS, DEAD_LETTERS])
 def test_whoever_executes_orders_is_stopped_before_its_lease_is_over(stack: Stack, handler: str) -> None:
     """Also the consumer of the dead letters: what it holds for minutes, the sweeper hands to another meanwhile."""
-    assert stack.function(handler)[1]["Timeout"] * 1000 < Settings().lease_ms
+    assert stack.function(handler)[1]["Timeout"] * 1000 < Settings().execution.lease_ms
 
 
 def test_what_the_order_queue_gives_up_on_is_kept_longer_than_it_could_wait_there(stack: Stack) -> None:
@@ -114,7 +114,7 @@ def test_what_the_order_queue_gives_up_on_is_kept_longer_than_it_could_wait_ther
     assert dead_id.startswith("QueuesDeadLetters")
     assert dead["MessageRetentionPeriod"] == 14 * DAY > orders["MessageRetentionPeriod"]
     # Attempts are counted on the order: one and three retries. The queue must not give up before.
-    assert orders["RedrivePolicy"]["maxReceiveCount"] == 10 > 1 + Settings().max_retries
+    assert orders["RedrivePolicy"]["maxReceiveCount"] == 10 > 1 + Settings().execution.max_retries
 
 
 def test_what_nobody_can_resolve_ends_in_quarantine(stack: Stack) -> None:
@@ -217,7 +217,7 @@ def test_whatever_is_placed_wakes_the_sweeper_a_little_later(stack: Stack) -> No
     (pattern,) = [json.loads(entry["Pattern"]) for entry in source["FilterCriteria"]["Filters"]]
     assert pattern == {"eventName": ["INSERT"]}
     settings = Settings()
-    assert settings.landing_max_ms < 1000 * source["MaximumBatchingWindowInSeconds"] <= 5_000
+    assert settings.paper.landing_max_ms < 1000 * source["MaximumBatchingWindowInSeconds"] <= 5_000
     # What a run was not given it finds in the table: a record is worth nothing a minute later.
     assert source["MaximumRecordAgeInSeconds"] == 60
     assert source["MaximumRetryAttempts"] < 10
@@ -257,7 +257,7 @@ def test_environments_hold_settings_only(stack: Stack, prod: Stack) -> None:
         for item in deployed.of_type("AWS::Lambda::Function").values():
             variables = item["Properties"]["Environment"]["Variables"]
             plain = {name: value if isinstance(value, str) else "x" for name, value in variables.items()}
-            assert {name.lower() for name in plain} <= set(Settings.__slots__)
+            assert {name.lower() for name in plain} <= {name.lower() for name in names()}
             Settings.load(plain)
 
 
@@ -274,7 +274,7 @@ def test_settings_of_the_paper_market_reach_all_who_see_it(synthesise: Synthesis
         settings = Settings.load(
             {k: v for k, v in deployed.function(handler)[1]["Environment"]["Variables"].items() if isinstance(v, str)}
         )
-        assert (settings.failure_rate, settings.market_seed, settings.quote_delay_ms) == (0, 7, 50)
+        assert (settings.paper.failure_rate, settings.paper.market_seed, settings.paper.quote_delay_ms) == (0, 7, 50)
 
 
 def test_submit_starts_from_snapshots_of_published_versions(stack: Stack) -> None:

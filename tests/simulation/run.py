@@ -32,7 +32,7 @@ from order_engine.engine.place import order_id_for
 from order_engine.engine.ports import Venue
 from order_engine.engine.rates import Rate
 from order_engine.engine.retry import PATIENCE_MS
-from order_engine.settings import Settings
+from order_engine.settings import ExecutionSettings, Settings
 from order_engine.wire import views
 from tests.fakes.accounts import FakeKeys, FakeKeyUse, FakeRateLimiter, NoTickets
 from tests.fakes.connections import FakeConnections
@@ -341,7 +341,9 @@ class Simulation:
         world = self.world
         self.observer = _Watcher(world)
         self._orders_named, self._workers_named = itertools.count(1), itertools.count(1)
-        self.settings = Settings(landing_poll_ms=500, order_patience_ms=self.plan.patience_ms)
+        self.settings = Settings(
+            execution=ExecutionSettings(landing_poll_ms=500, order_patience_ms=self.plan.patience_ms)
+        )
         venues = tuple(market.SwingVenue(name, self.market, world) for name in VENUES)
         self._venues = _Market(venues, self.chain)
         self.stores = _Stores(

@@ -9,7 +9,7 @@ from order_engine.compose import Engine, Stores, compose
 from order_engine.domain.order import OrderRef, OrderRequest, Status
 from order_engine.domain.tokens import SOL, USDC
 from order_engine.engine.execute import Silent
-from order_engine.settings import Settings
+from order_engine.settings import ExecutionSettings, PaperSettings, Settings
 from order_engine.venues.markets import Paper
 from order_engine.wire import messages
 from process import handler
@@ -22,18 +22,16 @@ from tests.fakes.queue import FakeQueue
 from tests.integration.http import LambdaContext
 
 _REQUEST = OrderRequest("market", SOL, USDC, 1_500_000_000, 100)
-_QUICK: dict[str, Any] = {
-    "quote_delay_ms": 0,
-    "landing_min_ms": 0,
-    "landing_max_ms": 0,
-    "landing_poll_ms": 1,
-    "max_retries": 0,
-}
+_QUICK: dict[str, Any] = {"quote_delay_ms": 0, "landing_min_ms": 0, "landing_max_ms": 0}
 
 
 def _engine(failure_rate: float, stage: str) -> tuple[Engine, FakeOrders]:
     clock, orders = StandingClock(), FakeOrders()
-    settings = Settings(stage=stage, failure_rate=failure_rate, **_QUICK)
+    settings = Settings(
+        stage=stage,
+        paper=PaperSettings(failure_rate=failure_rate, **_QUICK),
+        execution=ExecutionSettings(landing_poll_ms=1, max_retries=0),
+    )
     queue = FakeQueue(clock.now_ms)
     stores = engine_with(orders=orders, queue=queue, quarantine=queue, origin_keys=None).stores
     market = Paper(settings, clock)

@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import json
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -29,7 +29,7 @@ from order_engine.domain.order import OrderRef, OrderRequest
 from order_engine.domain.tokens import SOL
 from order_engine.engine.accept import check_expiry
 from order_engine.engine.place import fingerprint
-from order_engine.settings import Settings, SettingsError, SolanaSettings
+from order_engine.settings import Settings, SettingsError, names
 from order_engine.venues.paper.tokens import TOKENS
 from order_engine.wire import exact_json, messages, times
 from order_engine.wire.requests import MAX_SLIPPAGE_BPS, PlaceOrderBody
@@ -185,21 +185,35 @@ def test_a_time_is_read_to_the_millisecond(text: str, ms: int) -> None:
     assert times.from_text(text) == ms
 
 
+def flat(settings: Any) -> dict[str, Any]:
+    """All settings by name, of whatever group."""
+    found: dict[str, Any] = {}
+    for item in fields(settings):
+        value = getattr(settings, item.name)
+        found |= flat(value) if is_dataclass(value) else {item.name: value}
+    return found
+
+
+def test_every_number_among_the_settings_is_looked_at() -> None:
+    numbers = [name for name, value in flat(Settings()).items() if isinstance(value, int | float)]
+    assert {"failure_rate", "lease_ms", "reads_burst", "priority_fee_percentile", "order_retention_days"} < set(numbers)
+    assert {name.upper() for name in flat(Settings())} == set(names())
+
+
 @given(hostile())
 @example("1e5")
 @example("nan")
 @example("1_000")
 def test_a_setting_is_a_plain_number_or_refused(text: str) -> None:
-    for item in (*fields(Settings), *fields(SolanaSettings)):
-        if not isinstance(item.default, int | float):
+    for name, default in flat(Settings()).items():
+        if not isinstance(default, int | float):
             continue
         with little_work():
             try:
-                settings = Settings.load({item.name.upper(): text})
+                settings = Settings.load({name.upper(): text})
             except SettingsError:
                 continue
-        group = settings if hasattr(settings, item.name) else settings.solana
-        assert 0 <= getattr(group, item.name) < 10**12
+        assert 0 <= flat(settings)[name] < 10**12
 
 
 @given(hostile())

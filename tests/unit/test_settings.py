@@ -12,7 +12,11 @@ URL = "https://node.example/?api-key=very-secret"
 def test_the_groups_are_read_from_one_flat_environment() -> None:
     given = {"RPC_URL": URL, "SIGNER": "file:key.json", "POOLS": "pools.json", "PRIORITY_FEE_PERCENTILE": "90"}
     settings = Settings.load({**given, "MAX_RETRIES": "1"})
-    assert (settings.max_retries, settings.solana.rpc_url, settings.solana.signer) == (1, URL, "file:key.json")
+    assert (settings.execution.max_retries, settings.solana.rpc_url, settings.solana.signer) == (
+        1,
+        URL,
+        "file:key.json",
+    )
     assert (settings.solana.pools, settings.solana.priority_fee_percentile) == ("pools.json", 90)
     assert Settings.load({}).solana == Settings().solana
     assert {*given, "MAX_RETRIES", "SEND_URL", "PRIORITY_FEE_MAX_MICROLAMPORTS"} < set(names())

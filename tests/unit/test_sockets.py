@@ -15,7 +15,7 @@ from order_engine.engine.execute import Silent
 from order_engine.engine.ports import Connection, Page
 from order_engine.engine.rates import Allowance, Rate
 from order_engine.engine.sockets import KEPT_MS, CloseEnded
-from order_engine.settings import Settings
+from order_engine.settings import LimitSettings, Settings
 from order_engine.wire import exact_json
 from tests.api.clock import StandingClock
 from tests.fakes.accounts import FakeRateLimiter
@@ -48,7 +48,7 @@ def orders() -> Orders:
 @pytest.fixture
 def sockets(clock: StandingClock, orders: Orders) -> Sockets:
     made = Sockets()
-    settings = Settings(sockets_per_user=3, orders_per_socket=3, reads_burst=10_000)
+    settings = Settings(limits=LimitSettings(sockets_per_user=3, orders_per_socket=3, reads_burst=10_000))
     made.engine = engine_with(
         clock=clock,
         settings=settings,
@@ -81,7 +81,9 @@ def limiter() -> Counting:
 def flooded(clock: StandingClock, limiter: Counting) -> Sockets:
     """A user may say 60 things for nothing, and then 3 times 3 and 6 more at once."""
     made = Sockets()
-    settings = Settings(sockets_per_user=3, orders_per_socket=3, reads_burst=6, reads_per_minute=6)
+    settings = Settings(
+        limits=LimitSettings(sockets_per_user=3, orders_per_socket=3, reads_burst=6, reads_per_minute=6)
+    )
     orders = Orders(*(new_order(f"order-{n}") for n in range(10)))
     made.engine = engine_with(
         clock=clock, settings=settings, orders=orders, connections=made.store, push=made, rate_limiter=limiter
@@ -392,9 +394,9 @@ async def test_all_sockets_may_come_back_at_once_with_all_that_they_followed(clo
     made.engine = engine_with(
         clock=clock, settings=settings, orders=every, connections=made.store, push=made, rate_limiter=FakeRateLimiter()
     )
-    for s in range(settings.sockets_per_user):
+    for s in range(settings.limits.sockets_per_user):
         await connect(made, f"s{s}")
-        for n in range(settings.orders_per_socket):
+        for n in range(settings.limits.orders_per_socket):
             await subscribe(made, f"s{s}", f"order-{n}")
     assert made.closed == []
     assert len(made.got) == 2000

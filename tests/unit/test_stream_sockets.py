@@ -18,7 +18,7 @@ from order_engine.engine import push
 from order_engine.engine.execute import Silent
 from order_engine.engine.ports import Connection, ConnectionGone, OrderStore, StatisticsStore
 from order_engine.engine.push import Change, PushEvents, Sent
-from order_engine.settings import Settings
+from order_engine.settings import LimitSettings, Settings
 from order_engine.wire.views import event_frame, snapshot_frames
 from tests.api.clock import StandingClock
 from tests.fakes.connections import FakeConnections
@@ -195,7 +195,7 @@ def message(
 def wired(clock: StandingClock) -> Sockets:
     sockets = Sockets()
     orders = cast(OrderStore, Stored({"order": new_order("order")}))
-    settings = Settings(orders_per_socket=3)
+    settings = Settings(limits=LimitSettings(orders_per_socket=3))
     sockets.engine = engine_with(clock=clock, settings=settings, orders=orders, connections=sockets.store, push=sockets)
     return sockets
 

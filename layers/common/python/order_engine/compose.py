@@ -132,7 +132,7 @@ class Engine:
     def router(self) -> Router:
         from order_engine.engine.routing.router import Router
 
-        given = self.settings
+        given = self.settings.execution
         return Router(
             self.market.venues,
             self.clock,
@@ -188,9 +188,13 @@ class Engine:
         from order_engine.engine.execute import Execute, ExecutionPolicy
         from order_engine.engine.retry import RetryPolicy
 
-        given = self.settings
+        given = self.settings.execution
         policy = ExecutionPolicy(
-            retry=RetryPolicy(given.max_retries, given.retry_base_ms, patience_ms=given.order_patience_ms),
+            retry=RetryPolicy(
+                given.max_retries,
+                given.retry_base_ms,
+                patience_ms=given.order_patience_ms,
+            ),
             lease_ms=given.lease_ms,
             landing_poll_ms=given.landing_poll_ms,
             rebroadcast_ms=given.rebroadcast_ms,
@@ -213,7 +217,7 @@ class Engine:
     def sweep(self) -> Sweep:
         from order_engine.engine.sweep import Sweep
 
-        patience_ms = self.settings.order_patience_ms
+        patience_ms = self.settings.execution.order_patience_ms
         return Sweep(self.stores.orders, self.stores.queue, self.clock, self.observer, patience_ms)
 
     @cached_property
@@ -257,7 +261,7 @@ class Engine:
         from order_engine.wire.views import snapshot_frames
 
         stores = self.stores
-        most = self.settings.orders_per_socket
+        most = self.settings.limits.orders_per_socket
         return Subscribe(stores.orders, stores.connections, stores.push, snapshot_frames, self.clock, most)
 
     @cached_property

@@ -59,13 +59,18 @@ class SolanaSettings:
             raise SettingsError(f"PRIORITY_FEE_MAX_MICROLAMPORTS must be from 0 to {_MOST_MICROLAMPORTS}.")
 
 
+def _check_negative(group: Any) -> None:
+    for item in fields(group):
+        value = getattr(group, item.name)
+        if isinstance(value, int) and value < 0:
+            raise SettingsError(f"{item.name.upper()} must not be negative.")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """All settings, with their defaults. Times are milliseconds, rates are shares of one.
+class ResourceSettings:
+    """Where a deployment keeps and finds what it needs. The infrastructure fills these in.
 
     Attributes:
-        stage: the deployment's name.
-        market: where orders are swapped, one of ``MARKETS``.
         orders_table, connections_table, accounts_table, keys_table: table names.
         orders_queue_url: the queue that starts executions.
         dead_letters_queue_url: what the order queue gave up on.
@@ -75,33 +80,8 @@ class Settings:
         connections_endpoint: the management address for pushing to sockets (https://…).
         ticket_secret_arn: the Secrets Manager secret that signs stream tickets.
         origin_key_arn: the secret that CloudFront shows with what it passes on; empty where nothing is in front.
-        oidc_issuer: tokens of this issuer are accepted on the HTTP API; empty for none.
-        oidc_plain_issuer: users of this issuer are named without it, as they once were; empty for none.
-        quote_delay_ms: how long the paper venues take to quote.
-        quote_deadline_ms: a venue later than this is left out.
-        landing_min_ms, landing_max_ms: how long the paper chain takes to land a transaction.
-        failure_rate: the share of paper transactions that fail for no economic reason.
-        market_seed: the paper market is a function of this and the time.
-        max_retries: attempts after the first.
-        retry_base_ms: wait before the first retry; doubles with each.
-        order_patience_ms: how long a market order may wait, from its acceptance, for an attempt to begin.
-        order_retention_days: ended orders are deleted so many days after their end; 0 keeps them.
-        max_price_impact_bps: a route that moves the price more is refused.
-        lease_ms: how long a worker may hold an order; longer than a worker may run.
-        landing_poll_ms: how often the chain is asked about a broadcast transaction.
-        rebroadcast_ms: how often the same bytes are sent again while nothing is known.
-        orders_per_minute, orders_burst: a user's limit of new orders.
-        open_orders_per_user: how many limit orders that have not ended a user may have.
-        reads_per_minute, reads_burst: a user's limit of reads, in units of one order's read.
-        sockets_per_user: how many sockets a user may have open.
-        orders_per_socket: how many orders that have not ended a socket may follow one by one.
-        watch_beat_ms: how often resting orders are compared with the market.
-        sweep_beat_ms: how often stranded orders are looked for.
-        solana: settings of the live market.
     """
 
-    stage: str = "local"
-    market: str = MARKETS[0]
     orders_table: str = ""
     connections_table: str = ""
     accounts_table: str = ""
@@ -114,47 +94,121 @@ class Settings:
     connections_endpoint: str = ""
     ticket_secret_arn: str = ""
     origin_key_arn: str = ""
-    oidc_issuer: str = ""
-    oidc_plain_issuer: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaperSettings:
+    """The simulated market.
+
+    Attributes:
+        quote_delay_ms: how long the paper venues take to quote.
+        landing_min_ms, landing_max_ms: how long the paper chain takes to land a transaction.
+        failure_rate: the share of paper transactions that fail for no economic reason.
+        market_seed: the paper market is a function of this and the time.
+    """
+
     quote_delay_ms: int = 200
-    quote_deadline_ms: int = 1500
     landing_min_ms: int = 2000
     landing_max_ms: int = 3000
     failure_rate: float = 0.05
     market_seed: int = 1
+
+    def __post_init__(self) -> None:
+        if self.landing_min_ms > self.landing_max_ms:
+            raise SettingsError("LANDING_MIN_MS must not be above LANDING_MAX_MS.")
+        if not 0 <= self.failure_rate <= 1:
+            raise SettingsError("FAILURE_RATE must be between 0 and 1.")
+        _check_negative(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionSettings:
+    """How orders are routed, tried and looked after.
+
+    Attributes:
+        quote_deadline_ms: a venue later than this is left out.
+        max_price_impact_bps: a route that moves the price more is refused.
+        max_retries: attempts after the first.
+        retry_base_ms: wait before the first retry; doubles with each.
+        order_patience_ms: how long a market order may wait, from its acceptance, for an attempt to begin.
+        lease_ms: how long a worker may hold an order; longer than a worker may run.
+        landing_poll_ms: how often the chain is asked about a broadcast transaction.
+        rebroadcast_ms: how often the same bytes are sent again while nothing is known.
+        watch_beat_ms: how often resting orders are compared with the market.
+        sweep_beat_ms: how often stranded orders are looked for.
+    """
+
+    quote_deadline_ms: int = 1500
+    max_price_impact_bps: int = 1000
     max_retries: int = 3
     retry_base_ms: int = 1000
     order_patience_ms: int = 21_600_000
-    order_retention_days: int = 0
-    max_price_impact_bps: int = 1000
     lease_ms: int = 20_000
     landing_poll_ms: int = 100
     rebroadcast_ms: int = 2000
-    orders_per_minute: int = 100
-    open_orders_per_user: int = 200
-    orders_burst: int = 100
-    sockets_per_user: int = 20
-    orders_per_socket: int = 100
-    reads_per_minute: int = 1200
-    reads_burst: int = 600
     watch_beat_ms: int = 2000
     sweep_beat_ms: int = 10_000
+
+    def __post_init__(self) -> None:
+        _check_negative(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitSettings:
+    """What a user may have and do, unless a key says otherwise.
+
+    Attributes:
+        orders_per_minute, orders_burst: a user's limit of new orders.
+        open_orders_per_user: how many limit orders that have not ended a user may have.
+        reads_per_minute, reads_burst: a user's limit of reads, in units of one order's read.
+        sockets_per_user: how many sockets a user may have open.
+        orders_per_socket: how many orders that have not ended a socket may follow one by one.
+    """
+
+    orders_per_minute: int = 100
+    orders_burst: int = 100
+    open_orders_per_user: int = 200
+    reads_per_minute: int = 1200
+    reads_burst: int = 600
+    sockets_per_user: int = 20
+    orders_per_socket: int = 100
+
+    def __post_init__(self) -> None:
+        for name in ("orders_per_minute", "orders_burst", "reads_per_minute", "reads_burst"):
+            if getattr(self, name) > _MOST:
+                raise SettingsError(f"{name.upper()} must be at most {_MOST}.")
+        _check_negative(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings, in groups, with their defaults. Times are milliseconds, rates are shares of one.
+
+    Attributes:
+        stage: the deployment's name.
+        market: where orders are swapped, one of ``MARKETS``.
+        oidc_issuer: tokens of this issuer are accepted on the HTTP API; empty for none.
+        oidc_plain_issuer: users of this issuer are named without it, as they once were; empty for none.
+        order_retention_days: ended orders are deleted so many days after their end; 0 keeps them.
+        resources, execution, limits: what every deployment has.
+        paper, solana: of the two markets.
+    """
+
+    stage: str = "local"
+    market: str = MARKETS[0]
+    oidc_issuer: str = ""
+    oidc_plain_issuer: str = ""
+    order_retention_days: int = 0
+    resources: ResourceSettings = field(default_factory=ResourceSettings)
+    execution: ExecutionSettings = field(default_factory=ExecutionSettings)
+    limits: LimitSettings = field(default_factory=LimitSettings)
+    paper: PaperSettings = field(default_factory=PaperSettings)
     solana: SolanaSettings = field(default_factory=SolanaSettings)
 
     def __post_init__(self) -> None:
         if self.market not in MARKETS:
             raise SettingsError(f"MARKET must be one of: {', '.join(MARKETS)}.")
-        if self.landing_min_ms > self.landing_max_ms:
-            raise SettingsError("LANDING_MIN_MS must not be above LANDING_MAX_MS.")
-        if not 0 <= self.failure_rate <= 1:
-            raise SettingsError("FAILURE_RATE must be between 0 and 1.")
-        for item in fields(self):
-            value = getattr(self, item.name)
-            if isinstance(value, int) and value < 0:
-                raise SettingsError(f"{item.name.upper()} must not be negative.")
-        for name in ("orders_per_minute", "orders_burst", "reads_per_minute", "reads_burst"):
-            if getattr(self, name) > _MOST:
-                raise SettingsError(f"{name.upper()} must be at most {_MOST}.")
+        _check_negative(self)
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None) -> Self:
@@ -168,7 +222,13 @@ class Settings:
 
 
 # Settings that belong together have a class of their own.
-_GROUPS: Mapping[str, type[Any]] = {"solana": SolanaSettings}
+_GROUPS: Mapping[str, type[Any]] = {
+    "resources": ResourceSettings,
+    "execution": ExecutionSettings,
+    "limits": LimitSettings,
+    "paper": PaperSettings,
+    "solana": SolanaSettings,
+}
 
 
 def _load[T](group: type[T], source: Mapping[str, str]) -> T:

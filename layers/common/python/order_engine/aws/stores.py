@@ -24,80 +24,81 @@ class AwsStores:
 
     def __init__(self, settings: Settings, clients: Clients | None = None) -> None:
         self.settings = settings
+        self._given = settings.resources
         self.clients = clients or Clients()
 
     @cached_property
     def orders(self) -> DynamoOrders:
         from order_engine.aws.orders import DynamoOrders
 
-        return DynamoOrders(self.clients.dynamodb, self.settings.orders_table, self.settings.order_retention_days)
+        return DynamoOrders(self.clients.dynamodb, self._given.orders_table, self.settings.order_retention_days)
 
     @cached_property
     def connections(self) -> DynamoConnections:
         from order_engine.aws.connections import DynamoConnections
 
-        return DynamoConnections(self.clients.dynamodb, self.settings.connections_table)
+        return DynamoConnections(self.clients.dynamodb, self._given.connections_table)
 
     @cached_property
     def statistics(self) -> DynamoStatistics:
         from order_engine.aws.statistics import DynamoStatistics
 
-        return DynamoStatistics(self.clients.dynamodb, self.settings.accounts_table)
+        return DynamoStatistics(self.clients.dynamodb, self._given.accounts_table)
 
     @cached_property
     def queue(self) -> SqsOrderQueue:
         from order_engine.aws.queue import SqsOrderQueue
 
-        return SqsOrderQueue(self.clients.sqs, self.settings.orders_queue_url, self.settings.dead_letters_queue_url)
+        return SqsOrderQueue(self.clients.sqs, self._given.orders_queue_url, self._given.dead_letters_queue_url)
 
     @cached_property
     def dead_letters(self) -> SqsOrderQueue:
         from order_engine.aws.queue import SqsOrderQueue
 
-        return SqsOrderQueue(self.clients.sqs, self.settings.dead_letters_queue_url)
+        return SqsOrderQueue(self.clients.sqs, self._given.dead_letters_queue_url)
 
     @cached_property
     def quarantine(self) -> SqsMailbox:
         from order_engine.aws.queue import SqsMailbox
 
-        return SqsMailbox(self.clients.sqs, self.settings.quarantine_queue_url)
+        return SqsMailbox(self.clients.sqs, self._given.quarantine_queue_url)
 
     @cached_property
     def stream_failures(self) -> SqsMailbox:
         from order_engine.aws.queue import SqsMailbox
 
-        return SqsMailbox(self.clients.sqs, self.settings.stream_failures_queue_url)
+        return SqsMailbox(self.clients.sqs, self._given.stream_failures_queue_url)
 
     @cached_property
     def rate_limiter(self) -> DynamoRateLimiter:
         from order_engine.aws.rates import DynamoRateLimiter
 
-        return DynamoRateLimiter(self.clients.dynamodb, self.settings.accounts_table)
+        return DynamoRateLimiter(self.clients.dynamodb, self._given.accounts_table)
 
     @cached_property
     def keys(self) -> DynamoKeys:
         from order_engine.aws.keys import DynamoKeys
 
-        former = self.settings.accounts_table
-        return DynamoKeys(self.clients.dynamodb, self.settings.keys_table, former_table=former)
+        former = self._given.accounts_table
+        return DynamoKeys(self.clients.dynamodb, self._given.keys_table, former_table=former)
 
     @cached_property
     def key_use(self) -> DynamoKeyUse:
         from order_engine.aws.keys import DynamoKeyUse
 
-        return DynamoKeyUse(self.clients.dynamodb, self.settings.accounts_table)
+        return DynamoKeyUse(self.clients.dynamodb, self._given.accounts_table)
 
     @cached_property
     def ticket_secrets(self) -> RotatedSecret:
         from order_engine.aws.secrets import RotatedSecret
 
-        return RotatedSecret(self.clients.secrets, self.settings.ticket_secret_arn)
+        return RotatedSecret(self.clients.secrets, self._given.ticket_secret_arn)
 
     @cached_property
     def origin_keys(self) -> RotatedSecret | None:
         from order_engine.aws.secrets import RotatedSecret
 
-        arn = self.settings.origin_key_arn
+        arn = self._given.origin_key_arn
         return RotatedSecret(self.clients.secrets, arn) if arn else None
 
     def reveal(self, secret_arn: str) -> str:
@@ -108,4 +109,4 @@ class AwsStores:
     def push(self) -> ApiGatewayPush:
         from order_engine.aws.push import ApiGatewayPush
 
-        return ApiGatewayPush(self.clients.connections(self.settings.connections_endpoint))
+        return ApiGatewayPush(self.clients.connections(self._given.connections_endpoint))

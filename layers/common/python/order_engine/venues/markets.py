@@ -61,7 +61,7 @@ class Paper:
     def _pools(self) -> PaperMarket:
         from order_engine.venues.paper.market import PaperMarket
 
-        return PaperMarket(self.settings.market_seed)
+        return PaperMarket(self.settings.paper.market_seed)
 
     @cached_property
     def venues(self) -> Sequence[Venue]:
@@ -69,14 +69,14 @@ class Paper:
         from order_engine.engine.routing.breaker import GuardedVenue
         from order_engine.venues.paper.venue import PaperVenue
 
-        delay, clock = self.settings.quote_delay_ms, self.clock
+        delay, clock = self.settings.paper.quote_delay_ms, self.clock
         return tuple(GuardedVenue(PaperVenue(name, self._pools, clock, delay), clock) for name in VENUES)
 
     @cached_property
     def chain(self) -> PaperChain:
         from order_engine.venues.paper.chain import PaperChain
 
-        given = self.settings
+        given = self.settings.paper
         return PaperChain(self._pools, self.clock, given.landing_min_ms, given.landing_max_ms, given.failure_rate)
 
 
