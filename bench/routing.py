@@ -39,6 +39,7 @@ TOLERATED_BPS, TOLERATED_UNITS = 0.01, 4
 # Of cases that lose more than this to the price, the distance is not held against the router.
 IMPACT_BPS = 1_000
 _SAVE_S = 20.0
+_CHECKED = 100  # cases of a file of references that are looked at again
 
 
 def route(case: Case) -> Decision | None:
@@ -91,36 +92,42 @@ class References:
     """What the reference found of the first cases, kept in a file: a line each, after one that names its sources."""
 
     def __init__(self, path: Path | None) -> None:
-        """Read the file, or begin it.
+        """Read the file, or begin it. Where it was made with other sources, some of its cases are looked at again.
 
         Raises:
-            ValueError: it was made with other sources.
+            ValueError: one of these is another now.
         """
         self._known: list[list[float] | None] = []
         self._path = path
         if path is None:
             return
-        made_with, *lines = path.read_text().splitlines(keepends=True) if path.exists() else [_sources() + "\n"]
-        if made_with.strip() != _sources():
-            raise ValueError(f"{path} was made with another reference, other cases or other venue mathematics.")
+        made_with, *lines = path.read_text().splitlines(keepends=True) if path.exists() else [_sources()]
         # A line that was not written whole is made again.
         lines = [line for line in lines if line.endswith("\n")]
         self._known = [json.loads(line) for line in lines]
+        if made_with.strip() != _sources():
+            for number in range(0, len(lines), max(1, len(lines) // _CHECKED)):
+                if _look(numbered(number)[1]) != self.of(number):
+                    raise ValueError(f"{path} was made with other cases or another reference: see case {number}.")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(made_with + "".join(lines))
+        path.write_text("".join([_sources() + "\n", *lines]))
 
-    def of(self, number: int, case: Case) -> Reference | None:
+    def of(self, number: int) -> Reference | None:
         """What the reference finds of a case; None where it finds that nothing fills the order."""
         if number < len(self._known):
             known = self._known[number]
             return None if known is None else Reference(int(known[0]), known[1])
-        best = optimum(case)
-        found = None if best is None else Reference(best.net_out, best.impact_bps)
+        found = _look(numbered(number)[1])
         if self._path is not None and number == len(self._known):
             self._known.append(None if found is None else [found.net_out, found.impact_bps])
             with self._path.open("a") as file:
                 file.write(json.dumps(self._known[-1]) + "\n")
         return found
+
+
+def _look(case: Case) -> Reference | None:
+    best = optimum(case)
+    return None if best is None else Reference(best.net_out, best.impact_bps)
 
 
 def _sources() -> str:
@@ -215,7 +222,7 @@ def examine(number: int, tables: dict[str, Tally], references: References | None
     name, case, rng = numbered(number)
     decision = route(case)
     promises = [] if decision is None else broken_promises(case, decision, rng)
-    best = optimum(case) if references is None else references.of(number, case)
+    best = optimum(case) if references is None else references.of(number)
     tables.setdefault(name, Tally()).add(number, decision, best, promises)
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from bench.networks import Case, all_pools, market_case, network_case
 from bench.optimum import optimum
-from bench.routing import TOLERATED_BPS, TOLERATED_UNITS, References, Tally, broken_promises, examine
+from bench.routing import TOLERATED_BPS, TOLERATED_UNITS, References, Tally, broken_promises, examine, numbered
 from bench.routing import route as routed
 from order_engine.domain.errors import NoRoute, PriceImpactTooHigh, QuoteRefused
 from order_engine.domain.quote import Decision, LeftOut, Pool
@@ -247,23 +247,27 @@ def test_the_comparison_notices_what_is_wrong() -> None:
 
 def test_what_the_reference_found_is_kept_and_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "optimum.jsonl"
-    nothing = Case((), USDC.mint, SOL.mint, 1_000)
-    case = Case((flat("a", RAYDIUM, USDC, SOL, (7, 1), 600),), USDC.mint, SOL.mint, 500)
     made = References(path)
-    first = made.of(0, nothing), made.of(1, case)
-    assert first[0] is None
-    assert first[1] is not None
-    assert first[1].net_out == 3_500 - 15_000
+    first = [made.of(number) for number in range(3)]
+    best = optimum(numbered(0)[1])
+    assert best is not None
+    assert first[0] is not None
+    assert (first[0].net_out, first[0].impact_bps) == (best.net_out, best.impact_bps)
     # The last line was not written whole.
     path.write_text(path.read_text() + "[1")
-    monkeypatch.setattr("bench.routing.optimum", lambda _: pytest.fail("It is known."))
-    again = References(path)
-    assert (again.of(0, nothing), again.of(1, case)) == first
-    monkeypatch.setattr("bench.routing.optimum", optimum)
-    assert again.of(2, case) == first[1]
-    assert len(path.read_text().splitlines()) == 4
+    with monkeypatch.context() as context:
+        context.setattr("bench.routing.optimum", lambda _: pytest.fail("It is known."))
+        again = References(path)
+        assert [again.of(number) for number in range(3)] == first
+    assert again.of(3) is not None
+    assert len(path.read_text().splitlines()) == 1 + 4
+    # Other sources that find the same, and others that do not.
     monkeypatch.setattr("bench.routing._sources", lambda: "other mathematics")
-    with pytest.raises(ValueError, match="another reference"):
+    assert References(path).of(1) == first[1]
+    assert path.read_text().startswith("other mathematics\n")
+    monkeypatch.setattr("bench.routing._sources", lambda: "mathematics that find more")
+    monkeypatch.setattr("bench.routing.optimum", lambda case: replace(best, net_out=best.net_out + 1))
+    with pytest.raises(ValueError, match="see case 0"):
         References(path)
 
 
