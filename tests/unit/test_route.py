@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.networks import Case, all_pools, market_case, network_case
-from bench.optimum import optimum
-from bench.routing import TOLERATED_BPS, TOLERATED_UNITS, References, Tally, broken_promises, examine, numbered
+from bench.optimum import Optimum, optimum
+from bench.routing import TOLERATED_BPS, TOLERATED_UNITS, References, Tally, broken_promises, examine, numbered, proved
 from bench.routing import route as routed
 from order_engine.domain.errors import NoRoute, PriceImpactTooHigh, QuoteRefused
 from order_engine.domain.quote import Decision, LeftOut, Pool
@@ -222,6 +222,27 @@ def test_cases_that_were_once_far_from_the_best(number: int) -> None:
     assert (tally.missed, tally.gap_too_small, tally.broken) == ([], [], [])
 
 
+@pytest.mark.parametrize(("proves", "asks"), [(True, 0), (False, 3)])
+def test_the_reference_need_not_be_asked_where_a_decision_proves_itself(
+    proves: bool, asks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Case] = []
+
+    def counted(case: Case) -> Optimum | None:
+        asked.append(case)
+        return optimum(case)
+
+    monkeypatch.setattr("bench.routing.optimum", counted)
+    monkeypatch.setattr("bench.routing.proved", lambda _: proves)
+    for number in range(3):
+        examine(number, {}, unproved=True)
+    assert len(asked) == asks
+    # Nothing fills it, and who is to say so is the reference.
+    monkeypatch.setattr("bench.routing.route", lambda _: None)
+    examine(0, {}, unproved=True)
+    assert len(asked) == asks + 1
+
+
 def test_the_comparison_notices_what_is_wrong() -> None:
     rng = random.Random(1)
     case = market_case(rng, MARKET, lambda _: 50_000.0)
@@ -237,6 +258,8 @@ def test_the_comparison_notices_what_is_wrong() -> None:
         decision.chosen, net_out=int(decision.chosen.net_out * (1 - 2 * TOLERATED_BPS / 10_000)) - TOLERATED_UNITS
     )
     tally = Tally()
+    assert proved(decision)
+    assert not proved(replace(decision, optimality_gap_bps=Decimal("0.0101")))
     tally.add(7, replace(decision, chosen=worse), best, [])
     assert tally.missed == [7]
     assert tally.gap_too_small == [7]
