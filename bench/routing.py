@@ -287,7 +287,7 @@ def speeds(cases: int) -> dict[str, dict[str, float]]:
     """For as many pools as are promised, and for the paper market."""
     market = PaperMarket(1)
     return {
-        **{f"{n} pools of all kinds": speed(lambda rng, n=n: sized_case(rng, n), cases) for n in (8, 20, 50, 150)},  # type: ignore[misc]
+        **{f"{n} pools of all kinds": speed(lambda rng, n=n: sized_case(rng, n), cases) for n in (8, 20, 50, 75, 150)},  # type: ignore[misc]
         "paper market, all paths": speed(lambda rng: market_case(rng, market), cases),
     }
 

@@ -7,8 +7,9 @@ better than their neighbours, and outputs are stairs, so that the last units of 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import permutations, product
+from itertools import chain, pairwise, permutations, product
 
 from order_engine.engine.routing.divide import Plan
 from order_engine.engine.routing.network import Network
@@ -17,9 +18,13 @@ _PASSES = 8  # over all pairs of legs, with moves of one size
 # Amounts around a leg's own that are looked at, ever further apart: a fee of 1 % is rounded anew every 100 units, one
 # of 0.01 % every 10 000.
 _STEPS = sorted({step * stride for stride in (1, 37, 601) for step in range(-48, 49)})
+# Of an intermediate token of which there are few units.
+_ARRIVALS_NEAR = sorted({*range(-256, 257), *_STEPS})
+_KNOTS = 24  # from one of those whose input is looked for to the next
+_FEW = 48  # and of the best of the others
+_JUMPS = 3  # at most, each from where the last one led
 _NEAR = 8  # the same where more than a unit goes in for one that comes out
-_STAIRS = 24  # of those, numbers of units of an intermediate token whose least input is looked for
-_KEPT = {1: 64, 2: 12, 3: 5}  # amounts of a leg that are combined, by how many legs are
+_KEPT = {1: 64, 2: 24, 3: 6}  # amounts of a leg that are combined, by how many legs are
 _ARRIVALS = 16  # sums of an intermediate token that are tried where several legs share few units of it
 _SHARES = 6  # and amounts of each of these legs
 
@@ -49,7 +54,14 @@ def improve_widely(
         width: as for ``improve``.
     """
     whole = Plan(dict.fromkeys(places, 0) | plan.amounts, plan.amount_out)
-    return _Climb(network, whole).jump(price, middles).widely(width)
+    best = plan
+    for _ in range(_JUMPS):
+        found = _Climb(network, whole).jump(price, middles).widely(width)
+        if found.amount_out <= best.amount_out:
+            break
+        best = found
+        whole = Plan(dict.fromkeys(places, 0) | found.amounts, found.amount_out)
+    return best
 
 
 def with_another(network: Network, plan: Plan, price: float, middles: Mapping[int, float], *, more: bool) -> list[Plan]:
@@ -249,13 +261,8 @@ class _Climb:
         worth: dict[int, float] = {}
         if path is not None and alone and stair > 1:
             # What arrives in the middle is few units, and what becomes of them depends on how many they are.
-            behind, middle = self._quotes[path[1][0]], middles[place]
-            for step in _STEPS:
-                if out + step > 0:
-                    worth[out + step] = behind(out + step) - middle * (out + step)
-            best = sorted(worth, key=lambda arrives: (-worth[arrives], arrives))[:_STAIRS]
-            edges = (self._least(place, own + (arrives - out) * stair, arrives, stair) for arrives in best)
-            return [amount for amount in edges if 0 < amount < total]
+            found = self._few(place, path[1][0], price, middles[place], stair)
+            return [amount for amount in found if 0 < amount < total]
         for step in _STEPS if stair == 1 else range(-_NEAR, _NEAR + 1):
             amount = own + step * stair
             gives = quote(amount) if 0 < amount < total else 0
@@ -271,6 +278,32 @@ class _Climb:
                 value = middles[place] * gives
             worth[amount] = value - price * amount
         return sorted(worth, key=lambda amount: (-worth[amount], amount))
+
+    def _few(self, first: int, second: int, price: float, middle: float, stair: int) -> list[int]:
+        """The inputs of a path that buy few units of an intermediate token, those first that lose least."""
+        own = self._amounts[first]
+        out, behind = self._quotes[first](own), self._quotes[second]
+        arrivals = [out + step for step in _ARRIVALS_NEAR if out + step > 0]
+
+        def least(arrives: int) -> int:
+            return self._least(first, own + (arrives - out) * stair, arrives, stair)
+
+        # The inputs are nearly on a line from one of these to the next.
+        knots = [*arrivals[:-1:_KNOTS], arrivals[-1]]
+        takes = [least(arrives) for arrives in knots]
+        line: list[float] = []
+        for (a, b), (x, y) in zip(pairwise(knots), pairwise(takes), strict=True):
+            between = arrivals[bisect_left(arrivals, a) : bisect_left(arrivals, b)]
+            line += [x + (y - x) / (b - a) * (arrives - a) for arrives in between]
+        worth = sorted(
+            (price * amount - behind(arrives), arrives) for amount, arrives in zip(line, arrivals, strict=False)
+        )
+        flat = sorted((middle * arrives - behind(arrives), arrives) for arrives in arrivals)
+        inputs = {arrives: least(arrives) for _, arrives in worth[:_FEW] + flat[:_FEW]}
+        exactly = sorted(inputs, key=lambda arrives: (price * inputs[arrives] - behind(arrives), arrives))
+        # In turns: the first hold for curves, the others where curves are flat and any number may be the best.
+        both = chain.from_iterable(zip(exactly, (arrives for _, arrives in flat), strict=False))
+        return list(dict.fromkeys(inputs[arrives] for arrives in both if arrives in inputs))
 
     def _least(self, place: int, near: int, out: int, stair: int) -> int:
         """The least input that gives so much."""
