@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Coroutine
 from decimal import Decimal
+from itertools import permutations
 from typing import Any
 
 import boto3
@@ -39,6 +40,23 @@ def read(order_id: str) -> Any:
 
 def run[T](work: Coroutine[Any, Any, T]) -> T:
     return event_loop().run_until_complete(work)
+
+
+def test_a_limit_far_below_the_market_fires_in_every_pair(deploy: Deploy, clock: StandingClock) -> None:
+    """Also in those that no single pool trades: the router fills them over two."""
+    deploy(QUOTE_DELAY_MS="0", READS_BURST="10000")
+    placed: dict[str, tuple[str, str]] = {}
+    for source, target in permutations(("SOL", "USDC", "USDT", "BONK", "JUP", "RAY"), 2):
+        pair = {"tokenIn": source, "tokenOut": target}
+        quoted = request("GET", "/api/quote", query={**pair, "amountIn": "100"}).json
+        price = Decimal(quoted["route"]["price"])
+        fires, rests = (place(f"{price * part:.12f}", **pair, amountIn="100") for part in (Decimal("0.5"), Decimal(2)))
+        placed[f"{source}/{target}"] = fires, rests
+    for _ in range(3):
+        beat(clock)
+        clock.now += 1
+    ends = {pair: tuple(read(order_id)["status"] for order_id in both) for pair, both in placed.items()}
+    assert ends == dict.fromkeys(placed, ("pending", "open"))
 
 
 def beat(clock: StandingClock) -> None:

@@ -18,7 +18,7 @@ from order_engine.domain import lifecycle
 from order_engine.domain.errors import AttemptFailed
 from order_engine.domain.order import Order, OrderRef, Status
 from order_engine.domain.quote import Pool
-from order_engine.domain.tokens import SOL, USDC
+from order_engine.domain.tokens import JUP, RAY, SOL, USDC
 from order_engine.engine.execute import Silent
 from order_engine.engine.rounds import Rounds
 from order_engine.engine.routing import decide as routing
@@ -132,6 +132,28 @@ def test_the_best_marginal_price_of_the_pair_counts() -> None:
     other = replace(POOL, pool_id="other", mints=(SOL.mint, "another"), reserves=(1, 10**18))
     assert best_price([POOL, dearer, other], SOL, USDC) == 151
     assert best_price([other], SOL, USDC) is None
+
+
+def test_a_path_counts_where_no_pool_trades_the_pair_and_where_it_is_the_better_way() -> None:
+    """No way gives more per token than the best marginal price of a pool or of a path over two."""
+    into = CpmmPool("into", (JUP.mint, SOL.mint), (200_000 * JUP.unit, 1_000 * SOL.unit), 2_500, 0, 0)
+    out_of = CpmmPool("out of", (SOL.mint, RAY.mint), (1_000 * SOL.unit, 50_000 * RAY.unit), 2_500, 0, 0)
+    worse = replace(out_of, pool_id="worse", reserves=(1_000 * SOL.unit, 40_000 * RAY.unit))
+    direct = CpmmPool("direct", (JUP.mint, RAY.mint), (1_000 * JUP.unit, 200 * RAY.unit), 2_500, 0, 0)
+    assert best_price([worse, into, out_of], JUP, RAY) == Decimal("0.25")
+    assert best_price([direct, worse, into, out_of], JUP, RAY) == Decimal("0.25")
+    assert best_price([direct, worse, into], JUP, RAY) == Decimal("0.2")
+    assert best_price([into], JUP, RAY) is None
+
+
+def test_a_pool_that_has_no_price_hides_no_other() -> None:
+    class Broken(CpmmPool):
+        def spot(self, mint_in: str) -> tuple[int, int]:
+            return 1, 0
+
+    broken = Broken("broken", POOL.mints, POOL.reserves, 2_500, 0, 0)
+    assert best_price([broken, POOL], SOL, USDC) == best_price([POOL], SOL, USDC)
+    assert best_price([broken], SOL, USDC) is None
 
 
 @settings(deadline=None, max_examples=40)

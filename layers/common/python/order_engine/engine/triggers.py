@@ -29,6 +29,7 @@ from order_engine.engine.beats import readable, survive
 from order_engine.engine.execute import Observer
 from order_engine.engine.fairness import fair_share
 from order_engine.engine.ports import Clock, Conflict, OrderQueue, OrderStore
+from order_engine.engine.routing.network import INTERMEDIATES
 from order_engine.engine.routing.router import Gathered, Router
 
 type Pair = tuple[str, str]
@@ -280,13 +281,30 @@ def best_output(request: OrderRequest, router: Router, gathered: Gathered) -> in
 
 
 def best_price(pools: Sequence[Pool], token_in: Token, token_out: Token) -> Decimal | None:
-    """The best marginal price of the pools that trade the pair directly, whole output per whole input token."""
-    best: Decimal | None = None
-    scale = token_in.decimals - token_out.decimals
+    """The best marginal price of a pool of the pair, or of a path over two, whole output per whole input token.
+
+    No route gives more per token: it divides its input among ways, and none of them gives more than at its beginning.
+    None where the pools have no way at all.
+    """
+    source, target = token_in.mint, token_out.mint
+    ways = [_best_spot(pools, source, target)]
+    for middle in INTERMEDIATES:
+        if middle not in (source, target):
+            into, out_of = _best_spot(pools, source, middle), _best_spot(pools, middle, target)
+            ways.append(None if into is None or out_of is None else into * out_of)
+    prices = [way for way in ways if way is not None]
+    return max(prices).scaleb(token_in.decimals - token_out.decimals) if prices else None
+
+
+def _best_spot(pools: Sequence[Pool], mint_in: str, mint_out: str) -> Decimal | None:
+    """The best marginal price among the pools of two mints, in base units; None where none of them has one."""
+    spots = []
     for pool in pools:
-        if set(pool.mints) != {token_in.mint, token_out.mint}:
+        if set(pool.mints) != {mint_in, mint_out}:
             continue
-        numerator, denominator = pool.spot(token_in.mint)
-        value = (Decimal(numerator) / Decimal(denominator)).scaleb(scale)
-        best = value if best is None or value > best else best
-    return best
+        try:
+            numerator, denominator = pool.spot(mint_in)
+            spots.append(Decimal(numerator) / Decimal(denominator))
+        except Exception:  # noqa: BLE001, S112 - whatever it is: the router leaves such a pool out, and says so
+            continue
+    return max(spots, default=None)
