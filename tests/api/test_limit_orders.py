@@ -203,7 +203,7 @@ def unfillable(resources: Resources, number: int, now: int) -> None:
         table.put_item(codec.to_item(order), overwrite=True)
 
 
-@pytest.mark.parametrize("number", [1_500, pytest.param(10_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("number", [1_100, pytest.param(10_000, marks=pytest.mark.long)])
 def test_an_order_fires_within_two_beats_beside_thousands_that_another_user_cannot_have_filled(
     resources: Resources, clock: StandingClock, number: int
 ) -> None:

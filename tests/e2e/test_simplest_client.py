@@ -17,7 +17,7 @@ from websockets.asyncio.client import connect
 from local import Running, running
 from tests.e2e.clients import HEADERS, ORDER, read
 
-NUMBERS = [24, pytest.param(216, marks=pytest.mark.long)]
+NUMBERS = [12, pytest.param(216, marks=pytest.mark.long)]
 AT_ONCE = 12
 ENDS = ("confirmed", "failed")
 

@@ -50,7 +50,7 @@ def ended(simulation: Simulation) -> list[Order]:
 
 
 @pytest.mark.parametrize("how", STOPPED)
-@pytest.mark.parametrize("minutes", [5, 20, 60, 300])
+@pytest.mark.parametrize("minutes", [5, 20, pytest.param(60, marks=pytest.mark.long), 300])
 def test_orders_wait_out_a_pause_and_are_executed_soon_after_it(how: str, minutes: int) -> None:
     pause_ms = minutes * MINUTE_MS
     simulation, result, messages = paused(how, pause_ms)

@@ -196,7 +196,14 @@ def test_an_order_that_missed_its_limit_at_the_worker_rests_a_while() -> None:
 # --- nobody stands in the way ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("price", ["0.0000000001", "50", "149"], ids=["in front", "in the middle", "behind"])
+@pytest.mark.parametrize(
+    "price",
+    [
+        pytest.param("0.0000000001", marks=pytest.mark.long, id="in front"),
+        pytest.param("50", marks=pytest.mark.long, id="in the middle"),
+        pytest.param("149", id="behind"),
+    ],
+)
 def test_a_neighbours_order_fires_within_two_beats_beside_ten_thousand_that_cannot_be_filled(price: str) -> None:
     world = _World()
     # Some below the neighbour's price, some above it, all met by the market.
