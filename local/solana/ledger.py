@@ -45,6 +45,7 @@ class Weather:
     Attributes:
         slot_ms: milliseconds a slot takes.
         lost: the share of sends, 0 to 1, that reach no leader.
+        doomed: the share of transactions that never arrive, however often they are sent.
         late: the share of sends that land as late as their block hash allows, if nothing sends them again.
         landing_slots: how many slots a transaction takes to land otherwise, from and to.
         vanishing: the share of sends that land on a fork which dies: for a moment they are ``processed``.
@@ -56,6 +57,7 @@ class Weather:
 
     slot_ms: int = 230
     lost: float = 0.0
+    doomed: float = 0.0
     late: float = 0.0
     vanishing: float = 0.0
     landing_slots: tuple[int, int] = (1, 3)
@@ -199,7 +201,8 @@ class Chain:
         """Give a transaction to the network: it may be lost, land late, or land soon."""
         self.advance()
         self.sent += 1
-        if self._random.random() < self.weather.lost:
+        fate = int.from_bytes(hashlib.sha256(bytes(transaction.signatures[0])).digest()[:4]) / 2**32
+        if self._random.random() < self.weather.lost or fate < self.weather.doomed:
             return
         delay = self._random.randint(*self.weather.landing_slots)
         expires = self._expires_at(transaction)

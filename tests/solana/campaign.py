@@ -27,9 +27,11 @@ from tests.solana.desk import (
 )
 
 PAIRS = [(SOL, USDC), (USDC, SOL), (USDC, BONK), (SOL, BONK), (JUP, SOL), (USDC, USDT), (BONK, USDC)]
-STORM = Weather(lost=0.2, late=0.1, vanishing=0.05, lags=(0, 2, 0, 7, 0, 45), forks=(0, 0, 0, 5, 20))
+STORM = Weather(lost=0.2, doomed=0.05, late=0.1, vanishing=0.05, lags=(0, 2, 0, 7, 0, 45), forks=(0, 0, 0, 5, 20))
 # Where nearly everything lands at the last moment, and most nodes know less than others.
-TYPHOON = Weather(lost=0.3, late=0.98, lags=(0, 60, 0, 120, 0, 0, 90), forks=(0, 25, 0, 30, 12), forgets_after=100)
+TYPHOON = Weather(
+    lost=0.3, doomed=0.1, late=0.98, lags=(0, 60, 0, 120, 0, 0, 90), forks=(0, 25, 0, 30, 12), forgets_after=100
+)
 
 
 @dataclass
@@ -37,7 +39,6 @@ class Campaign:
     """What to do.
 
     Attributes:
-        doomed: the share of transactions that no send brings to the chain: they expire.
         killed: the share of a worker's turns that end in the middle.
         doubled: the share of messages that are delivered twice at once.
     """
@@ -46,7 +47,6 @@ class Campaign:
     seed: int = 1
     weather: Weather = STORM
     broken: float = 0.05
-    doomed: float = 0.05
     killed: float = 0.2
     doubled: float = 0.1
     dice: random.Random = field(init=False)
@@ -58,13 +58,12 @@ class Campaign:
         return with_desk(self._play, weather=self.weather, seed=self.seed, broken=self.broken)
 
     async def _play(self, desk: Desk) -> Result:
-        desk.line.doomed = self.doomed
         processes = [desk.process() for _ in range(4)]
         began = desk.clock.now_ms()
         await asyncio.gather(*(self._serve(desk, processes, number) for number in range(self.orders)))
         # What is on its way still lands, and is confirmed for everybody.
         await desk.clock.sleep(120_000)
-        desk.line.broken, desk.line.doomed = 0.0, 0.0
+        desk.line.broken = 0.0
         desk.chain.set_weather(lags=(0,), forks=(0,))
         told = {(swap.order_id, swap.signature) for swap in await desk.process().chain.swaps(since=began)}
         return Result(desk.signer.address, desk.orders.stored, desk.chain.landed, desk.held(), desk.lamports(), told)

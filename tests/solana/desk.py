@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -67,7 +66,6 @@ class Line:
 
     Attributes:
         broken: the share of calls, 0 to 1, that nobody answers; of half of them the node has heard all the same.
-        doomed: the share of transactions that never arrive, however often they are sent.
         silent: methods that nobody answers at all.
         rewrite: what becomes of what a node tells of accounts.
     """
@@ -75,7 +73,6 @@ class Line:
     methods: Methods
     dice: random.Random
     broken: float = 0.0
-    doomed: float = 0.0
     latency_ms: tuple[int, int] = (5, 40)
     silent: set[str] = field(default_factory=set)
     rewrite: Callable[[list[str], Any], Any] | None = None
@@ -85,8 +82,6 @@ class Line:
         broken = self.dice.random() < self.broken
         if method in self.silent or (broken and self.dice.random() < 0.5):
             raise NodeUnavailable("No node answered.")
-        if method == "sendTransaction" and _doomed(params[0], self.doomed):
-            return "accepted"
         try:
             said = self.methods.call(method, list(params))
         except Refusal as refusal:
@@ -97,10 +92,6 @@ class Line:
         if self.rewrite is not None and method == "getMultipleAccounts":
             return self.rewrite(params[0], said)
         return said
-
-
-def _doomed(transaction: str, share: float) -> bool:
-    return int.from_bytes(hashlib.sha256(transaction.encode()).digest()[:4]) < share * 2**32
 
 
 @dataclass
