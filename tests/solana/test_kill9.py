@@ -123,7 +123,7 @@ def explain(
         if order["status"] != "confirmed":
             continue
         token_in, token_out, amount = wishes[name]
-        tokens, _, _ = node.changes(order["txHash"])
+        tokens, *_ = node.changes(order["txHash"])
         assert tokens[MINTS[token_out]] == units(order["amountOut"], token_out)
         assert tokens[MINTS[token_in]] == -units(amount, token_in)
         moved.update(tokens)
