@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given, settings
@@ -18,13 +18,22 @@ from order_engine.domain import lifecycle
 from order_engine.domain.errors import AttemptFailed
 from order_engine.domain.order import Order, OrderRef, Status
 from order_engine.domain.quote import Pool
-from order_engine.domain.tokens import JUP, RAY, SOL, USDC
+from order_engine.domain.token_list import TokenList
+from order_engine.domain.tokens import JUP, RAY, SOL, USDC, Token
 from order_engine.engine.execute import Silent
 from order_engine.engine.rounds import Rounds
 from order_engine.engine.routing import decide as routing
 from order_engine.engine.routing.router import Gathered, Router
 from order_engine.engine.sweep import STRANDED_MS, Sweep
-from order_engine.engine.triggers import MAX_ENTRIES, MAX_LOOKS, MAX_SECOND_LOOKS, Triggers, best_output, best_price
+from order_engine.engine.triggers import (
+    MAX_ENTRIES,
+    MAX_LOOKS,
+    MAX_PAIRS,
+    MAX_SECOND_LOOKS,
+    Triggers,
+    best_output,
+    best_price,
+)
 from order_engine.venues.paper.tokens import TOKENS
 from order_engine.venues.raydium.cpmm import CpmmPool
 from tests.api.clock import StandingClock
@@ -122,6 +131,37 @@ def unfillable(
         )
         for n in range(number)
     ]
+
+
+async def test_a_long_list_of_tokens_is_asked_about_in_turns_and_no_pair_is_forgotten() -> None:
+    class Asked(FakeOrders):
+        pairs: ClassVar[list[tuple[str, str]]] = []
+
+        async def rests(self, mint_in: str, mint_out: str) -> bool:
+            self.pairs.append((mint_in, mint_out))
+            return await super().rests(mint_in, mint_out)
+
+    letters = "123456789ABCDEFGHJKLMNPQRSTUVWXYZ"
+    tokens = TokenList(tuple(Token(f"T{n}", letters[n] * 40, 6) for n in range(20)))
+    orders, clock = Asked(), StandingClock(T0)
+    resting = {(tokens.tokens[a].mint, tokens.tokens[b].mint) for a, b in ((0, 1), (7, 3), (19, 18))}
+    for n, (source, target) in enumerate(sorted(resting)):
+        pair = tokens.named(source), tokens.named(target)
+        request = replace(LIMIT, token_in=pair[0], token_out=pair[1], expires_at=None)
+        await orders.create(lifecycle.place(OrderRef("user", f"o{n}"), request, "f", T0))
+    triggers = Triggers(orders, FakeQueue(clock.now_ms), Router((), clock), clock, Silent(), lambda: tokens)
+    for _ in range(4):
+        asked = len(orders.pairs)
+        await triggers.find_pairs()
+        assert 0 < len(orders.pairs) - asked <= MAX_PAIRS
+    assert set(triggers._pairs) == resting
+    assert len(set(orders.pairs)) == 20 * 19
+    # One that rests no more is forgotten when its turn comes again.
+    for order in list(orders.stored.values()):
+        await orders.replace(order, lifecycle.cancel(order, T0 + 1))
+    for _ in range(4):
+        await triggers.find_pairs()
+    assert triggers._pairs == []
 
 
 # --- what fires --------------------------------------------------------------------------------------------------

@@ -37,6 +37,8 @@ type Pair = tuple[str, str]
 # Of one beat: entries of the index that are read, and orders that are looked at. One that runs out of time does less.
 MAX_ENTRIES = 6_000
 MAX_LOOKS = 200
+# Pairs that are asked for resting orders at once: all of eleven tokens.
+MAX_PAIRS = 120
 # Of these, orders that were set aside and whose price has not come: only new liquidity could fill them.
 MAX_SECOND_LOOKS = 10
 # Every pair's first page, and further ones of pairs that have more.
@@ -90,6 +92,8 @@ class Triggers:
     observer: Observer
     tokens: Callable[[], TokenList]
     _pairs: list[Pair] = field(default_factory=list, init=False)
+    # Where among all pairs the next look for resting orders begins.
+    _asked_to: int = field(default=0, init=False)
     # Where each pair's next page begins, among the crossed and among those set aside.
     _crossed_after: dict[Pair, str | None] = field(default_factory=dict, init=False)
     _aside_after: dict[Pair, str | None] = field(default_factory=dict, init=False)
@@ -101,12 +105,19 @@ class Triggers:
     _looked: dict[OrderRef, int] = field(default_factory=dict, init=False)
 
     async def find_pairs(self) -> None:
-        """Find out which pairs have resting orders at all: the others need no price."""
-        every = [(a.mint, b.mint) for a, b in permutations(self.tokens(), 2)]
+        """Find out which pairs have resting orders at all: the others need no price.
+
+        Of a long list of tokens some pairs each time, in turns; what is known of the others stays.
+        """
+        pairs = [(a.mint, b.mint) for a, b in permutations(self.tokens(), 2)]
+        begin = self._asked_to % max(1, len(pairs))
+        every = (pairs[begin:] + pairs[:begin])[:MAX_PAIRS]
+        self._asked_to = begin + len(every)
+        kept = set(self._pairs).intersection(pairs).difference(every)
         some = await asyncio.gather(*(self.orders.rests(*pair) for pair in every))
         resting = [pair for pair, rests in zip(every, some, strict=True) if rests]
         # Whose turn it is stays as it is.
-        known = [pair for pair in self._pairs if pair in resting]
+        known = [pair for pair in self._pairs if pair in resting or pair in kept]
         self._pairs = [*known, *(pair for pair in resting if pair not in known)]
         # Another process may have set some aside.
         self._none_aside.clear()
