@@ -7,6 +7,7 @@ modelled, bytes of another layout), and the pool is left out for a while.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from order_engine.domain.amounts import BPS
@@ -43,7 +44,7 @@ class Suspect:
 
 
 def suspect(
-    rehearsal: Rehearsal, first: int, swaps: tuple[PlannedSwap, ...], pools: dict[str, LivePool], user: str
+    rehearsal: Rehearsal, first: int, swaps: Sequence[PlannedSwap], pools: Mapping[str, LivePool], user: str
 ) -> Suspect | None:
     """The first pool whose swap does not keep its quote.
 
