@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from order_engine.domain.tokens import BONK, SOL, USDC
 from order_engine.settings import SettingsError
-from order_engine.venues.solana.addresses import CLOCK, CPMM
+from order_engine.venues.solana.addresses import CLOCK, CPMM, from_bytes
 from order_engine.venues.solana.listing import MOST_POOLS, ListedToken, Listing, read_listing
 
 TOKENS = [{"mint": SOL.mint, "symbol": "SOL"}, {"mint": USDC.mint, "symbol": "USDC"}]
+
+MANY = [{"mint": from_bytes(bytes(31) + bytes([number]))} for number in range(1, 26)]
 
 
 def written(folder: Path, content: object) -> Path:
@@ -44,7 +46,8 @@ WRONG: dict[str, tuple[object, str]] = {
     "too short": ({"pools": [CPMM[:-4]], "tokens": TOKENS}, "is not the address of a pool"),
     "very long": ({"pools": ["1" * 10**5], "tokens": TOKENS}, "is not the address of a pool"),
     "twice": ({"pools": [CPMM, CLOCK, CPMM], "tokens": TOKENS}, f"the pool {CPMM} is listed twice"),
-    "one token": ({"pools": [CPMM], "tokens": TOKENS[:1]}, "at least two tokens"),
+    "one token": ({"pools": [CPMM], "tokens": TOKENS[:1]}, "must list 2 to 24 tokens"),
+    "very many tokens": ({"pools": [CPMM], "tokens": MANY}, "must list 2 to 24 tokens"),
     "no mint": ({"pools": [CPMM], "tokens": [*TOKENS, {"symbol": "X"}]}, "a token is written as"),
     "text": ({"pools": [CPMM], "tokens": [*TOKENS, BONK.mint]}, "a token is written as"),
     "decimals": ({"pools": [CPMM], "tokens": [{**TOKENS[0], "decimals": 9}, TOKENS[1]]}, "a token is written as"),

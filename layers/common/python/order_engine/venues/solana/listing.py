@@ -21,6 +21,8 @@ _SYMBOL = re.compile(r"[A-Za-z0-9.$_-]{1,16}")
 _MOST_BYTES = 1_000_000
 # A process's first reading takes them all: some 13 accounts each, of which a call brings a hundred.
 MOST_POOLS = 100
+# While a limit order waits, every ordered pair of tokens is asked for every ten seconds: 552 queries at this number.
+MOST_TOKENS = 24
 _SHOWN = 60
 
 
@@ -62,8 +64,8 @@ def read_listing(path: Path) -> Listing:
     tokens = tuple(_token(each) for each in _list(said["tokens"], "tokens"))
     if not pools or len(pools) > MOST_POOLS:
         raise SettingsError(f"POOLS: {path} must list 1 to {MOST_POOLS} pools.")
-    if len(tokens) < 2:
-        raise SettingsError(f"POOLS: {path} must list at least two tokens.")
+    if not 2 <= len(tokens) <= MOST_TOKENS:
+        raise SettingsError(f"POOLS: {path} must list 2 to {MOST_TOKENS} tokens.")
     for what, names in (
         ("pool", pools),
         ("mint", tuple(token.mint for token in tokens)),
