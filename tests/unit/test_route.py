@@ -216,7 +216,26 @@ def test_decisions_are_the_best_of_all_routes_and_say_how_far_from_it_they_can_b
 # the best sum of them is 5 % away. In the next two, there are many pools of which one makes most of the last units. In
 # the others, few units of an intermediate token arrive, and the best number of them is up to a third away from the one
 # that real numbers say.
-@pytest.mark.parametrize("number", [10_540, 10_032, 2_056, 12_198, 13_084, 17_302, 26_022, 26_686, 33_966, 4_416])
+@pytest.mark.parametrize(
+    "number",
+    [
+        10_540,
+        10_032,
+        2_056,
+        12_198,
+        13_084,
+        4_416,
+        17_302,
+        26_022,
+        26_686,
+        33_966,
+        46_440,
+        48_396,
+        69_188,
+        77_068,
+        88_920,
+    ],
+)
 def test_cases_that_were_once_far_from_the_best(number: int) -> None:
     tables: dict[str, Tally] = {}
     examine(number, tables)

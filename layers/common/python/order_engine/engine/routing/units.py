@@ -23,6 +23,7 @@ _ARRIVALS_NEAR = sorted({*range(-256, 257), *_STEPS})
 _KNOTS = 24  # from one of those whose input is looked for to the next
 _FEW = 48  # and of the best of the others
 _JUMPS = 3  # at most, each from where the last one led
+_BROAD = 32  # the part of an order that the first moves after a jump are worth
 _NEAR = 8  # the same where more than a unit goes in for one that comes out
 _KEPT = {1: 64, 2: 24, 3: 6}  # amounts of a leg that are combined, by how many legs are
 _ARRIVALS = 16  # sums of an intermediate token that are tried where several legs share few units of it
@@ -51,10 +52,12 @@ def improve_widely(
             real numbers may be the best one to take a few units.
         price: the marginal price of the order's token, base units of output.
         middles: that of the intermediate token, by the channels that give or take it.
-        width: as for ``improve``.
+        width: as for ``improve``, at least.
     """
     whole = Plan(dict.fromkeys(places, 0) | plan.amounts, plan.amount_out)
     best = plan
+    # Where a curve is nearly straight, what many units more or less are worth does not show in moves of a few.
+    width = max(width, network.amount // _BROAD)
     for _ in range(_JUMPS):
         found = _Climb(network, whole).jump(price, middles).widely(width)
         if found.amount_out <= best.amount_out:
@@ -299,11 +302,15 @@ class _Climb:
             (price * amount - behind(arrives), arrives) for amount, arrives in zip(line, arrivals, strict=False)
         )
         flat = sorted((middle * arrives - behind(arrives), arrives) for arrives in arrivals)
-        inputs = {arrives: least(arrives) for _, arrives in worth[:_FEW] + flat[:_FEW]}
+        best = [arrives for _, arrives in worth[:_FEW] + flat[:_FEW]]
+        best += [arrives for arrives in arrivals if abs(arrives - out) <= _NEAR]
+        inputs = {arrives: least(arrives) for arrives in best}
         exactly = sorted(inputs, key=lambda arrives: (price * inputs[arrives] - behind(arrives), arrives))
-        # In turns: the first hold for curves, the others where curves are flat and any number may be the best.
-        both = chain.from_iterable(zip(exactly, (arrives for _, arrives in flat), strict=False))
-        return list(dict.fromkeys(inputs[arrives] for arrives in both if arrives in inputs))
+        # In turns: the first hold for curves, the second where these are flat and any number may be the best, the third
+        # where those of the other legs are not.
+        near = sorted(arrivals, key=lambda arrives: abs(arrives - out))[: len(exactly)]
+        turns = chain.from_iterable(zip(exactly, (arrives for _, arrives in flat), near, strict=False))
+        return list(dict.fromkeys(inputs[arrives] for arrives in turns if arrives in inputs))
 
     def _least(self, place: int, near: int, out: int, stair: int) -> int:
         """The least input that gives so much."""
