@@ -15,6 +15,7 @@ from order_engine.compose import Engine
 from order_engine.domain import lifecycle
 from order_engine.domain.order import Lease, Order, OrderRef
 from order_engine.engine.push import Change
+from order_engine.wire import forms
 from tests.fakes.engine import engine_with
 from tests.unit.test_lifecycle import MARKET, T0
 
@@ -120,7 +121,7 @@ async def test_a_record_of_a_newer_release_comes_again_until_it_is_set_aside_who
     kept, pushed, clock = Kept(), Pushed([]), Clock()
     engine = notifying(kept, pushed, clock)
     newer = record("2", PENDING)
-    newer["dynamodb"]["NewImage"]["schema"] = {"N": "2"}
+    newer["dynamodb"]["NewImage"]["schema"] = {"N": str(forms.ORDER.reads + 1)}
     records = [record("1", PENDING), newer, record("3", ROUTING, PENDING)]
     for age_s in (0, 74):
         newer["dynamodb"]["ApproximateCreationDateTime"] = T0 / 1000 - age_s
