@@ -319,6 +319,9 @@ class _Climb:
         while low and quote(low) >= out:
             # The steps grow: a pool that is nearly drained gives the same for very different amounts.
             low, step = max(0, low - step), 2 * step
+        if not quote(high) and quote(near):
+            # It is above what the pool fills.
+            high = self._network.channels[place].most(high)
         for _ in range(_NEAR):
             if quote(high) >= out:
                 break
