@@ -231,6 +231,7 @@ def test_decisions_are_the_best_of_all_routes_and_say_how_far_from_it_they_can_b
         33_966,
         46_440,
         48_396,
+        59_590,
         69_188,
         77_068,
         88_920,

@@ -123,8 +123,11 @@ class _Search:
             possible = min(least.bound, self._closed) - self._best
             if possible <= self._room():
                 break
-            more = len(plan.amounts) < MAX_LEGS and possible - self._leg > self._room()
-            for other in with_another(self._network, plan, least.price, self._middles(least), more=more):
+            # As many legs more as what is possible pays for.
+            room = sum(
+                possible - legs * self._leg > self._room() for legs in range(1, 1 + MAX_LEGS - len(plan.amounts))
+            )
+            for other in with_another(self._network, plan, least.price, self._middles(least), room=room):
                 key, net = frozenset(other.amounts), self._net(other)
                 # What is further behind than the best can be ahead is a worse pool rather than worse rounded.
                 if net > self._best - possible and (key not in found or net > found[key][0]):

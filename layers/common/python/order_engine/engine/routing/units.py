@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, pairwise, permutations, product
 
 from order_engine.engine.routing.divide import Plan
-from order_engine.engine.routing.network import Network
+from order_engine.engine.routing.network import Network, Via
 
 _PASSES = 8  # over all pairs of legs, with moves of one size
 # Amounts around a leg's own that are looked at, ever further apart: a fee of 1 % is rounded anew every 100 units, one
@@ -67,7 +67,7 @@ def improve_widely(
     return best
 
 
-def with_another(network: Network, plan: Plan, price: float, middles: Mapping[int, float], *, more: bool) -> list[Plan]:
+def with_another(network: Network, plan: Plan, price: float, middles: Mapping[int, float], *, room: int) -> list[Plan]:
     """For every pool that a plan leaves out the best plan in which it takes what a leg takes, or the last units of it.
 
     Of an input that buys few units of an intermediate token the last units give nothing. What another pool makes of
@@ -75,12 +75,14 @@ def with_another(network: Network, plan: Plan, price: float, middles: Mapping[in
 
     Args:
         price: as for ``improve_widely``, and ``middles`` too.
-        more: whether it may be a leg more.
+        room: how many legs more it may be. With two a path over a token that the plan does not use is asked too.
     """
     climb = _Climb(network, plan)
     edges = {0, *(network.channels[place].edge for place in plan.amounts)}
     others = [channel.place for channel in network.channels if channel.edge in edges]
-    plans = (climb.beside(other, price, middles, more=more) for other in others if other not in plan.amounts)
+    plans = [climb.beside(other, price, middles, more=room > 0) for other in others if other not in plan.amounts]
+    if room > 1:
+        plans += [climb.through(via, price, middles) for via in network.vias if via.first not in edges]
     return [plan for plan in plans if plan is not None]
 
 
@@ -167,14 +169,36 @@ class _Climb:
             if giver == other:
                 continue
             own = self._amounts[giver]
-            if more and giver not in self._near:
-                self._near[giver] = self._amounts_near(giver, own, price, middles)[: _KEPT[1]]
-            for keeps in (0, *self._near.get(giver, ())):
+            for keeps in (0, *(self._keeps(giver, price, middles) if more else ())):
                 amounts = self._amounts | {giver: keeps, other: own - keeps}
                 out = beside._total(amounts)
                 if out > 0 and (best is None or out > best.amount_out):
                     best = Plan({place: amount for place, amount in amounts.items() if amount}, out)
         return best
+
+    def through(self, via: Via, price: float, middles: Mapping[int, float]) -> Plan | None:
+        """The best plan in which a path of its own takes the end of a leg; None where there is none."""
+        channels = self._network.channels
+        best: Plan | None = None
+        for giver in self._groups[0]:
+            for keeps in self._keeps(giver, price, middles):
+                left = self._amounts[giver] - keeps
+                middle, first = max((c.quote(left), -c.place) for c in channels if c.edge == via.first)
+                out, second = max((c.quote(middle), -c.place) for c in channels if c.edge == via.second)
+                if not out:
+                    continue
+                amounts = self._amounts | {giver: keeps, -first: left, -second: middle}
+                climb = _Climb(self._network, Plan(amounts, -1))
+                out = climb._total(amounts)
+                if out > 0 and (best is None or out > best.amount_out):
+                    best = Plan(amounts, out)
+        return best
+
+    def _keeps(self, giver: int, price: float, middles: Mapping[int, float]) -> Sequence[int]:
+        """Less than a leg has, where little is lost."""
+        if giver not in self._near:
+            self._near[giver] = self._amounts_near(giver, self._amounts[giver], price, middles)[: _KEPT[1]]
+        return self._near[giver]
 
     def jump(self, price: float, middles: Mapping[int, float]) -> _Climb:
         """Take the best combinations of amounts that lose little, edge by edge."""
