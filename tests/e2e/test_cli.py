@@ -187,7 +187,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(stack: Running) -> None:
 
 
 def test_on_a_terminal_the_stages_move_and_an_interrupt_says_how_to_go_on() -> None:
-    slow = {**FAST, "FAILURE_RATE": "0", "LANDING_MIN_MS": "8000", "LANDING_MAX_MS": "8000"}
+    slow = {**FAST, "FAILURE_RATE": "0", "LANDING_MIN_MS": "60000", "LANDING_MAX_MS": "60000"}
     with running(environment=slow) as stack:
         screen, terminal = pty.openpty()
         process = subprocess.Popen(
@@ -200,7 +200,7 @@ def test_on_a_terminal_the_stages_move_and_an_interrupt_says_how_to_go_on() -> N
         )
         os.close(terminal)
         seen = ""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 50
         while "submitted" not in seen and time.monotonic() < deadline:
             seen += _read(screen)
         # The spinner moves.

@@ -11,6 +11,7 @@ import boto3
 import pytest
 
 from order_engine.domain.tokens import SOL, USDC
+from order_engine.wire import forms
 from tests.integration.aws import Resources, deployed
 from tests.integration.http import Reply, request
 
@@ -317,7 +318,7 @@ def test_an_order_that_a_newer_release_has_written_is_neither_shown_nor_changed(
     table = boto3.resource("dynamodb").Table("orders")
     key = {"user_id": "alice", "order_id": order_id}
     raised: dict[str, Any] = {"UpdateExpression": "SET #s = :s", "ExpressionAttributeNames": {"#s": "schema"}}
-    table.update_item(Key=key, ExpressionAttributeValues={":s": 2}, **raised)
+    table.update_item(Key=key, ExpressionAttributeValues={":s": forms.ORDER.reads + 1}, **raised)
     newer = stored()
 
     for method, path in (
