@@ -7,8 +7,10 @@ import signal
 
 def main() -> None:
     """Run the command line."""
-    # Python's own handler would end half an import with a traceback.
-    interrupted = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    interrupted = signal.getsignal(signal.SIGINT)
+    # Python's own handler would end half an import with a traceback. A job in the background of a script has none.
+    if interrupted is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     from cli import main as command
 
     signal.signal(signal.SIGINT, interrupted)

@@ -197,6 +197,8 @@ def test_on_a_terminal_the_stages_move_and_an_interrupt_says_how_to_go_on() -> N
             stdin=terminal,
             stdout=terminal,
             stderr=terminal,
+            # In the background of a script the tests would not have it either.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
         os.close(terminal)
         seen = ""

@@ -33,6 +33,7 @@ from cli.load import quantile
 from order_engine.aws import redrive
 from order_engine.domain.order import OrderRef, Status
 from order_engine.domain.tokens import SOL, USDC
+from order_engine.version import VERSION
 from order_engine.wire.messages import encode
 
 runner = CliRunner()
@@ -504,6 +505,7 @@ def test_a_full_disk_is_said_and_is_no_defect(arguments: list[str]) -> None:
 # The first module that the command loads finds an interruption instead.
 INTERRUPTED = """
 import os, signal, sys
+signal.signal(signal.SIGINT, {handler})
 from cli.entry import main
 
 class Interrupting:
@@ -512,13 +514,24 @@ class Interrupting:
         os.kill(os.getpid(), signal.SIGINT)
 
 sys.meta_path.insert(0, Interrupting)
+sys.argv = ["order-engine", "--version"]
 main()
 """
 
 
+def interrupted(handler: str) -> tuple[int, str, str]:
+    code = INTERRUPTED.replace("{handler}", handler)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
 def test_an_interruption_while_it_loads_ends_it_quietly() -> None:
-    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+    assert interrupted("signal.default_int_handler") == (-signal.SIGINT, "", "")
+
+
+def test_where_interruptions_are_not_for_it_they_do_not_end_it() -> None:
+    """As in the background of a script."""
+    assert interrupted("signal.SIG_IGN") == (0, f"order-engine {VERSION}\n", "")
 
 
 def test_a_terminal_of_few_characters_is_shown_what_it_can() -> None:
