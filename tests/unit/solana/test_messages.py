@@ -40,7 +40,12 @@ def their_message(
 ) -> MessageV0 | MessageV1:
     converted = [theirs(call) for call in calls]
     if version == 1:
-        config = TransactionConfig(priority_fee=budget.priority_fee or None, compute_unit_limit=budget.units)
+        config = TransactionConfig(
+            priority_fee=budget.priority_fee or None,
+            compute_unit_limit=budget.units,
+            # Left out, a validator takes it for none.
+            loaded_accounts_data_size_limit=64 * 1024 * 1024,
+        )
         return MessageV1.try_compile(PAYER.pubkey(), converted, Hash(blockhash), config)
     front = [compute_budget.set_compute_unit_limit(budget.units)]
     if budget.micro_lamports_per_unit:

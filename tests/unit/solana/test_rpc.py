@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 import traceback
 
@@ -26,6 +27,10 @@ async def test_a_result_is_what_the_node_said() -> None:
     ]
 
 
+def refused_by(code: int, message: str) -> bytes:
+    return json.dumps({"jsonrpc": "2.0", "id": 1, "error": {"code": code, "message": message}}).encode()
+
+
 BROKEN: dict[str, tuple[Answer, str]] = {
     "html": (raw(200, b"<html>Welcome</html>"), "not JSON-RPC"),
     "html of a proxy": (raw(502, b"<html>Bad Gateway</html>"), "HTTP 502"),
@@ -35,6 +40,8 @@ BROKEN: dict[str, tuple[Answer, str]] = {
     "an error that is none": (raw(200, b'{"error": "no"}'), "not JSON-RPC"),
     "deep JSON": (raw(200, b"[" * 100_000), "not JSON-RPC"),
     "a number without end": (raw(200, b'{"id": 1, "result": ' + b"9" * 10_000 + b"}"), "not JSON-RPC"),
+    "a provider out of order": (raw(502, refused_by(-32003, "backend unavailable")), "out of order .HTTP 502"),
+    "a plan that is used up": (raw(402, refused_by(-32010, "no credits left")), "out of order .HTTP 402"),
     "another request's answer": (raw(200, b'{"id": 99, "result": 1}'), "another request"),
     "too many requests": (raw(429, b"slow down"), "429"),
     "too many requests, as JSON": (raw(429, b'{"error": {"code": 429, "message": "slow down"}}'), "429"),

@@ -24,8 +24,11 @@ MAX_INSTRUCTIONS: dict[Version, int] = {0: 64, 1: 64}
 
 _VERSIONED = 0x80
 _MICRO = 10**6
-# Version 1's mask of the settings that follow: two words of priority fee, one of compute units.
-_PRIORITY_FEE, _COMPUTE_UNITS = 0b011, 0b100
+# Version 1's mask of the settings that follow: two words of priority fee, one of compute units, and one of the bytes
+# that all accounts together may have. Without the last it would be none at all, and no account could be loaded; what
+# version 0 has by itself is 64 MiB.
+_PRIORITY_FEE, _COMPUTE_UNITS, _LOADED_BYTES = 0b0011, 0b0100, 0b1000
+MOST_LOADED_BYTES = 64 * 1024 * 1024
 _SET_COMPUTE_UNITS, _SET_UNIT_PRICE = 2, 3
 
 
@@ -165,10 +168,10 @@ def _budget_instructions(budget: ComputeBudget) -> list[Instruction]:
 
 
 def _settings(budget: ComputeBudget) -> tuple[int, bytes]:
-    units = budget.units.to_bytes(4, "little")
+    words = budget.units.to_bytes(4, "little") + MOST_LOADED_BYTES.to_bytes(4, "little")
     if not budget.priority_fee:
-        return _COMPUTE_UNITS, units
-    return _PRIORITY_FEE | _COMPUTE_UNITS, budget.priority_fee.to_bytes(8, "little") + units
+        return _COMPUTE_UNITS | _LOADED_BYTES, words
+    return _PRIORITY_FEE | _COMPUTE_UNITS | _LOADED_BYTES, budget.priority_fee.to_bytes(8, "little") + words
 
 
 def _compact(number: int) -> bytes:

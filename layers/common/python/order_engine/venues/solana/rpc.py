@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,8 +29,10 @@ _NO_HISTORY = -32011
 _INTERNAL = -32603
 _RATE_LIMITS = frozenset({429, -32429})
 _ELSEWHERE = _RATE_LIMITS | {_NODE_IS_BEHIND, _LONG_TERM_STORAGE_BUSY, _MIN_CONTEXT_SLOT, _NO_HISTORY, _INTERNAL}
-_TOO_MANY, _NO_ACCESS = 429, (401, 403)
-_MOST_BYTES = 64 * 1024 * 1024
+_TOO_MANY, _NO_ACCESS, _UNPAID, _BROKEN = 429, (401, 403), 402, 500
+# Thrice what a hundred of the largest accounts take; a worker has to bear it as objects.
+_MOST_BYTES = 4 * 1024 * 1024
+_MOST_SAID = 200
 _TIMEOUTS = (TimeoutError, urllib3.exceptions.ReadTimeoutError)
 # For how long a node that did not answer is asked last; and one is not asked that has too much to do, and at most.
 _REST_S, _BUSY_S, _LONGEST_BUSY_S = 5.0, 1.0, 60.0
@@ -82,7 +85,11 @@ class HttpTransport:
     """Connections that are kept open, for several threads."""
 
     def __init__(self) -> None:
-        self._pool = urllib3.PoolManager(num_pools=8, maxsize=32, retries=False)
+        # As many as there are threads.
+        self._pool = urllib3.PoolManager(num_pools=8, maxsize=64, retries=False)
+        for name in ("urllib3.connection", "urllib3.connectionpool"):
+            # What they warn of names the address: of headers that cannot be read, of a certificate, of a full pool.
+            logging.getLogger(name).setLevel(logging.CRITICAL)
 
     def post(self, url: str, body: bytes, timeout_s: float) -> HttpAnswer:
         """Post JSON. The answer must be whole within the time, and of bearable size."""
@@ -100,7 +107,8 @@ class HttpTransport:
             chunks: list[bytes] = []
             size = 0
             # A timeout of urllib3 bounds each read, not all of them: a node that drips would hold us for ever.
-            for chunk in answer.stream(1 << 16, decode_content=True):
+            # Nor may a read wait until so many bytes have come.
+            while chunk := answer.read1(1 << 16, decode_content=True):
                 size += len(chunk)
                 if size > _MOST_BYTES or time.monotonic() > until:
                     raise TimeoutError("The answer does not come to an end.")
@@ -224,7 +232,8 @@ class JsonRpc:
             return _result(answer, number)
         except NodeRefused as refused:
             # A node may say in words what it was asked with.
-            raise NodeRefused(refused.code, _without(self._secrets[node], refused.said), refused.data) from None
+            said = _without(self._secrets[node], refused.said)[:_MOST_SAID]
+            raise NodeRefused(refused.code, said, refused.data) from None
 
 
 def _result(answer: HttpAnswer, number: int) -> Any:
@@ -244,10 +253,13 @@ def _result(answer: HttpAnswer, number: int) -> Any:
         said = None
     if not isinstance(said, dict) or not ("result" in said or isinstance(said.get("error"), dict)):
         raise NodeUnavailable(f"the answer is not JSON-RPC (HTTP {answer.status}). Is this the address of a node?")
+    if answer.status >= _BROKEN or answer.status == _UNPAID:
+        # Whatever it says beside it.
+        raise NodeUnavailable(f"it is out of order (HTTP {answer.status}).")
     error = said.get("error")
     if error is not None:
         code = error.get("code")
-        message = " ".join(str(error.get("message", "")).split())[:200]
+        message = " ".join(str(error.get("message", "")).split())
         raise NodeRefused(code if isinstance(code, int) else 0, message, error.get("data"))
     if said.get("id") != number:
         raise NodeUnavailable("the answer belongs to another request.")
@@ -266,6 +278,8 @@ def _secrets(url: str) -> list[str]:
     """The parts of an address that may be a key: all but its scheme and port."""
     parts = urlsplit(url)
     values = [value for _, value in parse_qsl(parts.query)]
+    # As it is written, too.
+    values += [part.partition("=")[2] for part in parts.query.split("&")]
     found = [url, parts.netloc, parts.hostname or "", parts.username or "", parts.password or "", parts.query]
     return sorted((part for part in (*found, *values, *parts.path.split("/")) if len(part) > 3), key=len, reverse=True)
 
