@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import sys
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -35,25 +36,31 @@ class Commands(TyperGroup):
                 # What is held back would fail after the exit code was chosen.
                 sys.stdout.flush()
         except (OSError, ExceptionGroup) as error:
-            ended = _output_ended(error)
-            if ended is None:
+            if (ended := _output_ended(error)) is None:
                 raise
-        # Python's own last flush would fail as well.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(ended)
 
 
-def _output_ended(error: OSError | ExceptionGroup) -> int | None:
-    """The exit code if it is the output that failed."""
-    found: BaseException | None = error
-    while isinstance(found, ExceptionGroup):
-        found = next((inner for inner in found.exceptions if isinstance(inner, (OSError, ExceptionGroup))), None)
+def _output_ended(error: Exception) -> int | None:
+    """The exit code if it is the output that failed, which then is written to no more."""
+    found = next((leaf for leaf in _leaves(error) if isinstance(leaf, BrokenPipeError) or leaf.errno in _FULL), None)
+    if found is None:
+        return None
+    # Python's own last flush would fail as well.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if isinstance(found, BrokenPipeError):
         return UNREAD
-    if isinstance(found, OSError) and found.errno in _FULL:
-        errors.print(f"The output cannot be written: {found.strerror}.")
-        return UNWRITTEN
-    return None
+    errors.print(f"The output cannot be written: {found.strerror}.")
+    return UNWRITTEN
+
+
+def _leaves(error: Exception) -> Iterator[OSError]:
+    """The system's errors in what was raised, of groups too."""
+    if isinstance(error, ExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    elif isinstance(error, OSError):
+        yield error
 
 
 app = typer.Typer(
@@ -96,8 +103,7 @@ def main() -> None:
         app()
     except Exception as error:
         # What is printed before any command runs: the help, the version.
-        if isinstance(error, OSError | ExceptionGroup) and (ended := _output_ended(error)) is not None:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if (ended := _output_ended(error)) is not None:
             sys.exit(ended)
         if os.environ.get("ORDER_ENGINE_DEBUG"):
             raise

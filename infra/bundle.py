@@ -127,7 +127,7 @@ def _build(name: str, inputs: Iterable[Path], make: Callable[[Path], None], pref
             target.mkdir()
             make(target)
             _compile(target, prefix)
-            _make_readable(target)
+            make_readable(target)
             for stale in BUILD.glob(f"{name}-*"):
                 if stale != directory:
                     shutil.rmtree(stale, ignore_errors=True)
@@ -148,7 +148,7 @@ def _pack(web: Path) -> None:
             path.with_name(path.name + ".gz").write_bytes(packed)
 
 
-def _make_readable(target: Path) -> None:
+def make_readable(target: Path) -> None:
     """Let everybody read what Lambda's user must import, whatever umask it was checked out and built under.
 
     The CDK zips files with the modes that they have, and Lambda unpacks them so:

@@ -12,7 +12,7 @@ import shutil
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from infra.bundle import BUILD
+from infra.bundle import BUILD, make_readable
 from infra.context import LiveConfig
 from infra.python_function import RUNTIME, PythonFunction
 
@@ -30,9 +30,7 @@ class Live(Construct):
         folder = BUILD / f"pools-{key[:16]}"
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(live.pools, folder / _POOLS)
-        # Lambda reads what it runs as another user than who built it.
-        (folder / _POOLS).chmod(0o644)
-        folder.chmod(0o755)
+        make_readable(folder)
         self._pools = lambda_.LayerVersion(
             self,
             "Pools",

@@ -487,6 +487,12 @@ def test_an_output_that_nobody_reads_is_not_taken_for_an_order_that_failed(says:
         assert command.wait(60) == terminal.UNREAD == 141
 
 
+def test_an_output_that_nobody_reads_is_found_behind_another_error_of_the_same_moment() -> None:
+    says = "raise ExceptionGroup('', [ConnectionResetError(104, 'reset'), BrokenPipeError(32, 'closed')])"
+    done = subprocess.run([sys.executable, "-c", CHATTER.format(says=says)], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (terminal.UNREAD, b"")
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
 @pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["list", "--help"]])
 def test_a_full_disk_is_said_and_is_no_defect(arguments: list[str]) -> None:

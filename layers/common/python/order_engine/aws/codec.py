@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from decimal import Decimal
 from typing import Any
 
@@ -33,6 +32,8 @@ from order_engine.domain.order import (
     SignedTransaction,
     Status,
     Submission,
+    further_fields,
+    further_values,
 )
 from order_engine.wire import forms
 
@@ -98,12 +99,8 @@ def decode_event(seq: int, text: str) -> Event:
 # --- orders ------------------------------------------------------------------------------------------------------
 
 
-# The fields of a request that 0.1.0 had are written under short names, further ones by their own.
-_FIRST_FIELDS = 8
-
-
 def encode_request(request: OrderRequest) -> str:
-    """A request's text. A field that came after 0.1.0 is written where it is not at its default."""
+    """A request's text. A field that came after 0.1.0 is written by its name, where it is not at its default."""
     value: dict[str, object] = {
         "t": request.type,
         "i": tokens.encode(request.token_in),
@@ -117,10 +114,8 @@ def encode_request(request: OrderRequest) -> str:
         value["x"] = request.expires_at
     if request.wallet_address is not None:
         value["w"] = request.wallet_address
-    for field in fields(request)[_FIRST_FIELDS:]:
-        own = getattr(request, field.name)
-        if own != field.default:
-            value[field.name] = [str(own)] if isinstance(own, Decimal) else own
+    for name, own in further_values(request).items():
+        value[name] = [str(own)] if isinstance(own, Decimal) else own
     return _dump(value)
 
 
@@ -134,7 +129,7 @@ def decode_request[R: OrderRequest](text: str, kind: type[R]) -> R:
     value = json.loads(text)
     further: dict[str, Any] = {
         field.name: read_decimal(value[field.name][0]) if isinstance(value[field.name], list) else value[field.name]
-        for field in fields(kind)[_FIRST_FIELDS:]
+        for field in further_fields(kind)
         if field.name in value
     }
     return kind(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import Field, dataclass, field, fields
 from decimal import Decimal
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 from order_engine.domain.quote import Decision
 from order_engine.domain.tokens import Token
@@ -75,6 +75,26 @@ class OrderRequest:
             case "limit":
                 assert self.limit_price is not None
                 return AtLimit.of(self.amount_in, self.limit_price, self.token_in, self.token_out)
+
+
+# So many fields a request had in 0.1.0: stored requests name them in short, and their hashes cover them by place.
+_FIRST_FIELDS = 8
+
+
+def first_fields() -> tuple[Field[Any], ...]:
+    """The fields that a request had in 0.1.0."""
+    return fields(OrderRequest)[:_FIRST_FIELDS]
+
+
+def further_fields(kind: type[OrderRequest]) -> tuple[Field[Any], ...]:
+    """Those that came after it. One counts where it is not at its default, so that old orders stay what they were."""
+    return fields(kind)[_FIRST_FIELDS:]
+
+
+def further_values(request: OrderRequest) -> dict[str, Any]:
+    """What a request says in fields that came after 0.1.0, by name."""
+    said = {field.name: (getattr(request, field.name), field.default) for field in further_fields(type(request))}
+    return {name: value for name, (value, default) in said.items() if value != default}
 
 
 @dataclass(frozen=True, slots=True)

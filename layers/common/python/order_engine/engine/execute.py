@@ -284,14 +284,13 @@ class Execute:
                 return verdict
         while True:
             now = self.clock.now_ms()
-            first = sent_at is None
-            beat = sent_at is None or now - sent_at >= self.policy.rebroadcast_ms
-            if beat:
+            again = sent_at is not None and now - sent_at >= self.policy.rebroadcast_ms
+            if sent_at is None or again:
                 sent_at = now
                 with contextlib.suppress(_ChainSilent):
                     await self._ask(self.chain.broadcast(tx), deadline)
             # What was built or asked for just now has not expired since.
-            verdict = await self._look(order, tx, deadline, check_expiry=beat and not first)
+            verdict = await self._look(order, tx, deadline, check_expiry=again)
             if verdict is not None:
                 return verdict
             now = self.clock.now_ms()

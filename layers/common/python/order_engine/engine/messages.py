@@ -24,14 +24,8 @@ def messages_rate(
         own_sockets: how many sockets the credential admits, where that differs from the deployment's number. Its rate
             grows with them.
     """
-    default = max(1, sockets_per_user)
-    sockets = own_sockets or default
-    per_minute = max(1, reads_per_minute * max(sockets, default) // default)
-    return Rate(
-        min(per_minute, MAX_PER_MINUTE),
-        min(max(1, sockets * orders_per_socket + reads_burst), MAX_PER_MINUTE),
-        "messages",
-        own=own_sockets is not None,
+    return _rate(
+        "messages", reads_per_minute, sockets_per_user, own_sockets, lambda n, _: n * orders_per_socket + reads_burst
     )
 
 
@@ -42,15 +36,23 @@ def handshakes_rate(*, sockets_per_user: int, own_sockets: int | None) -> Rate:
     Args:
         own_sockets: as for messages.
     """
+    return _rate("handshakes", _HANDSHAKES_PER_MINUTE, sockets_per_user, own_sockets, lambda n, minute: n + minute)
+
+
+def _rate(
+    name: str, per_minute: int, sockets_per_user: int, own_sockets: int | None, burst: Callable[[int, int], int]
+) -> Rate:
+    """A limit that grows with the sockets that one may have.
+
+    Args:
+        per_minute: of the deployment's number of sockets.
+        burst: of how many sockets there may be, and of how much a minute admits for them.
+    """
     default = max(1, sockets_per_user)
     sockets = own_sockets or default
-    per_minute = _HANDSHAKES_PER_MINUTE * max(sockets, default) // default
-    return Rate(
-        min(per_minute, MAX_PER_MINUTE),
-        min(sockets + per_minute, MAX_PER_MINUTE),
-        "handshakes",
-        own=own_sockets is not None,
-    )
+    minute = max(1, per_minute * max(sockets, default) // default)
+    at_once = max(1, burst(sockets, minute))
+    return Rate(min(minute, MAX_PER_MINUTE), min(at_once, MAX_PER_MINUTE), name, own=own_sockets is not None)
 
 
 @dataclass(slots=True)

@@ -6,22 +6,18 @@ import hashlib
 import json
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from decimal import Decimal
 
 from order_engine.domain import lifecycle
 from order_engine.domain.amounts import format_price
 from order_engine.domain.errors import IdempotencyConflict, SameToken, TooManyOpenOrders
-from order_engine.domain.order import Order, OrderRef, OrderRequest, Status
+from order_engine.domain.order import Order, OrderRef, OrderRequest, Status, first_fields, further_values
 from order_engine.domain.tokens import Token
 from order_engine.engine.execute import Observer
 from order_engine.engine.ports import Clock, OrderExists, OrderQueue, OrderStore
 
 _NAMESPACE = uuid.UUID("6f1f4b9e-5f5a-4c39-9d9a-0a7c5f0f6f0e")
-
-
-# So many fields a request had in 0.1.0, whose hashes stored orders carry.
-_FIRST_FIELDS = 8
 
 
 def fingerprint(request: OrderRequest) -> str:
@@ -30,10 +26,8 @@ def fingerprint(request: OrderRequest) -> str:
     It covers every field. One that came after 0.1.0 counts by its name and only where it is not at its default, so that
     an order which does not use it has the hash that it always had.
     """
-    first, further = fields(request)[:_FIRST_FIELDS], fields(request)[_FIRST_FIELDS:]
-    said = [_plain(getattr(request, field.name)) for field in first]
-    more = {field.name: getattr(request, field.name) for field in further}
-    said += [[field.name, _plain(more[field.name])] for field in further if more[field.name] != field.default]
+    said = [_plain(getattr(request, field.name)) for field in first_fields()]
+    said += [[name, _plain(value)] for name, value in further_values(request).items()]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
 
 

@@ -20,7 +20,7 @@ from order_engine.venues.solana.build import SwapPlan, instructions, message_of,
 from order_engine.venues.solana.disagree import Suspect, suspect
 from order_engine.venues.solana.history import swaps_since
 from order_engine.venues.solana.looks import Looks
-from order_engine.venues.solana.messages import ComputeBudget, Instruction, transaction
+from order_engine.venues.solana.messages import MAX_UNITS, ComputeBudget, Instruction, transaction
 from order_engine.venues.solana.node import Landed, Node
 from order_engine.venues.solana.parse import Signed, parse, programs
 from order_engine.venues.solana.pools import Reading
@@ -34,7 +34,6 @@ from order_engine.venues.solana.signer import Signer, verify
 PATH_TOLERANCE_BPS = 5
 # What a simulation took, and a little more: the price may have moved to another array when the swap lands.
 _UNITS_PERCENT = 115
-_MAX_UNITS = 1_400_000
 # A node's answer about statuses is of its ``processed`` slot, which may lie on a fork that dies. A fork does not come
 # to be longer than this before the network's votes have decided.
 _FORK_SLOTS = 32
@@ -107,7 +106,7 @@ class SolanaChain:
             blockhash = rehearsal.blockhash or await self._node.blockhash()
         except (NodeUnavailable, NodeRefused) as error:
             raise SwapRefused("node_unavailable", str(error)) from error
-        units = min(_MAX_UNITS, rehearsal.units * _UNITS_PERCENT // 100)
+        units = min(MAX_UNITS, rehearsal.units * _UNITS_PERCENT // 100)
         message = message_of(calls, self._signer.address, blockhash.value, ComputeBudget(units, price))
         signature = await self._signer.sign(message)
         if not verify(self._signer.address, message, signature):

@@ -22,8 +22,10 @@ MAX_BYTES: dict[Version, int] = {0: 1232, 1: 4096}
 MAX_ADDRESSES: dict[Version, int] = {0: 256, 1: 64}
 MAX_INSTRUCTIONS: dict[Version, int] = {0: 64, 1: 64}
 
-_VERSIONED = 0x80
+VERSIONED = 0x80
 _MICRO = 10**6
+# What a transaction may take of the compute budget, by the runtime's rules.
+MAX_UNITS = 1_400_000
 # Version 1's mask of the settings that follow: two words of priority fee, one of compute units, and one of the bytes
 # that all accounts together may have. Without the last it would be none at all, and no account could be loaded; what
 # version 0 has by itself is 64 MiB.
@@ -103,7 +105,7 @@ def compile_message(
     )
     addresses = b"".join(to_bytes(meta.address) for meta in metas)
     lifetime = base58.decode(blockhash, 32)
-    start = bytes((_VERSIONED | version,)) + header
+    start = bytes((VERSIONED | version,)) + header
     if version == 0:
         parts = [start, _compact(len(metas)), addresses, lifetime, _compact(len(calls))]
         for call in calls:
@@ -127,7 +129,7 @@ def transaction(message: bytes, signatures: Sequence[bytes]) -> bytes:
         BuildFailed: more bytes than a transaction of this version may have.
         ValueError: not one signature of 64 bytes for each signer.
     """
-    version: Version = 1 if message[0] & ~_VERSIONED else 0
+    version: Version = 1 if message[0] & ~VERSIONED else 0
     if len(signatures) != message[1] or any(len(signature) != SIGNATURE_BYTES for signature in signatures):
         raise ValueError(f"The message wants {message[1]} signatures of {SIGNATURE_BYTES} bytes.")
     signed = b"".join(signatures)
@@ -139,7 +141,7 @@ def transaction(message: bytes, signatures: Sequence[bytes]) -> bytes:
 
 def fits(message: bytes) -> bool:
     """Whether a message and its signatures fit into one transaction."""
-    version: Version = 1 if message[0] & ~_VERSIONED else 0
+    version: Version = 1 if message[0] & ~VERSIONED else 0
     counted = 0 if version else len(_compact(message[1]))
     return counted + message[1] * SIGNATURE_BYTES + len(message) <= MAX_BYTES[version]
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from order_engine.domain import base58
 from order_engine.venues.solana.addresses import ADDRESS_BYTES, ASSOCIATED_TOKEN, MEMO, from_bytes
-from order_engine.venues.solana.messages import SIGNATURE_BYTES, Version
+from order_engine.venues.solana.messages import SIGNATURE_BYTES, VERSIONED, Version
 
-_VERSIONED = 0x80
 # Of version 1's mask: how many of its bits stand for four bytes of settings each.
 _SETTING_BYTES = 4
 _MINT_OF_NEW_ACCOUNT = 3
@@ -69,7 +68,7 @@ def parse(raw: bytes) -> Signed:
         ValueError: these bytes are no transaction of versions 0 or 1, or one with lookup tables.
     """
     try:
-        return _version_1(raw) if raw[:1] == bytes((_VERSIONED | 1,)) else _version_0(raw)
+        return _version_1(raw) if raw[:1] == bytes((VERSIONED | 1,)) else _version_0(raw)
     except IndexError as error:
         raise ValueError("The transaction is cut off.") from error
 
@@ -79,7 +78,7 @@ def _version_0(raw: bytes) -> Signed:
     count = reader.compact()
     signatures = reader.take(count * SIGNATURE_BYTES)
     message = raw[reader.at :]
-    if reader.byte() != _VERSIONED:
+    if reader.byte() != VERSIONED:
         raise ValueError("These bytes are no transaction of version 0 or 1.")
     reader.take(3)
     addresses = reader.addresses(reader.compact())

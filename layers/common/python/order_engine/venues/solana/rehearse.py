@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from order_engine.venues.solana.build import message_of
-from order_engine.venues.solana.messages import SIGNATURE_BYTES, ComputeBudget, Instruction, transaction
+from order_engine.venues.solana.messages import MAX_UNITS, SIGNATURE_BYTES, ComputeBudget, Instruction, transaction
 from order_engine.venues.solana.node import Blockhash, Node
 from order_engine.venues.solana.parse import parse, programs
 from order_engine.venues.solana.refusals import Refusal, refusal
 
-_MAX_UNITS = 1_400_000
 # What a swap is expected to take at most. A simulation may take all that there is, at a price that makes it no dearer
 # than this: or a wallet would be refused that can pay.
 _USUAL_UNITS = 200_000
@@ -50,9 +49,7 @@ async def rehearse(node: Node, calls: Sequence[Instruction], wallet: str, price:
         BuildFailed: it is too large.
         NodeUnavailable, NodeRefused: the node gave no answer.
     """
-    message = message_of(
-        calls, wallet, _NO_BLOCKHASH, ComputeBudget(_MAX_UNITS, -(-price * _USUAL_UNITS // _MAX_UNITS))
-    )
+    message = message_of(calls, wallet, _NO_BLOCKHASH, ComputeBudget(MAX_UNITS, -(-price * _USUAL_UNITS // MAX_UNITS)))
     raw = transaction(message, [bytes(SIGNATURE_BYTES)])
     simulated = await node.simulate(raw, [])
     every = parse(raw).calls
