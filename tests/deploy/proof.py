@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,23 @@ NEWMAN = ROOT / "tools" / "node_modules" / "newman" / "bin" / "newman.js"
 _COMMAND_S, _COLLECTION_S, _FOLLOW_S, _HTTP_S = 150, 150, 60, 30
 
 type Report = Callable[[str], None]
+
+
+def run(
+    command: Sequence[str], directory: Path, environment: Mapping[str, str], seconds: float
+) -> subprocess.CompletedProcess[str]:
+    """Run a command that nobody answers; what it writes, to either stream, is its output."""
+    return subprocess.run(
+        command,
+        cwd=directory,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
 
 
 class ProofError(AssertionError):
@@ -146,17 +163,7 @@ class Proof:
             environment.pop(inherited, None)
         # The environment that runs this is the one to use, whatever its files' times say.
         command = ["make", "--old-file", ".venv/.ready", target, f"STAGE={self._stage}", f"CONTEXT={options}"]
-        done = subprocess.run(
-            command,
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=seconds,
-            check=False,
-        )
+        done = run(command, ROOT, environment, seconds)
         if (done.returncode != 0) is not refused:
             raise ProofError(f"make {target} ended with {done.returncode}:\n{done.stdout[-6000:]}")
         return done.stdout

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import threading
@@ -23,8 +22,8 @@ from infra.tree import ROOT
 from order_engine.engine.accounts import new_key
 from tests.deploy import emulator
 from tests.deploy.emulator import Emulator
-from tests.deploy.proof import ORDER, Proof, ProofError, Report
-from tests.release import unpack, versions
+from tests.deploy.proof import ORDER, Proof, ProofError, Report, run
+from tests.release import former_key_item, unpack, versions
 
 STAGE = "upd"
 _CDK = ROOT / "tools" / "node_modules" / ".bin" / "cdk"
@@ -128,17 +127,7 @@ class Update(Proof):
             *(str(_CDK), "deploy", "--require-approval", "never", "--no-notices", "--outputs-file", str(outputs)),
             *("-c", f"stage={STAGE}", *self._context),
         ]
-        done = subprocess.run(
-            command,
-            cwd=source,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=_DEPLOY_S,
-            check=False,
-        )
+        done = run(command, source, environment, _DEPLOY_S)
         if done.returncode != 0:
             raise ProofError(f"the release is not deployed ({done.returncode}):\n{done.stdout[-6000:]}")
 
@@ -146,16 +135,7 @@ class Update(Proof):
         """A key as 0.1.0 kept them, among the accounts; there it is found until it is moved."""
         text, key = new_key("deployer", int(time.time() * 1000))
         client = self._session.client("dynamodb", endpoint_url=self._aws.url)
-        client.put_item(
-            TableName=self._outputs()["AccountsTable"],
-            Item={
-                "pk": {"S": f"key#{key.key_hash}"},
-                "sk": {"S": "key"},
-                "user_id": {"S": key.user_id},
-                "scopes": {"SS": sorted(key.scopes)},
-                "created_at": {"N": str(key.created_at)},
-            },
-        )
+        client.put_item(TableName=self._outputs()["AccountsTable"], Item=former_key_item(key))
         return text
 
     def _place(self, url: str, key: str) -> None:

@@ -22,7 +22,7 @@ from local.stack import Stack
 from local.threads import in_thread
 from order_engine.engine.accounts import ApiKey, new_key
 from tests.e2e.clients import HEADERS, KEY, ORDER
-from tests.release import import_roots, unpack, versions
+from tests.release import former_key_item, import_roots, unpack, versions
 
 _CALM = {
     "FAILURE_RATE": "0",
@@ -46,14 +46,7 @@ def _key_of_old(stack: Stack) -> ApiKey:
     """A key as 0.1.0 kept them, among the accounts."""
     _, key = new_key("alice", 1_790_000_000_000, key=KEY)
     table = next(name for name in stack.client("dynamodb").list_tables()["TableNames"] if "Accounts" in name)
-    item = {
-        "pk": {"S": f"key#{key.key_hash}"},
-        "sk": {"S": "key"},
-        "user_id": {"S": key.user_id},
-        "scopes": {"SS": sorted(key.scopes)},
-        "created_at": {"N": str(key.created_at)},
-    }
-    stack.client("dynamodb").put_item(TableName=table, Item=item)
+    stack.client("dynamodb").put_item(TableName=table, Item=former_key_item(key))
     return key
 
 

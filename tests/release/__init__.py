@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import tarfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from order_engine.engine.accounts import ApiKey
 
 ROOT = Path(__file__).resolve().parents[2]
 RELEASED = ROOT / "tests" / "released"
@@ -37,3 +41,14 @@ def unpack(version: str, target: Path) -> Path:
 def import_roots(source: Path) -> tuple[Path, Path]:
     """Where the release's functions are imported from."""
     return source / "functions", source / "layers" / "common" / "python"
+
+
+def former_key_item(key: ApiKey) -> dict[str, Any]:
+    """A key as 0.1.0 kept it among the accounts, where it is found until it is moved."""
+    return {
+        "pk": {"S": f"key#{key.key_hash}"},
+        "sk": {"S": "key"},
+        "user_id": {"S": key.user_id},
+        "scopes": {"SS": sorted(key.scopes)},
+        "created_at": {"N": str(key.created_at)},
+    }

@@ -58,6 +58,17 @@ def clock() -> HandClock:
 
 
 @pytest.fixture
+def chain(clock: HandClock) -> Chain:
+    return Chain(clock)
+
+
+@pytest.fixture
+def listings(chain: Chain) -> tuple[Listing, ...]:
+    # Accounts can be read without the programs that own them.
+    return begin(chain, {})
+
+
+@pytest.fixture
 def wallet() -> Wallet:
     return Wallet(Keypair.from_seed(bytes([7]) * 32))
 

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from local.solana.genesis import TAXED, Listing, begin
+from local.solana.genesis import TAXED, Listing
 from local.solana.ledger import Chain
 from local.solana.methods import Methods
 from order_engine.domain.tokens import BONK, JUP, SOL, USDC, USDT
@@ -40,17 +40,6 @@ class Direct:
         if method == "getMultipleAccounts":
             self.accounts_asked = len(params[0])  # type: ignore[arg-type]
         return self.methods.call(method, list(params))
-
-
-@pytest.fixture
-def chain(clock: HandClock) -> Chain:
-    return Chain(clock)
-
-
-@pytest.fixture
-def listings(chain: Chain) -> tuple[Listing, ...]:
-    # Accounts can be read without the programs that own them.
-    return begin(chain, {})
 
 
 def source_of(chain: Chain, pools: tuple[Listing, ...] | list[str]) -> tuple[PoolSource, Direct]:

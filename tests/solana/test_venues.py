@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from local.solana.genesis import Listing, begin
+from local.solana.genesis import Listing
 from local.solana.ledger import Chain
 from order_engine.domain.errors import VenueError
 from order_engine.domain.tokens import BONK, SOL, USDC
@@ -31,16 +31,6 @@ class Live:
         unusables = Unusables(self.noted.append)
         self.venues = [LiveVenue(name, self.source, unusables) for name in VENUES]
         self.router = Router(self.venues, StandingClock())
-
-
-@pytest.fixture
-def chain(clock: HandClock) -> Chain:
-    return Chain(clock)
-
-
-@pytest.fixture
-def listings(chain: Chain) -> tuple[Listing, ...]:
-    return begin(chain, {})
 
 
 async def test_a_routing_of_all_venues_is_one_call(
