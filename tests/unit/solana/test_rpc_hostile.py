@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import socket
 import threading
 import time
@@ -19,6 +20,22 @@ from tests.unit.solana.nodes import refusal, told_node
 
 KEY = "very-secret-key"
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+
+def read_request(one: socket.socket) -> None:
+    """Take in the whole request: closing over bytes that nobody read resets the connection, and the answer is lost.
+
+    Raises:
+        OSError: the other end has gone.
+    """
+    request = b""
+    while not (whole := re.match(rb"(?is)(.*?\r\ncontent-length: (\d+)\r\n.*?\r\n\r\n)", request)) or (
+        len(request) < len(whole[1]) + int(whole[2])
+    ):
+        more = one.recv(65536)
+        if not more:
+            raise ConnectionError("The other end has gone.")
+        request += more
 
 
 @contextmanager
@@ -37,7 +54,7 @@ def speaking(speak: Callable[[socket.socket], None]) -> Iterator[str]:
         def answer(one: socket.socket) -> None:
             with one:
                 try:
-                    one.recv(65536)
+                    read_request(one)
                     speak(one)
                 except OSError:
                     pass
