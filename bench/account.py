@@ -28,11 +28,11 @@ from botocore.compat import HTTPHeaders
 from botocore.handlers import BUILTIN_HANDLERS
 from moto.core.botocore_stubber import MockRawResponse
 
-from local.account import ACCOUNT, CREDENTIALS, REGION
 from local.aws import Services
+from local.cloud.account import ACCOUNT, CREDENTIALS, REGION
+from local.cloud.provision import provision
+from local.cloud.template import Function, Template, functions
 from local.functions import Context, Invocation, common_environment, context_of, handler_of, process_environment
-from local.provision import provision
-from local.template import Function, Template, functions
 from order_engine.aws.endpoint import Endpoint
 from order_engine.compose import Engine as OrderEngine
 from order_engine.compose import deployed

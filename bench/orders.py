@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from bench import events
 from bench.account import Account, Invoked
+from local.cloud import events
 from order_engine import observability
 from order_engine.aws.codec import from_item
 from order_engine.domain.lifecycle import TERMINAL

@@ -137,10 +137,10 @@ async def _serve(
     out: IO[str],
 ) -> int:
     """Start a stack, say so, and run it until it is stopped; the exit code."""
+    from local.cloud.template import TemplateError
     from local.demo import add_demo_keys
     from local.functions import HandlerMissing
     from local.stack import PortTaken, Unreachable
-    from local.template import TemplateError
     from local.threads import in_thread
 
     try:

@@ -44,9 +44,8 @@ from moto.secretsmanager.responses import SecretsManagerResponse
 from moto.sqs.responses import SQSResponse
 from werkzeug.exceptions import HTTPException
 
-from local.account import ACCOUNT, CREDENTIALS, REGION
-from local.discreet import keep_requests_out_of_logs
-from local.moto_state import (
+from local.cloud.account import ACCOUNT, CREDENTIALS, REGION
+from local.cloud.moto_state import (
     MAX_WAIT_S,
     dead_letter_count,
     forget_iterators,
@@ -56,6 +55,7 @@ from local.moto_state import (
     tidy_streams,
     until_visible,
 )
+from local.discreet import keep_requests_out_of_logs
 from local.threads import in_thread
 from order_engine.domain.numerals import NotANumeral, read_decimal, read_whole
 

@@ -8,7 +8,7 @@ from typing import IO
 from rich.console import Console
 from rich.text import Text
 
-from local.template import Json
+from local.cloud.template import Json
 from order_engine.aws import codec
 from order_engine.domain.errors import TooNew
 from order_engine.domain.order import Event, Order, Retry, Status

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from local.template import Json, Template, TemplateError
+from local.cloud.template import Json, Template, TemplateError
 
 if TYPE_CHECKING:
     pass

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from local.template import Function, Json, TemplateError
+from local.cloud.template import Function, Json, TemplateError
 from local.threads import in_thread
 
 logger = logging.getLogger("local")

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from local.cloud.template import Json, Resource, Template, TemplateError
 from local.functions import Functions, InvocationError, Throttled
-from local.template import Json, Resource, Template, TemplateError
 
 logger = logging.getLogger("local")
 

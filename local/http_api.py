@@ -18,10 +18,10 @@ from urllib.parse import unquote
 from aiohttp import web
 from multidict import CIMultiDict
 
-from local.account import ACCOUNT, REGION
+from local.cloud.account import ACCOUNT, REGION
+from local.cloud.template import Json
 from local.functions import Functions, InvocationError, Throttled
 from local.gateway import INTEGRATION_TIMEOUT_S, Api, Cors, Gatekeeper, Refused, Route, request_id, request_time
-from local.template import Json
 
 MAX_BODY = 10 * 1024 * 1024
 _TEXT_TYPES = ("application/json", "application/javascript", "application/xml", "text/")

@@ -24,8 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from local.cloud.template import Function, Json
 from local.functions import Invocation, InvocationError, context_of
-from local.template import Function, Json
 
 _START_S = 20.0
 _LINE_LIMIT = 64 * 1024 * 1024

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from local.template import Json, TemplateError
+from local.cloud.template import Json, TemplateError
 
 type Pattern = Mapping[str, Json]
 

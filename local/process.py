@@ -18,7 +18,7 @@ from typing import Any
 
 import boto3
 
-from local.account import CREDENTIALS, REGION
+from local.cloud.account import CREDENTIALS, REGION
 
 _ROOT = Path(__file__).resolve().parent.parent
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local.account import REGION
+from local.cloud.account import REGION
+from local.cloud.template import Json
 from local.event_sources import PAUSE_S, BadReport, EventSource, reported_failures
 from local.functions import Functions, InvocationError
-from local.template import Json
 from local.threads import in_thread
 
 if TYPE_CHECKING:

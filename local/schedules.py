@@ -11,9 +11,9 @@ import time
 import uuid
 from dataclasses import dataclass
 
-from local.account import ACCOUNT, REGION
+from local.cloud.account import ACCOUNT, REGION
+from local.cloud.template import Json, Template, TemplateError
 from local.functions import Functions, InvocationError, Throttled
-from local.template import Json, Template, TemplateError
 
 logger = logging.getLogger("local")
 

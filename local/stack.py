@@ -19,15 +19,15 @@ from aiohttp import web
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local import event_sources, queue_poller, schedules, stream_poller
-from local.account import ACCOUNT, CREDENTIALS, REGION
 from local.aws import Services, serve
+from local.cloud.account import ACCOUNT, CREDENTIALS, REGION
+from local.cloud.provision import provision
+from local.cloud.template import Function, Json, Template, TemplateError, functions
 from local.discreet import keep_requests_out_of_logs
 from local.functions import Functions, Host, InProcess, common_environment, process_environment
 from local.gateway import Api, Gatekeeper, apis
 from local.http_api import HttpApi
 from local.isolated import Isolated
-from local.provision import provision
-from local.template import Function, Json, Template, TemplateError, functions
 from local.threads import in_thread
 from local.websocket_api import IDLE_S, LONGEST_S, WebSocketApi
 

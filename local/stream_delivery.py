@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from local.cloud.template import Json
 from local.functions import InvocationError
-from local.template import Json
 
 if TYPE_CHECKING:
     pass

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local import patterns
-from local.account import REGION
+from local.cloud.account import REGION
+from local.cloud.template import Json, TemplateError
 from local.event_sources import PAUSE_S, BadReport, EventSource, reported_failures
 from local.functions import Functions
 from local.stream_delivery import Discarded, Policy, deliver
-from local.template import Json, TemplateError
 from local.threads import in_thread
 
 if TYPE_CHECKING:

@@ -20,10 +20,10 @@ from dataclasses import dataclass, field
 
 from aiohttp import WSMsgType, web
 
-from local.account import ACCOUNT, REGION
+from local.cloud.account import ACCOUNT, REGION
+from local.cloud.template import Json
 from local.functions import Functions, InvocationError, Throttled
 from local.gateway import INTEGRATION_TIMEOUT_S, Api, Gatekeeper, Refused, Route, request_id, request_time
-from local.template import Json
 
 logger = logging.getLogger("local")
 

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.api.clock import StandingClock
-from tests.integration.aws import Resources, deployed, set_clock
+from tests.support.clock import StandingClock
+from tests.support.cloud import Resources, deployed, set_clock
 
 type Deploy = Callable[..., Resources]
 

@@ -24,10 +24,11 @@ from order_engine.engine.accounts import (
 )
 from order_engine.engine.tokens import identify_token, user_of
 from order_engine.runtime import event_loop
-from tests.api.clock import StandingClock
 from tests.api.conftest import Deploy
-from tests.integration.aws import engine
-from tests.integration.http import LambdaContext, Reply, request
+from tests.support.clock import StandingClock
+from tests.support.cloud import engine
+from tests.support.events import Context
+from tests.support.http import Reply, request
 
 ORDER: dict[str, Any] = {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "1"}
 
@@ -37,7 +38,7 @@ def authorize(header: str | None) -> dict[str, Any]:
     from submit.authorizer import lambda_handler
 
     headers = {} if header is None else {"authorization": header}
-    answer = lambda_handler.over(engine())({"version": "2.0", "type": "REQUEST", "headers": headers}, LambdaContext())
+    answer = lambda_handler.over(engine())({"version": "2.0", "type": "REQUEST", "headers": headers}, Context())
     assert answer["isAuthorized"] is True
     assert all(isinstance(value, str) for value in answer["context"].values())
     return {"lambda": answer["context"]}
@@ -52,7 +53,7 @@ def connect(header: str | None = None, ticket: str | None = None) -> str:
         "headers": {} if header is None else {"Authorization": header},
         "queryStringParameters": None if ticket is None else {"ticket": ticket},
     }
-    effect: str = lambda_handler.over(engine())(event, LambdaContext())["policyDocument"]["Statement"][0]["Effect"]
+    effect: str = lambda_handler.over(engine())(event, Context())["policyDocument"]["Statement"][0]["Effect"]
     return effect
 
 
@@ -233,7 +234,7 @@ def admitted(ticket: str) -> dict[str, str]:
     from submit.authorizer import lambda_handler
 
     event = {"methodArn": "arn:aws:execute-api:eu-central-1:0:api/live/$connect", "headers": {}}
-    answer = lambda_handler.over(engine())(event | {"queryStringParameters": {"ticket": ticket}}, LambdaContext())
+    answer = lambda_handler.over(engine())(event | {"queryStringParameters": {"ticket": ticket}}, Context())
     assert answer["policyDocument"]["Statement"][0]["Effect"] == "Allow"
     context: dict[str, str] = answer["context"]
     return context

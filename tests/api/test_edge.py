@@ -14,10 +14,11 @@ from order_engine.aws import secrets
 from order_engine.engine.accounts import Ticket, new_key, sign_ticket
 from order_engine.runtime import event_loop
 from submit.authorizer import lambda_handler as authorize
-from tests.api.clock import StandingClock
-from tests.integration import aws
-from tests.integration.aws import Resources, deployed, engine, new_engine
-from tests.integration.http import LambdaContext, Reply, request
+from tests.support import cloud
+from tests.support.clock import StandingClock
+from tests.support.cloud import Resources, deployed, engine, new_engine
+from tests.support.events import Context
+from tests.support.http import Reply, request
 
 KEY, FORMER, NEXT = "current" * 7, "former" * 8, "next" * 12
 EVERYTHING = [
@@ -59,7 +60,7 @@ def edge(clock: StandingClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reso
         arn = boto3.client("secretsmanager").create_secret(Name="origin", SecretString=FORMER)["ARN"]
         boto3.client("secretsmanager").put_secret_value(SecretId=arn, SecretString=KEY)
         os.environ["ORIGIN_KEY_ARN"] = arn
-        monkeypatch.setattr(aws, "_engine", new_engine())
+        monkeypatch.setattr(cloud, "_engine", new_engine())
         yield made
 
 
@@ -143,14 +144,14 @@ def _key(now: int) -> str:
 
 
 def _http(headers: dict[str, str]) -> str:
-    answer = authorize.over(engine())({"version": "2.0", "headers": headers}, LambdaContext())
+    answer = authorize.over(engine())({"version": "2.0", "headers": headers}, Context())
     assert answer["isAuthorized"] is True
     return str(answer["context"]["userId"])
 
 
 def _socket(headers: dict[str, str], query: dict[str, str] | None = None) -> str:
     event = {"methodArn": "arn:aws:execute-api:us-east-1:000000000000:ws/live/$connect", "headers": headers}
-    answer = authorize.over(engine())({**event, "queryStringParameters": query}, LambdaContext())
+    answer = authorize.over(engine())({**event, "queryStringParameters": query}, Context())
     return str(answer["policyDocument"]["Statement"][0]["Effect"])
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
-from typing import Any
 
 import boto3
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.integration.aws import Resources, deployed, engine
-from tests.integration.http import LambdaContext, request
+from local.cloud import events
+from tests.support.cloud import Resources, deployed, engine
+from tests.support.events import Context
+from tests.support.http import request
 from tests.unit.hostile import little_work, numerals
 
 EXECUTE = "/api/orders/execute"
@@ -112,14 +113,13 @@ def test_no_number_in_a_sockets_message_harms(text: str) -> None:
             """A number that can be meant: the subscription finds that the socket is not known."""
             refused.append(b'{"code": "gone"}')
 
-    event: Any = {
-        "requestContext": {"routeKey": "$default", "connectionId": "c", "authorizer": {"userId": "alice"}},
-        "body": f'{{"action":"subscribe","orderId":"none","after":{text}}}',
-    }
+    # As text: JSON that says what no number of ours can be written as.
+    event = events.socket("$default", "c", {"userId": "alice"})
+    event["body"] = f'{{"action":"subscribe","orderId":"none","after":{text}}}'
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engine().stores, "push", Push())
         with little_work(CPU_S):
-            assert socket.lambda_handler.over(engine())(event, LambdaContext()) == {"statusCode": 200}
+            assert socket.lambda_handler.over(engine())(event, Context()) == {"statusCode": 200}
 
     [frame] = refused
     assert json.loads(frame)["code"] in ("invalid_message", "order_not_found", "gone")

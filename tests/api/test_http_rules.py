@@ -8,8 +8,8 @@ from typing import Any
 import boto3
 import pytest
 
-from tests.integration.aws import Resources, deployed, engine
-from tests.integration.http import request
+from tests.support.cloud import Resources, deployed, engine
+from tests.support.http import request
 
 ORDER: dict[str, Any] = {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "1"}
 EXECUTE = "/api/orders/execute"

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from moto.core.botocore_stubber import BotocoreStubber
 
 from order_engine.engine.place import order_id_for
-from tests.api.clock import StandingClock
 from tests.api.conftest import Deploy
-from tests.integration.http import Reply, request
+from tests.support.clock import StandingClock
+from tests.support.http import Reply, request
 
 ORDER: dict[str, Any] = {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "1"}
 LIMIT: dict[str, Any] = {**ORDER, "type": "limit", "limitPrice": "9999"}

@@ -22,10 +22,11 @@ import pytest
 from order_engine.engine.accounts import Ticket, new_key, sign_ticket
 from order_engine.engine.tokens import user_of
 from order_engine.runtime import event_loop
-from tests.api.clock import StandingClock
 from tests.api.conftest import Deploy
-from tests.integration.aws import engine
-from tests.integration.http import LambdaContext, Reply, request
+from tests.support.clock import StandingClock
+from tests.support.cloud import engine
+from tests.support.events import Context
+from tests.support.http import Reply, request
 
 REQUESTS = int(os.environ.get("LEAK_REQUESTS", "500"))
 SEED = int(os.environ.get("LEAK_SEED", "1"))
@@ -62,7 +63,7 @@ def authorized(header: str) -> dict[str, Any]:
     from submit.authorizer import lambda_handler
 
     event = {"version": "2.0", "type": "REQUEST", "headers": {"authorization": header}}
-    return {"lambda": lambda_handler.over(engine())(event, LambdaContext())["context"]}
+    return {"lambda": lambda_handler.over(engine())(event, Context())["context"]}
 
 
 def make_user(name: str, clock: StandingClock) -> User:
@@ -154,7 +155,7 @@ def socket_user(ticket: str | None, header: str | None) -> str | None:
         "headers": {"Authorization": header} if header else {},
         "queryStringParameters": {"ticket": ticket} if ticket else None,
     }
-    answer = lambda_handler.over(engine())(event, LambdaContext())
+    answer = lambda_handler.over(engine())(event, Context())
     allowed = answer["policyDocument"]["Statement"][0]["Effect"] == "Allow"
     return str(answer["principalId"]) if allowed else None
 

@@ -12,15 +12,17 @@ import boto3
 import pytest
 from moto.dynamodb.models import dynamodb_backends
 
+from local.cloud import events
 from order_engine.aws import codec
 from order_engine.domain import lifecycle
 from order_engine.domain.order import OrderRef, OrderRequest
 from order_engine.domain.tokens import SOL, USDC
 from order_engine.runtime import event_loop
-from tests.api.clock import StandingClock
 from tests.api.conftest import Deploy
-from tests.integration.aws import Resources, engine
-from tests.integration.http import LambdaContext, request
+from tests.support.clock import StandingClock
+from tests.support.cloud import Resources, engine
+from tests.support.events import Context
+from tests.support.http import request
 
 LIMIT: dict[str, Any] = {"type": "limit", "tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "1"}
 QUERY = {"tokenIn": "SOL", "tokenOut": "USDC"}
@@ -78,16 +80,8 @@ def work_off(resources: Resources) -> None:
     """Let the worker execute what is queued."""
     from process.handler import lambda_handler
 
-    arn = "arn:aws:sqs:us-east-1:123456789012:orders"
-    for number, message in enumerate(queued(resources)):
-        record: Any = {
-            "messageId": str(number),
-            "receiptHandle": "r",
-            "body": json.dumps(message),
-            "eventSourceARN": arn,
-            "attributes": {"ApproximateReceiveCount": "1", "SentTimestamp": "0"},
-        }
-        lambda_handler.over(engine())({"Records": [record]}, LambdaContext())
+    for message in queued(resources):
+        lambda_handler.over(engine())(events.messages(json.dumps(message)), Context())
 
 
 @pytest.fixture

@@ -9,12 +9,11 @@ import pytest
 from order_engine.domain import lifecycle
 from order_engine.domain.order import Order, Status
 from order_engine.runtime import event_loop
-from tests.api.calls import Calls, counted
-from tests.api.clock import StandingClock
 from tests.api.conftest import Deploy
-from tests.contract.samples import FAILURE, T0, an_order, claimed
-from tests.integration.aws import engine
-from tests.integration.http import request
+from tests.support.clock import StandingClock
+from tests.support.cloud import Calls, counted, engine
+from tests.support.http import request
+from tests.support.orders import FAILURE, T0, an_order, claimed
 
 MANY = 230
 

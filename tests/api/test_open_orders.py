@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 
 from order_engine.runtime import event_loop
-from tests.api.calls import counted
-from tests.api.clock import StandingClock
 from tests.api.conftest import Deploy
-from tests.integration.aws import engine
-from tests.integration.http import Reply, request
+from tests.support.clock import StandingClock
+from tests.support.cloud import counted, engine
+from tests.support.http import Reply, request
 
 LIMIT: dict[str, Any] = {"type": "limit", "tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "1", "limitPrice": "100000"}
 MARKET: dict[str, Any] = {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "1"}

@@ -10,7 +10,7 @@ import pytest
 
 from tests.api import openapi
 from tests.api.conftest import Deploy
-from tests.integration.http import request
+from tests.support.http import request
 
 DOCUMENT: dict[str, Any] = json.loads(openapi.text())
 OPERATIONS = [

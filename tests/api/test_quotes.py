@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
+from local.cloud import events
 from order_engine.domain.order import OrderRef
 from order_engine.domain.quote import Pool
 from order_engine.runtime import event_loop
-from tests.api.clock import StandingClock
 from tests.api.conftest import Deploy
-from tests.integration.aws import engine
-from tests.integration.http import LambdaContext, Reply, request
+from tests.support.clock import StandingClock
+from tests.support.cloud import engine
+from tests.support.events import Context
+from tests.support.http import Reply, request
 
 PAIR = {"tokenIn": "SOL", "tokenOut": "USDC"}
 FAR = "200000"
@@ -96,8 +98,7 @@ def test_a_worker_of_the_queue_reports_a_final_failure_as_done(deploy: Deploy, c
 
     placed = request("POST", "/api/orders/execute", body={**PAIR, "amountIn": FAR}).json
     body = f'{{"userId":"alice","orderId":"{placed["orderId"]}"}}'
-    record: Any = {"messageId": "m", "receiptHandle": "r", "body": body}
 
-    answer = lambda_handler.over(engine())({"Records": [record]}, LambdaContext())
+    answer = lambda_handler.over(engine())(events.messages(body), Context())
 
     assert answer == {"batchItemFailures": []}

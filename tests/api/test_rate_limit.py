@@ -16,11 +16,10 @@ from hypothesis import strategies as st
 from order_engine.aws.rates import DynamoRateLimiter
 from order_engine.engine.rates import Allowance, Rate, RateLimited
 from order_engine.runtime import event_loop
-from tests.api.calls import counted
-from tests.api.clock import StandingClock
 from tests.api.conftest import Deploy
-from tests.integration.aws import deployed, engine
-from tests.integration.http import Reply, request
+from tests.support.clock import StandingClock
+from tests.support.cloud import counted, deployed, engine
+from tests.support.http import Reply, request
 
 ORDER: dict[str, Any] = {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "1"}
 

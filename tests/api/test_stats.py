@@ -12,10 +12,9 @@ from order_engine.domain.order import Status
 from order_engine.engine.ports import Tally
 from order_engine.engine.stats import moves, stage
 from order_engine.runtime import event_loop
-from tests.api.calls import counted
 from tests.api.conftest import Deploy
-from tests.integration.aws import engine
-from tests.integration.http import request
+from tests.support.cloud import counted, engine
+from tests.support.http import request
 
 
 @st.composite

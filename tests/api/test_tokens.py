@@ -17,10 +17,10 @@ from order_engine.venues.markets import Market
 from order_engine.venues.paper.tokens import TOKENS
 from order_engine.venues.raydium.cpmm import CpmmPool
 from order_engine.wire.views import event_frame
-from tests.api.clock import StandingClock
 from tests.api.conftest import Deploy
-from tests.integration.aws import engine
-from tests.integration.http import request
+from tests.support.clock import StandingClock
+from tests.support.cloud import engine
+from tests.support.http import request
 
 WIF = Token("$WIF", "EKpQGSJtjMFqKZ9KQanSqYXRcF8fBopzLHYxdM65zcjm", 6)
 NAMELESS = Token(None, "7GCihgDB8fe6KNjn2MYtkzZcRjQy3t9GHdC8uHYmW2hr", 2)

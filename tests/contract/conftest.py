@@ -32,7 +32,7 @@ from tests.fakes.connections import FakeConnections
 from tests.fakes.orders import FakeOrders
 from tests.fakes.queue import FakeQueue
 from tests.fakes.statistics import FakeStatistics
-from tests.integration.aws import deployed, engine
+from tests.support.cloud import deployed, engine
 
 type Received = tuple[str, str]
 

@@ -19,7 +19,8 @@ from order_engine.venues.paper.chain import PaperChain
 from order_engine.venues.paper.market import PaperMarket
 from order_engine.venues.paper.venue import PaperVenue
 from tests.simulation.loop import VirtualLoop, run
-from tests.solana.desk import Desk, LoopClock, with_desk
+from tests.solana.desk import Desk, with_desk
+from tests.support.clock import LoopClock
 
 
 @dataclass

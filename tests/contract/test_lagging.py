@@ -9,7 +9,7 @@ import boto3
 import pytest
 
 from tests.contract.lagging import PAGE, LaggingClient
-from tests.integration.aws import deployed
+from tests.support.cloud import deployed
 
 TABLE = "connections"
 

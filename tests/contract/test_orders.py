@@ -22,7 +22,7 @@ from order_engine.engine.listing import EXAMINED
 from order_engine.engine.ports import Conflict, Listing, OrderExists, OrderStore, SetAside
 from order_engine.engine.retry import RetryPolicy, after_failure
 from tests.contract.conftest import Services
-from tests.contract.samples import FAILURE, T0, a_decision, an_order, claimed, largest_decision, submitted
+from tests.support.orders import FAILURE, T0, a_decision, an_order, claimed, largest_decision, submitted
 
 THREADS = 20
 

@@ -22,7 +22,7 @@ from order_engine.engine.rates import Rate, RateLimited
 from order_engine.engine.stats import bucket
 from order_engine.wire import messages
 from tests.contract.conftest import Services
-from tests.contract.samples import T0
+from tests.support.orders import T0
 
 _USERS = itertools.count()
 

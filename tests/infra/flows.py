@@ -11,12 +11,12 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import boto3
 import pytest
 
-from bench import events
 from bench.account import Account, Call, running
 from bench.orders import MARKET_ORDER, logs, new_user, place
 from infra.synth import template
 from infra.tree import ROOT
-from local.template import Template
+from local.cloud import events
+from local.cloud.template import Template
 from order_engine.clock import SystemClock
 from order_engine.domain import lifecycle
 from order_engine.domain.order import Lease, Order, OrderRef

@@ -9,8 +9,8 @@ from typing import Any, cast
 import pytest
 
 from order_engine.runtime import Context
-from tests.integration.aws import deployed
-from tests.integration.http import request
+from tests.support.cloud import deployed
+from tests.support.http import request
 
 
 def _get(path: str, authorizer: dict[str, Any] | None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import pytest
 
 from bench.account import Call
-from local.template import Function, Template, functions
+from local.cloud.template import Function, Template, functions
 from tests.infra.flows import Recorded, record
 
 # What the Lambda service does under a function's role, without any call of ours. For event sources see

@@ -21,7 +21,9 @@ from order_engine.engine.routing.router import Router
 from order_engine.venues.paper.chain import PaperChain
 from order_engine.venues.paper.market import PaperMarket
 from order_engine.venues.paper.venue import PaperVenue
-from tests.integration.aws import deployed, engine
+from tests.support.clock import StandingClock
+from tests.support.cloud import deployed, engine
+from tests.support.orders import T0
 
 _REQUEST = OrderRequest("market", SOL, USDC, 1_500_000_000, 100)
 _MAX_DELIVERIES = 12
@@ -30,17 +32,6 @@ _MAX_CALLS = 100
 
 class Killed(BaseException):
     """The worker is gone: nothing of it runs any further."""
-
-
-@dataclass
-class ManualClock:
-    now: int = 1_790_000_000_000
-
-    def now_ms(self) -> int:
-        return self.now
-
-    async def sleep(self, ms: int) -> None:
-        self.now += ms
 
 
 @dataclass
@@ -107,7 +98,7 @@ def resources() -> Iterator[None]:
 
 async def live(fate: Fate) -> tuple[Order, Ledger, int]:
     """An order's whole life under a fate: the order at its end, the ledger, and how many deliveries it took."""
-    clock = ManualClock()
+    clock = StandingClock(T0)
     market = PaperMarket(7)
     ledger = Ledger(market, clock, 2000, 3000, 0.0)
     venues = [Watched(PaperVenue(name, market, clock, 200), f"venue.{name}", fate) for name in VENUES]
@@ -140,7 +131,7 @@ async def live(fate: Fate) -> tuple[Order, Ledger, int]:
 async def landed(ledger: Ledger) -> int:
     """How many swaps the ledger holds at the end of time."""
     ledger_clock = ledger._clock
-    assert isinstance(ledger_clock, ManualClock)
+    assert isinstance(ledger_clock, StandingClock)
     ledger_clock.now += 600_000
     found = [(await ledger.status(tx, search_history=True)).landed for tx in ledger.broadcasts.values()]
     return sum(1 for landed in found if landed is not None and landed.error is None)

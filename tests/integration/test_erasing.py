@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cli import main, operate, terminal
+from local.cloud import events
 from order_engine.aws import codec, erase
 from order_engine.aws.connections import DynamoConnections
 from order_engine.aws.keys import DynamoKeys, DynamoKeyUse
@@ -22,8 +23,8 @@ from order_engine.engine.accounts import new_key
 from order_engine.engine.ports import Connection
 from order_engine.engine.rates import Rate
 from order_engine.wire import messages
-from tests.integration.aws import Resources, deployed
-from tests.unit.test_lifecycle import IN_STATUS, T0
+from tests.support.cloud import Resources, deployed
+from tests.support.orders import IN_STATUS, T0
 
 ENDED = (Status.CONFIRMED, Status.FAILED, Status.CANCELLED, Status.EXPIRED)
 OUTPUTS = {
@@ -76,7 +77,7 @@ def lives(stage: Resources, user: str) -> None:
     body = messages.encode(OrderRef(user, "order1"))
     for url in (stage.dead_letters_queue_url, stage.quarantine_queue_url):
         sqs.send_message(QueueUrl=url, MessageBody=body)
-    record = {"eventID": "1", "dynamodb": {"SequenceNumber": "1", "NewImage": item}}
+    record = events.change(1, item)
     sqs.send_message(QueueUrl=stage.stream_failures_queue_url, MessageBody=json.dumps(record))
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from order_engine.domain.tokens import SOL, USDC
 from order_engine.wire import forms
-from tests.integration.aws import Resources, deployed
-from tests.integration.http import Reply, request
+from tests.support.cloud import Resources, deployed
+from tests.support.http import Reply, request
 
 ORDER: dict[str, Any] = {"type": "market", "tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "1.5", "slippageBps": 100}
 EXECUTE = "/api/orders/execute"

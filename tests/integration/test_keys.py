@@ -12,7 +12,7 @@ import pytest
 from order_engine.aws.keys import DynamoKeys, DynamoKeyUse
 from order_engine.engine.accounts import ApiKey, new_key
 from order_engine.engine.rates import Rate
-from tests.integration.aws import Resources, deployed, engine
+from tests.support.cloud import Resources, deployed, engine
 
 NOW = 1_800_000_000_000
 

@@ -13,8 +13,8 @@ import pytest
 import pytest_asyncio
 
 from local import functions
+from local.cloud.template import TemplateError
 from local.stack import Stack
-from local.template import TemplateError
 from tests.integration.sample import template as sample
 from tests.integration.sample.results import Results
 

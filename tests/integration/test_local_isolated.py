@@ -14,7 +14,7 @@ import psutil  # type: ignore[import-untyped]
 from local.stack import Stack
 from tests.integration.sample import template as sample
 from tests.integration.sample.results import Results
-from tests.integration.test_local_sources import left_in, put, receive, send
+from tests.integration.sample.services import left_in, put, receive, send
 
 
 def isolated(*parts: dict[str, Any], **arguments: Any) -> Stack:

@@ -16,12 +16,12 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from local import process
-from local.account import CREDENTIALS
+from local.cloud.account import CREDENTIALS
 from local.process import NotStarted, Running, running
 from local.stack import Stack, Unreachable
 from tests.integration.sample import template as sample
 from tests.integration.sample.results import Results
-from tests.integration.test_local_sources import left_in, put, send
+from tests.integration.sample.services import left_in, put, send
 
 _KEY = {"Authorization": "Bearer oek_alice"}
 _FAST = {"QUOTE_DELAY_MS": "0", "LANDING_MIN_MS": "0", "LANDING_MAX_MS": "0", "FAILURE_RATE": "0"}

@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local import patterns, schedules
+from local.cloud.provision import generated
+from local.cloud.template import Template, TemplateError
 from local.event_sources import BadReport, reported_failures
 from local.functions import Functions, InvocationError, Throttled
 from local.gateway import Bucket, Route
 from local.http_api import RouteTable
-from local.provision import generated
 from local.schedules import interval
 from local.stream_delivery import Discarded, Policy, deliver
-from local.template import Template, TemplateError
 
 # --- delivering a batch ------------------------------------------------------------------------------------------
 

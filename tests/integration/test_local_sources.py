@@ -9,44 +9,11 @@ from typing import Any
 
 import pytest
 
+from local.cloud.template import TemplateError
 from local.stack import Stack
-from local.template import TemplateError
 from tests.integration.sample import template as sample
 from tests.integration.sample.results import Results
-
-
-def send(stack: Stack, *bodies: str, queue: str = "Work") -> None:
-    client = stack.client("sqs")
-    url = client.get_queue_url(QueueName=queue)["QueueUrl"]
-    for start in range(0, len(bodies), 10):
-        entries = [{"Id": str(n), "MessageBody": body} for n, body in enumerate(bodies[start : start + 10])]
-        client.send_message_batch(QueueUrl=url, Entries=entries)
-
-
-def left_in(stack: Stack, queue: str) -> int:
-    """Messages of a queue, received ones included."""
-    client = stack.client("sqs")
-    url = client.get_queue_url(QueueName=queue)["QueueUrl"]
-    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-    counts = client.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
-    return sum(int(count) for count in counts.values())
-
-
-async def receive(stack: Stack, queue: str, seconds: int = 10) -> list[dict[str, Any]]:
-    client = stack.client("sqs")
-    url = client.get_queue_url(QueueName=queue)["QueueUrl"]
-    answer = await asyncio.to_thread(
-        client.receive_message, QueueUrl=url, WaitTimeSeconds=seconds, MaxNumberOfMessages=10
-    )
-    found: list[dict[str, Any]] = answer.get("Messages", [])
-    return found
-
-
-def put(stack: Stack, number: int, key: str = "one", **flags: bool) -> None:
-    item: dict[str, Any] = {"id": {"S": key}, "n": {"N": str(number)}}
-    item |= {name: {"BOOL": value} for name, value in flags.items()}
-    stack.client("dynamodb").put_item(TableName="Things", Item=item)
-
+from tests.integration.sample.services import left_in, put, receive, send
 
 # --- queues ------------------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from local.gateway import Api, Gatekeeper, Route
 from local.stack import Stack
 from local.websocket_api import MAX_BACKLOG, MAX_UNDER_WAY, WebSocketApi
 from tests.integration.sample import template as sample
-from tests.integration.test_local_websocket import ask, socket
+from tests.integration.sample.sockets import ask, socket
 
 KEY = "oek_nobody-may-read-this-in-a-log"
 

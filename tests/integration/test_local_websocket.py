@@ -14,20 +14,17 @@ from botocore.exceptions import ClientError
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from local.account import CREDENTIALS, REGION
+from local.cloud.account import CREDENTIALS, REGION
 from local.stack import Stack
 from tests.integration.sample import template as sample
 from tests.integration.sample.results import Results
+from tests.integration.sample.sockets import ask, socket
 
 
 @pytest_asyncio.fixture
 async def stack() -> AsyncIterator[Stack]:
     async with Stack(sample.template(sample.websocket())) as started:
         yield started
-
-
-def socket(stack: Stack, user: str = "ann", **arguments: Any) -> connect:
-    return connect(f"{stack.ws_url}/live?user={user}", proxy=None, **arguments)
 
 
 def management(stack: Stack) -> Any:
@@ -39,13 +36,6 @@ def management(stack: Stack) -> Any:
         aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
     )
-
-
-async def ask(client: ClientConnection, message: str = "{}") -> dict[str, Any]:
-    """Send a message and return the event that the function posted back."""
-    await client.send(message)
-    answer: dict[str, Any] = json.loads(await asyncio.wait_for(client.recv(), 5))
-    return answer
 
 
 async def test_a_message_reaches_its_route_with_the_authorizers_context(stack: Stack) -> None:

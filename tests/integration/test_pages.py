@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from order_engine.domain.venues import REGISTRY
 from submit import pages
-from tests.integration.aws import deployed
-from tests.integration.http import Reply, request
+from tests.support.cloud import deployed
+from tests.support.http import Reply, request
 
 GZIP = {"accept-encoding": "gzip, deflate, br"}
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.integration.aws import deployed
-from tests.integration.http import request
+from tests.support.cloud import deployed
+from tests.support.http import request
 
 ASKED = {"origin": "https://desk.example.com", "access-control-request-method": "DELETE"}
 

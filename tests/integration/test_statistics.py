@@ -13,7 +13,7 @@ from bench.account import item_size, write_units
 from order_engine.aws.statistics import DynamoStatistics
 from order_engine.domain.order import Status
 from order_engine.engine.ports import Tally
-from tests.integration.aws import deployed, engine
+from tests.support.cloud import deployed, engine
 
 T0 = 1_767_225_600_000
 MINUTE = 60_000

@@ -18,7 +18,7 @@ from order_engine.domain.order import Order
 from order_engine.version import VERSION
 from order_engine.wire import forms, messages, views
 from tests.release import MOST_BYTES, PARTS, RELEASED, ROOT
-from tests.unit.test_lifecycle import EVENTS, T0, allowed, place
+from tests.support.orders import EVENTS, T0, allowed, place
 
 _LONGEST = 10
 

@@ -3,53 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import pytest
 from solders.keypair import Keypair
-from solders.transaction import VersionedTransaction
 
 from local.solana.genesis import TAXED, Listing, ProgramsMissing, begin, coin, find_programs, fund
 from local.solana.ledger import Chain, Weather
 from order_engine.domain.tokens import BONK, JUP, SOL, USDC, USDT
-from order_engine.venues.solana.instructions import memo
-from order_engine.venues.solana.messages import ComputeBudget, Instruction, Version, compile_message, transaction
+from tests.solana.scene import HandClock, Market, Wallet
 
 COINS = [*(coin(token) for token in (SOL, USDC, USDT, BONK, JUP)), TAXED]
-
-
-@dataclass
-class HandClock:
-    """Milliseconds that pass when the test says so."""
-
-    now: int = 1_790_000_000_000
-
-    def __call__(self) -> int:
-        return self.now
-
-    def slots(self, count: int, weather: Weather | None = None) -> None:
-        self.now += count * (weather or Weather()).slot_ms
-
-
-@dataclass
-class Wallet:
-    """A key, and how it signs."""
-
-    key: Keypair
-
-    @property
-    def address(self) -> str:
-        return str(self.key.pubkey())
-
-    def sign(
-        self, calls: Sequence[Instruction], blockhash: str, *, version: Version = 0, units: int = 1_400_000
-    ) -> VersionedTransaction:
-        message = compile_message(version, self.address, calls, blockhash, ComputeBudget(units))
-        return VersionedTransaction.from_bytes(transaction(message, [bytes(self.key.sign_message(message))]))
-
-    def note(self, text: str, chain: Chain) -> VersionedTransaction:
-        return self.sign([memo(text)], str(chain.blockhash(chain.advance())))
 
 
 @pytest.fixture
@@ -83,14 +47,6 @@ def chain_of(clock: HandClock, wallet: Wallet) -> Callable[[Weather], Chain]:
         return chain
 
     return make
-
-
-@dataclass
-class Market:
-    """A chain with pools of every kind."""
-
-    chain: Chain
-    pools: tuple[Listing, ...]
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from local.solana.genesis import TAXED, Listing, ProgramsMissing, begin, coin, f
 from local.solana.ledger import Chain, Weather
 from local.solana.methods import Methods, Refusal
 from order_engine.domain import base58, lifecycle
-from order_engine.domain.order import Order, OrderRef, OrderRequest
+from order_engine.domain.order import Order, OrderRef, OrderRequest, Retry, Status
 from order_engine.domain.tokens import BONK, JUP, SOL, USDC, USDT, Token
 from order_engine.domain.venues import VENUES
 from order_engine.engine.execute import Done, Execute, ExecutionPolicy, Observer, Silent
@@ -30,21 +30,12 @@ from order_engine.venues.solana.rpc import NodeRefused, NodeUnavailable
 from order_engine.venues.solana.venue import LiveVenue
 from tests.fakes.orders import FakeOrders
 from tests.simulation.loop import VirtualLoop, run
+from tests.support.clock import LoopClock
 
 EPOCH_MS = 1_790_000_000_000
 COINS = [*(coin(token) for token in (SOL, USDC, USDT, BONK, JUP)), TAXED]
 START_UNITS, START_LAMPORTS = 10**15, 10**12
 LEASE_MS, INVOCATION_MS = 20_000, 14_000
-
-
-class LoopClock:
-    """``Clock`` in the time of the loop."""
-
-    def now_ms(self) -> int:
-        return EPOCH_MS + round(asyncio.get_running_loop().time() * 1000)
-
-    async def sleep(self, ms: int) -> None:
-        await asyncio.sleep(ms / 1000)
 
 
 class SeedSigner:
@@ -209,3 +200,13 @@ def with_desk[T](
 
 async def _awaited[T](work: Awaitable[T]) -> T:
     return await work
+
+
+def confirmed(order: Order) -> Order:
+    assert order.status is Status.CONFIRMED, order.events[-1]
+    return order
+
+
+def reasons(order: Order) -> list[str]:
+    """Why each attempt failed."""
+    return [event.detail.failure.code for event in order.events if isinstance(event.detail, Retry)]

@@ -9,19 +9,8 @@ from typing import Any
 import pytest
 
 from local.solana.ledger import Weather
-from order_engine.domain.order import Order, Retry, Status
 from order_engine.domain.tokens import BONK, JUP, SOL, USDC, Token
-from tests.solana.desk import START_UNITS, Desk, place, with_desk
-
-
-def confirmed(order: Order) -> Order:
-    assert order.status is Status.CONFIRMED, order.events[-1]
-    return order
-
-
-def reasons(order: Order) -> list[str]:
-    """Why each attempt failed."""
-    return [event.detail.failure.code for event in order.events if isinstance(event.detail, Retry)]
+from tests.solana.desk import START_UNITS, Desk, confirmed, place, reasons, with_desk
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from order_engine.settings import SettingsError, SolanaSettings
 from order_engine.venues.solana.addresses import CPMM, SYSTEM
 from order_engine.venues.solana.examine import Examined, examine
 from order_engine.venues.solana.market import Solana
-from tests.api.clock import StandingClock
-from tests.solana.conftest import Market, Wallet
+from tests.solana.scene import Market, Wallet
+from tests.support.clock import StandingClock
 
 
 async def looked_at(market: Market, wallet: Wallet, folder: Path, *pools: str) -> Examined:

@@ -21,7 +21,7 @@ from local.solana.own import own_chain
 from order_engine.venues.solana.history import swaps_since
 from order_engine.venues.solana.node import Node as Nodes
 from order_engine.venues.solana.rpc import JsonRpc
-from tests.solana.test_stack import MINTS, Node, units
+from tests.solana.asked import MINTS, Node, units
 
 # Faster than the real chain, so that a transaction expires within twenty seconds.
 STORM = Weather(

@@ -8,7 +8,7 @@ import pytest
 
 from local.solana.ledger import VALID_BLOCKS, Chain, Weather
 from order_engine.venues.solana.instructions import memo, transfer_lamports
-from tests.solana.conftest import HandClock, Wallet
+from tests.solana.scene import HandClock, Wallet
 
 type ChainOf = Callable[[Weather], Chain]
 

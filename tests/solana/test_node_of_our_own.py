@@ -18,7 +18,7 @@ from order_engine.venues.solana.addresses import MEMO, TOKEN
 from order_engine.venues.solana.instructions import memo, transfer_lamports
 from order_engine.venues.solana.node import Known, Node
 from order_engine.venues.solana.rpc import JsonRpc, NodeRefused, NodeUnavailable
-from tests.solana.conftest import HandClock, Wallet
+from tests.solana.scene import HandClock, Wallet
 
 type ChainOf = Callable[[Weather], Chain]
 

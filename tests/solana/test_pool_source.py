@@ -3,43 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 
 import pytest
 
 from local.solana.genesis import TAXED, Listing
 from local.solana.ledger import Chain
-from local.solana.methods import Methods
 from order_engine.domain.tokens import BONK, JUP, SOL, USDC, USDT
 from order_engine.venues.solana import addresses
 from order_engine.venues.solana.node import Node
 from order_engine.venues.solana.pools import PoolSource
 from order_engine.venues.solana.programs.dlmm import BINS_PER_ARRAY
 from order_engine.venues.solana.rpc import NodeUnavailable
-from tests.solana.conftest import HandClock
+from tests.solana.scene import Direct, HandClock
 
 PAIR = (SOL.mint, USDC.mint)
-
-
-class Direct:
-    """A node's methods without HTTP, counted; can be made to say nothing."""
-
-    def __init__(self, chain: Chain) -> None:
-        self.methods = Methods(chain)
-        self.silent = False
-        self.accounts_asked = 0
-
-    @property
-    def calls(self) -> int:
-        return Counter(self.methods.asked).total()
-
-    async def call(self, method: str, *params: object) -> object:
-        await asyncio.sleep(0)
-        if self.silent:
-            raise NodeUnavailable("No node answered.")
-        if method == "getMultipleAccounts":
-            self.accounts_asked = len(params[0])  # type: ignore[arg-type]
-        return self.methods.call(method, list(params))
 
 
 def source_of(chain: Chain, pools: tuple[Listing, ...] | list[str]) -> tuple[PoolSource, Direct]:

@@ -17,7 +17,7 @@ from order_engine.venues.solana.node import Node
 from order_engine.venues.solana.programs.program import LivePool, Trade
 from order_engine.venues.solana.programs.registry import PROGRAMS
 from order_engine.venues.solana.rpc import JsonRpc
-from tests.solana.conftest import HandClock, Market, Wallet
+from tests.solana.scene import HandClock, Market, Wallet
 
 AMOUNTS = (1_234, 9_876_543, 3_141_592_653, 98_765_432_109)
 

@@ -15,8 +15,7 @@ from order_engine.venues.solana.messages import ComputeBudget, transaction
 from order_engine.venues.solana.node import Node
 from order_engine.venues.solana.pools import PoolSource
 from order_engine.venues.solana.programs.program import LivePool
-from tests.solana.conftest import HandClock, Market, Wallet
-from tests.solana.test_pool_source import Direct
+from tests.solana.scene import Direct, HandClock, Market, Wallet
 
 
 @dataclass

@@ -15,8 +15,7 @@ from order_engine.domain.order import Order, Routed, Status
 from order_engine.domain.tokens import JUP, SOL, USDC, Token
 from order_engine.venues.solana import addresses
 from order_engine.venues.solana.addresses import TOKEN, token_account
-from tests.solana.desk import START_UNITS, Desk, Process, place, with_desk
-from tests.solana.test_chain import confirmed, reasons
+from tests.solana.desk import START_UNITS, Desk, Process, confirmed, place, reasons, with_desk
 
 KINDS = ("cpmm", "clmm", "amm_v4", "dlmm", "damm2")
 TAX = Token("TAXED", TAXED.mint, TAXED.decimals)

@@ -16,9 +16,8 @@ from order_engine.venues.solana import addresses, pools
 from order_engine.venues.solana.node import Node
 from order_engine.venues.solana.pools import PoolSource
 from order_engine.venues.solana.venue import LiveVenue, Unusables
-from tests.api.clock import StandingClock
-from tests.solana.conftest import HandClock
-from tests.solana.test_pool_source import Direct
+from tests.solana.scene import Direct, HandClock
+from tests.support.clock import StandingClock
 
 
 class Live:

@@ -165,3 +165,49 @@ async def work(engine: Engine, order_ids: list[str], pause_s: float) -> None:
         for order_id in order_ids:
             await engine.step(order_id)
             await asyncio.sleep(pause_s * engine.random.random())
+
+
+LEG = {"venue": "raydium", "pool": "3WgEabcdzeUw", "tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "1.5"}
+
+
+ROUTE = {
+    "venue": "raydium",
+    "kind": "single",
+    "amountOut": "219.57",
+    "netOut": "219.56",
+    "price": "146.38",
+    "priceImpactBps": "5",
+    "legs": [LEG | {"amountOut": "219.57"}],
+}
+
+
+OTHER = ROUTE | {"venue": "meteora", "netOut": "219.5", "amountOut": "219.51"}
+
+
+ORDER: dict[str, Any] = {
+    "orderId": "fcbb10b2-561e-5542-bbcd-dbcd8fc27228",
+    "status": "confirmed",
+    "type": "market",
+    "tokenIn": "SOL",
+    "tokenOut": "USDC",
+    "amountIn": "1.5",
+    "slippageBps": 50,
+    "limitPrice": None,
+    "expiresAt": None,
+    "walletAddress": None,
+    "createdAt": "2026-01-01T00:00:00.000Z",
+    "updatedAt": "2026-01-01T00:00:02.500Z",
+    "seq": 5,
+    "attempts": 1,
+    "venue": "raydium",
+    "reason": "One raydium pool gives 219.56 USDC.",
+    "route": ROUTE,
+    "quotes": [ROUTE, OTHER],
+    "minOut": "218.47",
+    "improvementBps": "2.7",
+    "txHash": "3nvRw1MdfoNFPWTm3J6XCFma1ihBJHC9U1SbS6GUpMfXmo7PCGutxXN8TqUZXgi4WXho3FbTftaBT26Fw32xmKps",
+    "amountOut": "219.55",
+    "executedPrice": "146.36",
+    "failureReason": None,
+    "error": None,
+}

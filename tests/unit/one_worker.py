@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 
 from order_engine.domain import lifecycle
 from order_engine.domain.order import (
@@ -23,7 +24,9 @@ from order_engine.engine.retry import RetryPolicy
 from order_engine.engine.routing.router import Router
 from order_engine.venues.raydium.cpmm import CpmmPool
 from tests.fakes.orders import FakeOrders
-from tests.unit.test_lifecycle import MARKET, T0
+from tests.support.clock import StandingClock
+from tests.support.orders import LIMIT, MARKET, T0
+from tests.support.recorder import Recorder
 
 RETRY = RetryPolicy()
 POLICY = ExecutionPolicy(RETRY, lease_ms=20_000, landing_poll_ms=100, rebroadcast_ms=2_000)
@@ -31,22 +34,6 @@ SIGNED = SignedTransaction("a signature", "cmF3", 100)
 POOL = CpmmPool("pool", (SOL.mint, USDC.mint), (1_000 * SOL.unit, 150_000 * USDC.unit), 2_500, 0, 0)
 OUT = POOL.quote(SOL.mint, MARKET.amount_in)
 ID = "order"
-
-
-@dataclass
-class Clock:
-    """Stands, except while somebody sleeps; then it may go on by less than was asked for."""
-
-    now: int = T0
-    short_by: int = 0
-    slept: list[int] = field(default_factory=list)
-
-    def now_ms(self) -> int:
-        return self.now
-
-    async def sleep(self, ms: int) -> None:
-        self.slept.append(ms)
-        self.now += ms - self.short_by
 
 
 @dataclass
@@ -123,27 +110,21 @@ class Run:
     """What a worker did, and what came of it."""
 
     store: FakeOrders = field(default_factory=FakeOrders)
-    clock: Clock = field(default_factory=Clock)
+    clock: StandingClock = field(default_factory=lambda: StandingClock(T0))
     venue: Venue = field(default_factory=Venue)
     policy: ExecutionPolicy = POLICY
     most_impact_bps: int = 1_000
-    told: list[tuple[str, ...]] = field(default_factory=list)
+    observer: Recorder = field(default_factory=Recorder)
     verdict: Verdict | None = None
     chain: Chain = field(init=False)
 
     def __post_init__(self) -> None:
         self.chain = Chain(self.store)
 
-    def changed(self, order: Order) -> None:
-        self.told.append((order.ref.order_id, order.status.value))
-
-    def noted(self, order_id: str, what: str, reason: str) -> None:
-        self.told.append((order_id, what, reason))
-
     async def __call__(self, order: Order, *, deadline_ms: int = 14_000) -> Order:
         await self.store.create(order)
         router = Router((self.venue,), self.clock, max_price_impact_bps=self.most_impact_bps)
-        execute = Execute(self.store, router, self.chain, self.clock, self.policy, self)
+        execute = Execute(self.store, router, self.chain, self.clock, self.policy, self.observer)
         self.verdict = await execute(order.ref, worker="me", deadline=T0 + deadline_ms)
         return self.store.stored[order.ref]
 
@@ -164,3 +145,10 @@ def steps(order: Order, since: int) -> list[tuple[Status, int, int]]:
 
 S = Status
 LANDED = TransactionStatus(slot=7, amount_out=OUT - 3)
+
+
+def at_its_limit(amount_in: int, *, units_above: int = 0) -> OrderRequest:
+    """A limit so far above what the whole amount would get, in base units of the output."""
+    out = POOL.quote(SOL.mint, amount_in) + units_above
+    price = Decimal(out).scaleb(-USDC.decimals) / Decimal(amount_in).scaleb(-SOL.decimals)
+    return replace(LIMIT, amount_in=amount_in, limit_price=price, slippage_bps=10_000)

@@ -15,11 +15,11 @@ from order_engine.engine.accept import Accept, Accepted
 from order_engine.engine.execute import Silent
 from order_engine.engine.place import Place
 from order_engine.engine.rates import Meter, Rate, RateLimited
-from tests.api.clock import StandingClock
 from tests.fakes.accounts import FakeRateLimiter
 from tests.fakes.orders import FakeOrders
 from tests.fakes.queue import FakeQueue
-from tests.unit.test_lifecycle import LIMIT, MARKET, T0
+from tests.support.clock import StandingClock
+from tests.support.orders import LIMIT, MARKET, T0
 
 ORDERS, READS = Rate(60, 3), Rate(600, 10, "reads")
 

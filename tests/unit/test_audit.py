@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 
 from order_engine.engine.audit import Audit
 from order_engine.engine.ports import Swapped
-from tests.unit.test_lifecycle import T0
+from tests.support.clock import StandingClock
+from tests.support.orders import T0
+from tests.support.recorder import Recorder
 
 
 @dataclass
@@ -21,29 +23,16 @@ class Ledger:
         return self.held
 
 
-@dataclass
-class Told:
-    """The time, and what an observer is told."""
-
-    noted_: list[tuple[str, str, str]] = field(default_factory=list)
-
-    def now_ms(self) -> int:
-        return T0
-
-    def noted(self, order_id: str, what: str, reason: str) -> None:
-        self.noted_.append((order_id, what, reason))
-
-
-async def audit(*held: Swapped) -> tuple[Told, Ledger, object]:
-    told, ledger = Told(), Ledger(list(held))
-    twice = await Audit(ledger, told, told)()  # type: ignore[arg-type]
-    return told, ledger, twice
+async def audit(*held: Swapped) -> tuple[Recorder, Ledger, object]:
+    recorder, ledger = Recorder(), Ledger(list(held))
+    twice = await Audit(ledger, StandingClock(T0), recorder)()  # type: ignore[arg-type]
+    return recorder, ledger, twice
 
 
 async def test_every_order_with_more_than_one_swap_is_named_with_all_of_its_own() -> None:
     ledger = [("a", "s1"), ("b", "s2"), ("a", "s3"), ("c", "s4"), ("b", "s5"), ("b", "s6")]
-    told, _, twice = await audit(*(Swapped(*swap) for swap in ledger))
-    assert told.noted_ == [("a", "swapped_twice", "s1, s3"), ("b", "swapped_twice", "s2, s5, s6")]
+    recorder, _, twice = await audit(*(Swapped(*swap) for swap in ledger))
+    assert recorder.told == [("a", "swapped_twice", "s1, s3"), ("b", "swapped_twice", "s2, s5, s6")]
     assert twice == {"a": ["s1", "s3"], "b": ["s2", "s5", "s6"]}
 
 
@@ -53,7 +42,7 @@ async def test_the_ledger_of_the_last_hour_is_asked_for() -> None:
 
 
 async def test_one_swap_that_a_ledger_tells_twice_is_one() -> None:
-    told, _, twice = await audit(Swapped("a", "s1"), Swapped("b", "s2"), Swapped("a", "s1"))
-    assert (told.noted_, twice) == ([], {})
-    told, _, twice = await audit()
-    assert (told.noted_, twice) == ([], {})
+    recorder, _, twice = await audit(Swapped("a", "s1"), Swapped("b", "s2"), Swapped("a", "s1"))
+    assert (recorder.told, twice) == ([], {})
+    recorder, _, twice = await audit()
+    assert (recorder.told, twice) == ([], {})

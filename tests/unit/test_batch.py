@@ -9,23 +9,17 @@ from collections.abc import Callable
 
 import pytest
 
+from local.cloud import events
 from order_engine.domain.errors import OrderNotFound, TooNew
 from order_engine.domain.order import OrderRef
 from order_engine.engine.execute import Done, Later, Verdict
 from order_engine.wire import messages
 from process import batch
 from process.batch import SqsEvent, process_batch
+from tests.support.events import Context
 
 NOW = 1_790_000_000_000
 LEFT_MS = 15_000
-
-
-class Context:
-    aws_request_id = "request"
-    function_name = "process"
-
-    def get_remaining_time_in_millis(self) -> int:
-        return LEFT_MS
 
 
 class Run:
@@ -52,10 +46,10 @@ class Run:
         self.kept.append((body, reason))
 
     async def __call__(self, *bodies: str) -> list[str]:
-        event: SqsEvent = {
-            "Records": [{"messageId": f"m{n}", "receiptHandle": f"r{n}", "body": body} for n, body in enumerate(bodies)]
-        }
-        answer = await process_batch(event, Context(), NOW, self.use_case, name=_NAMES, hide=self.hide, keep=self.keep)
+        event: SqsEvent = events.messages(*bodies)
+        answer = await process_batch(
+            event, Context(remaining_ms=LEFT_MS), NOW, self.use_case, name=_NAMES, hide=self.hide, keep=self.keep
+        )
         return [failed["itemIdentifier"] for failed in answer["batchItemFailures"]]
 
 
@@ -142,17 +136,10 @@ async def test_a_letter_that_comes_again_is_counted(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(batch, "count", counted.append)
     run = Run({"one": done})
     for receives in (1, 2, 7):
-        event: SqsEvent = {
-            "Records": [
-                {
-                    "messageId": "m",
-                    "receiptHandle": "r",
-                    "body": letter("one"),
-                    "attributes": {"ApproximateReceiveCount": str(receives)},
-                }
-            ]
-        }
-        await process_batch(event, Context(), NOW, run.use_case, name=_NAMES, hide=run.hide, keep=run.keep)
+        event: SqsEvent = events.messages(letter("one"), receives=receives)
+        await process_batch(
+            event, Context(remaining_ms=LEFT_MS), NOW, run.use_case, name=_NAMES, hide=run.hide, keep=run.keep
+        )
     assert counted == ["DuplicateDeliveries"] * 2
 
 
@@ -171,10 +158,10 @@ async def test_the_orders_of_a_batch_are_worked_on_side_by_side() -> None:
         return Done("met")
 
     run = Run({})
-    event: SqsEvent = {
-        "Records": [{"messageId": f"m{n}", "receiptHandle": f"r{n}", "body": letter(str(n))} for n in range(3)]
-    }
-    answer = await process_batch(event, Context(), NOW, meet, name=_NAMES, hide=run.hide, keep=run.keep)
+    event: SqsEvent = events.messages(*(letter(str(n)) for n in range(3)))
+    answer = await process_batch(
+        event, Context(remaining_ms=LEFT_MS), NOW, meet, name=_NAMES, hide=run.hide, keep=run.keep
+    )
     assert answer == {"batchItemFailures": []}
     assert most == 3
 

@@ -11,19 +11,7 @@ from order_engine.domain.errors import VenueError
 from order_engine.domain.quote import Pool
 from order_engine.engine.routing.breaker import BreakerPolicy, GuardedVenue
 from order_engine.engine.routing.gather import gather_pools
-
-
-class HandClock:
-    """A clock that moves when told."""
-
-    def __init__(self) -> None:
-        self.now = 1_000_000
-
-    def now_ms(self) -> int:
-        return self.now
-
-    async def sleep(self, ms: int) -> None:
-        self.now += ms
+from tests.support.clock import StandingClock
 
 
 class Moody:
@@ -48,8 +36,8 @@ class Moody:
 POLICY = BreakerPolicy(failures=3, rest_ms=1_000)
 
 
-def guarded() -> tuple[Moody, GuardedVenue, HandClock]:
-    venue, clock = Moody(), HandClock()
+def guarded() -> tuple[Moody, GuardedVenue, StandingClock]:
+    venue, clock = Moody(), StandingClock()
     return venue, GuardedVenue(venue, clock, POLICY), clock
 
 

@@ -11,8 +11,9 @@ from order_engine.domain.errors import OrderNotFound, TooLateToCancel
 from order_engine.domain.order import Failure, Lease, Order, OrderRef, Status
 from order_engine.engine.cancel import Cancel
 from tests.fakes.orders import FakeOrders
-from tests.unit.test_lifecycle import IN_STATUS, T0
-from tests.unit.test_place import Notes, Ticking
+from tests.support.clock import TickingClock
+from tests.support.orders import IN_STATUS, T0
+from tests.support.recorder import Recorder
 
 REF = OrderRef("user", "order")
 CAN = (Status.OPEN, Status.PENDING)
@@ -34,34 +35,34 @@ class Racing(FakeOrders):
 
 @pytest.mark.parametrize("status", CAN)
 async def test_what_no_worker_has_claimed_is_withdrawn_and_told(status: Status) -> None:
-    orders, notes = FakeOrders(), Notes()
+    orders, notes = FakeOrders(), Recorder()
     await orders.create(IN_STATUS[status])
-    cancelled = await Cancel(orders, Ticking(), notes)(REF)
+    cancelled = await Cancel(orders, TickingClock(), notes)(REF)
     assert cancelled.status is Status.CANCELLED
     assert await orders.get(REF) == cancelled
     assert notes.seen == [("order", "cancelled")]
 
 
 async def test_what_is_withdrawn_already_is_answered_as_it_is() -> None:
-    orders, notes = FakeOrders(), Notes()
+    orders, notes = FakeOrders(), Recorder()
     await orders.create(IN_STATUS[Status.CANCELLED])
-    assert await Cancel(orders, Ticking(), notes)(REF) == IN_STATUS[Status.CANCELLED]
+    assert await Cancel(orders, TickingClock(), notes)(REF) == IN_STATUS[Status.CANCELLED]
     assert notes.seen == []
 
 
 @pytest.mark.parametrize("status", CANNOT)
 async def test_what_is_being_executed_or_has_ended_stays_as_it_is(status: Status) -> None:
-    orders, notes = FakeOrders(), Notes()
+    orders, notes = FakeOrders(), Recorder()
     await orders.create(IN_STATUS[status])
     with pytest.raises(TooLateToCancel, match=status.value):
-        await Cancel(orders, Ticking(), notes)(REF)
+        await Cancel(orders, TickingClock(), notes)(REF)
     assert await orders.get(REF) == IN_STATUS[status]
     assert notes.seen == []
 
 
 async def test_what_is_not_there_cannot_be_withdrawn() -> None:
     with pytest.raises(OrderNotFound):
-        await Cancel(FakeOrders(), Ticking(), Notes())(REF)
+        await Cancel(FakeOrders(), TickingClock(), Recorder())(REF)
 
 
 def claim(order: Order) -> Order:
@@ -69,18 +70,18 @@ def claim(order: Order) -> Order:
 
 
 async def test_a_worker_that_was_quicker_wins() -> None:
-    orders, notes = Racing(claim), Notes()
+    orders, notes = Racing(claim), Recorder()
     await orders.create(IN_STATUS[Status.PENDING])
     with pytest.raises(TooLateToCancel):
-        await Cancel(orders, Ticking(), notes)(REF)
+        await Cancel(orders, TickingClock(), notes)(REF)
     assert orders.stored[REF].status is Status.ROUTING
     assert notes.seen == []
 
 
 async def test_a_limit_order_that_fires_meanwhile_is_withdrawn_all_the_same() -> None:
-    orders, notes = Racing(lambda order: lifecycle.fire(order, T0 + 1)), Notes()
+    orders, notes = Racing(lambda order: lifecycle.fire(order, T0 + 1)), Recorder()
     await orders.create(IN_STATUS[Status.OPEN])
-    cancelled = await Cancel(orders, Ticking(), notes)(REF)
+    cancelled = await Cancel(orders, TickingClock(), notes)(REF)
     assert [event.status for event in cancelled.events] == [Status.OPEN, Status.PENDING, Status.CANCELLED]
     assert orders.stored[REF] == cancelled
 
@@ -94,7 +95,7 @@ async def test_an_order_that_is_gone_when_it_is_written_was_not_there() -> None:
     orders = Vanishing()
     await orders.create(IN_STATUS[Status.PENDING])
     with pytest.raises(OrderNotFound):
-        await Cancel(orders, Ticking(), Notes())(REF)
+        await Cancel(orders, TickingClock(), Recorder())(REF)
 
 
 @pytest.mark.parametrize(("changes", "wins"), [(4, True), (5, False)])
@@ -109,7 +110,7 @@ async def test_an_order_that_keeps_changing_is_given_up_in_the_end(changes: int,
     orders = Racing(*[turn] * changes)
     await orders.create(IN_STATUS[Status.OPEN])
     if wins:
-        assert (await Cancel(orders, Ticking(), Notes())(REF)).status is Status.CANCELLED
+        assert (await Cancel(orders, TickingClock(), Recorder())(REF)).status is Status.CANCELLED
     else:
         with pytest.raises(TooLateToCancel):
-            await Cancel(orders, Ticking(), Notes())(REF)
+            await Cancel(orders, TickingClock(), Recorder())(REF)

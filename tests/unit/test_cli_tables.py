@@ -19,7 +19,7 @@ from cli.render import number
 from cli.tables import Column, Records, orders_table, quote_table
 from cli.trials import DEMO_SWAPS
 from order_engine.domain.order import Status
-from tests.unit.test_cli_main import ORDER, OTHER, ROUTE
+from tests.unit.cli_engine import ORDER, OTHER, ROUTE
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 WIDTHS = st.integers(20, 200)

@@ -21,9 +21,9 @@ from order_engine.engine.execute import Silent
 from order_engine.engine.ports import Connection, GatewayUnreachable, StatisticsStore
 from order_engine.engine.push import PushEvents
 from order_engine.wire.views import event_frame, snapshot_frames
-from tests.api.clock import StandingClock
 from tests.infra.authority import https_server, issue
-from tests.unit.test_stream_sockets import USER, NoStatistics, Sockets, changes_of, new_order
+from tests.support.clock import StandingClock
+from tests.support.sockets import USER, NoStatistics, Sockets, changes_of, new_order
 
 # A frame's limit here, and what a handshake takes: several times that.
 FRAME_MS, HANDSHAKE_S = 250, 0.6

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
+from local.cloud import events
 from order_engine.compose import Engine, Stores, compose
 from order_engine.domain.order import OrderRef, OrderRequest, Status
 from order_engine.domain.tokens import SOL, USDC
@@ -15,11 +16,11 @@ from order_engine.wire import messages
 from process import handler
 from process.batch import SqsEvent
 from submit.handler import lambda_handler
-from tests.api.clock import StandingClock
 from tests.fakes.engine import engine_with
 from tests.fakes.orders import FakeOrders
 from tests.fakes.queue import FakeQueue
-from tests.integration.http import LambdaContext
+from tests.support.clock import StandingClock
+from tests.support.events import Context
 
 _REQUEST = OrderRequest("market", SOL, USDC, 1_500_000_000, 100)
 _QUICK: dict[str, Any] = {"quote_delay_ms": 0, "landing_min_ms": 0, "landing_max_ms": 0}
@@ -41,8 +42,8 @@ def _engine(failure_rate: float, stage: str) -> tuple[Engine, FakeOrders]:
 async def _execute(engine: Engine) -> OrderRef:
     ref = (await engine.place("alice", _REQUEST)).order.ref
     await asyncio.sleep(0)
-    record: SqsEvent = {"Records": [{"messageId": "1", "receiptHandle": "r", "body": messages.encode(ref)}]}
-    assert await handler.handle(engine, record, LambdaContext()) == {"batchItemFailures": []}
+    record: SqsEvent = events.messages(messages.encode(ref))
+    assert await handler.handle(engine, record, Context()) == {"batchItemFailures": []}
     return ref
 
 
@@ -56,17 +57,10 @@ async def test_two_engines_of_different_settings_serve_side_by_side() -> None:
 
 
 def test_a_handler_serves_the_engine_that_it_is_put_over() -> None:
-    event = {
-        "version": "2.0",
-        "rawPath": "/health",
-        "rawQueryString": "",
-        "headers": {"host": "api.example"},
-        "requestContext": {"http": {"method": "GET", "path": "/health", "sourceIp": "127.0.0.1"}},
-        "isBase64Encoded": False,
-    }
+    event = events.http("GET", "/health", {})
     handlers = [lambda_handler.over(_engine(0.0, stage)[0]) for stage in ("one", "other")]
     handlers.append(lambda_handler.within({"STAGE": "third"}))
-    bodies = [found(event, LambdaContext())["body"] for found in (*handlers, *handlers)]
+    bodies = [found(event, Context())["body"] for found in (*handlers, *handlers)]
     assert bodies == [f'{{"status":"ok","stage":"{stage}"}}' for stage in ("one", "other", "third") * 2]
 
 

@@ -16,9 +16,10 @@ from order_engine.engine.retry import PATIENCE_MS, RetryPolicy
 from order_engine.engine.routing.router import Router
 from tests.fakes.orders import FakeOrders
 from tests.simulation.loop import VirtualLoop, run
+from tests.support.clock import LoopClock
+from tests.support.orders import IN_STATUS, T0
+from tests.unit.following import LANDED, ScriptedChain
 from tests.unit.one_worker import Racing
-from tests.unit.test_following import LANDED, LoopClock, ScriptedChain
-from tests.unit.test_lifecycle import IN_STATUS, T0
 
 YEAR_MS = 365 * 86_400_000
 

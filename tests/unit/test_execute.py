@@ -24,8 +24,9 @@ from order_engine.engine.ports import Height, Known, Swapped, TransactionStatus
 from order_engine.engine.retry import RetryPolicy, lost_workers
 from order_engine.engine.routing.router import Router
 from tests.fakes.orders import FakeOrders
-from tests.unit.lives import orders, times
-from tests.unit.test_lifecycle import FAILURE, LIMIT, MARKET, ROUTED, T0
+from tests.support.clock import StandingClock
+from tests.support.lives import orders, times
+from tests.support.orders import FAILURE, LIMIT, MARKET, ROUTED, T0
 
 
 @given(orders(), times)
@@ -125,19 +126,6 @@ def test_no_message_means_no_second_attempt_at_once() -> None:
     assert order == waiting
 
 
-class _Still:
-    """A clock that stands, except while somebody sleeps."""
-
-    def __init__(self, now: int) -> None:
-        self.now = now
-
-    def now_ms(self) -> int:
-        return self.now
-
-    async def sleep(self, ms: int) -> None:
-        self.now += ms
-
-
 class _Says:
     """A chain that gives one answer about every transaction, and builds none."""
 
@@ -167,7 +155,9 @@ def _run(order: Order, *, now: int = T0 + 30_000, chain: _Says | None = None) ->
         store = FakeOrders()
         await store.create(order)
         silent = chain or _Says(TransactionStatus(0, None))
-        execute = Execute(store, Router((), _Still(now)), silent, _Still(now), ExecutionPolicy(RetryPolicy()), Silent())
+        execute = Execute(
+            store, Router((), StandingClock(now)), silent, StandingClock(now), ExecutionPolicy(RetryPolicy()), Silent()
+        )
         verdict = await execute(order.ref, worker="me", deadline=now + 14_000)
         stored = await store.get(order.ref)
         assert stored is not None

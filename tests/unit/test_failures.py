@@ -28,9 +28,9 @@ from order_engine.engine.routing.router import Router
 from order_engine.venues.paper.chain import PaperChain
 from order_engine.venues.paper.market import PaperMarket
 from order_engine.venues.paper.venue import PaperVenue
-from tests.api.clock import StandingClock
 from tests.fakes.orders import FakeOrders
-from tests.unit.test_lifecycle import INTENT, LIMIT, MARKET, ROUTED, T0
+from tests.support.clock import StandingClock
+from tests.support.orders import INTENT, LIMIT, MARKET, ROUTED, T0
 
 ROOT = Path(__file__).resolve().parents[2]
 ENGINE = ROOT / "layers/common/python/order_engine"

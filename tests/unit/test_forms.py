@@ -15,7 +15,7 @@ from order_engine.domain import lifecycle
 from order_engine.domain.errors import TooNew
 from order_engine.domain.order import Lease, Order, OrderRef
 from order_engine.wire import forms, messages, views
-from tests.unit.test_lifecycle import MARKET, T0
+from tests.support.orders import MARKET, T0
 
 ORDER = lifecycle.place(OrderRef("user", "order"), MARKET, "print", T0)
 ABOVE = forms.ORDER.reads + 1

@@ -14,14 +14,7 @@ from order_engine.domain.venues import METEORA, RAYDIUM
 from order_engine.engine.routing.gather import gather_pools
 from order_engine.venues.raydium.cpmm import CpmmPool
 from tests.simulation.loop import VirtualLoop, run
-
-
-class StillClock:
-    def now_ms(self) -> int:
-        return 1_000_000
-
-    async def sleep(self, ms: int) -> None:
-        await asyncio.sleep(ms / 1000)
+from tests.support.clock import LoopClock
 
 
 class Scripted:
@@ -77,7 +70,7 @@ async def test_a_venue_without_an_answer_is_left_out_and_the_other_counts(
     act: Callable[[], Awaitable[Sequence[Pool]]], reason: str
 ) -> None:
     venues = [Scripted(RAYDIUM, act), Scripted(METEORA, answers)]
-    pools, left_out = await gather_pools(venues, "a", "b", deadline_ms=20, clock=StillClock())
+    pools, left_out = await gather_pools(venues, "a", "b", deadline_ms=20, clock=LoopClock())
     assert pools == [POOL]
     assert [(gone.venue, gone.reason) for gone in left_out] == [(RAYDIUM, reason)]
 
@@ -95,7 +88,7 @@ async def test_a_venue_that_ignores_its_cancellation_does_not_hold_up_the_others
 
     began = time.monotonic()
     venues = [Scripted(RAYDIUM, stubborn), Scripted(METEORA, answers)]
-    pools, left_out = await gather_pools(venues, "a", "b", deadline_ms=20, clock=StillClock())
+    pools, left_out = await gather_pools(venues, "a", "b", deadline_ms=20, clock=LoopClock())
     assert time.monotonic() - began < 1
     assert pools == [POOL]
     assert left_out[0].venue == RAYDIUM
@@ -118,7 +111,7 @@ async def test_venues_are_asked_at_the_same_time() -> None:
         return act
 
     venues = [Scripted(RAYDIUM, meet(RAYDIUM)), Scripted(METEORA, meet(METEORA))]
-    pools, left_out = await gather_pools(venues, "a", "b", deadline_ms=1000, clock=StillClock())
+    pools, left_out = await gather_pools(venues, "a", "b", deadline_ms=1000, clock=LoopClock())
     assert len(pools) == 2
     assert not left_out
 
@@ -134,7 +127,7 @@ async def test_whoever_stops_waiting_stops_the_venues_too() -> None:
         raise AssertionError
 
     waiting = asyncio.create_task(
-        gather_pools([Scripted(RAYDIUM, watches)], "a", "b", deadline_ms=60_000, clock=StillClock())
+        gather_pools([Scripted(RAYDIUM, watches)], "a", "b", deadline_ms=60_000, clock=LoopClock())
     )
     await asyncio.sleep(0.01)
     waiting.cancel()
@@ -144,7 +137,7 @@ async def test_whoever_stops_waiting_stops_the_venues_too() -> None:
 
 
 async def test_no_venue_gives_no_pool() -> None:
-    assert await gather_pools([], "a", "b", deadline_ms=20, clock=StillClock()) == ([], [])
+    assert await gather_pools([], "a", "b", deadline_ms=20, clock=LoopClock()) == ([], [])
 
 
 @pytest.mark.parametrize(("takes_ms", "counts"), [(0, True), (1_499, True), (1_501, False), (60_000, False)])
@@ -157,7 +150,7 @@ def test_the_deadline_is_in_milliseconds_and_holds_for_all_together(takes_ms: in
 
     async def ask() -> tuple[list[Pool], float]:
         venues = [Scripted(RAYDIUM, after_a_while), Scripted(METEORA, after_a_while)]
-        pools, _ = await gather_pools(venues, "a", "b", deadline_ms=1_500, clock=StillClock())
+        pools, _ = await gather_pools(venues, "a", "b", deadline_ms=1_500, clock=LoopClock())
         return pools, asyncio.get_running_loop().time()
 
     pools, took_s = run(VirtualLoop(), ask())

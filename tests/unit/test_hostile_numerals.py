@@ -34,7 +34,7 @@ from order_engine.venues.paper.tokens import TOKENS
 from order_engine.wire import exact_json, messages, times
 from order_engine.wire.requests import MAX_SLIPPAGE_BPS, PlaceOrderBody
 from order_engine.wire.views import order_view
-from tests.contract.samples import T0, an_order
+from tests.support.orders import T0, an_order
 from tests.unit.hostile import little_work
 from tests.unit.hostile import numerals as hostile
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from dataclasses import replace
-from decimal import Decimal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -14,89 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from order_engine.domain import lifecycle
 from order_engine.domain.errors import IllegalTransition
-from order_engine.domain.order import (
-    Failure,
-    Fill,
-    Lease,
-    Order,
-    OrderRef,
-    OrderRequest,
-    Routed,
-    SignedTransaction,
-    Status,
-)
-from order_engine.domain.quote import Candidate, Decision, Leg
-from order_engine.domain.tokens import SOL, USDC
-
-S = Status
-T0 = 1_790_000_000_000
-MARKET = OrderRequest("market", SOL, USDC, 10**9, 50)
-LIMIT = OrderRequest("limit", SOL, USDC, 10**9, 50, Decimal(150), T0 + 60_000)
-FAILURE = Failure("venues_unavailable", "There is no way.")
-INTENT = SignedTransaction("signature", "raw", 100)
-_LEG = Leg("raydium", "pool", SOL.mint, USDC.mint, 10**9, 150_000_000)
-_CANDIDATE = Candidate("raydium", "single", (_LEG,), 150_000_000, 150_000_000, Decimal(0))
-ROUTED = Routed(Decision(_CANDIDATE, (_CANDIDATE,), (), "the only one", Decimal(0), None, 5000), 149_000_000)
-FILL = Fill("signature", 149_500_000, 7)
-
-# The table as the documentation has it, written out a second time.
-ALLOWED: dict[S, set[S]] = {
-    S.OPEN: {S.PENDING, S.CANCELLED, S.EXPIRED},
-    S.PENDING: {S.ROUTING, S.CANCELLED, S.EXPIRED, S.FAILED},
-    S.ROUTING: {S.ROUTING, S.BUILDING, S.PENDING, S.OPEN, S.FAILED},
-    S.BUILDING: {S.ROUTING, S.SUBMITTED, S.PENDING, S.OPEN, S.FAILED},
-    S.SUBMITTED: {S.CONFIRMED, S.PENDING, S.OPEN, S.FAILED},
-    S.CONFIRMED: set(),
-    S.FAILED: set(),
-    S.CANCELLED: set(),
-    S.EXPIRED: set(),
-}
-
-EVENTS: dict[str, tuple[S, Callable[[Order, int], Order]]] = {
-    "claim": (S.ROUTING, lambda order, now: lifecycle.claim(order, Lease("worker", now + 20_000), now)),
-    "route": (S.BUILDING, lambda order, now: lifecycle.route(order, ROUTED, now)),
-    "submit": (S.SUBMITTED, lambda order, now: lifecycle.submit(order, INTENT, now)),
-    "confirm": (S.CONFIRMED, lambda order, now: lifecycle.confirm(order, FILL, now)),
-    "retry": (S.PENDING, lambda order, now: lifecycle.retry(order, FAILURE, now + 1000, now)),
-    "rest": (S.OPEN, lambda order, now: lifecycle.rest(order, FAILURE, now + 10_000, now)),
-    "fire": (S.PENDING, lifecycle.fire),
-    "fail": (S.FAILED, lambda order, now: lifecycle.fail(order, FAILURE, now)),
-    "cancel": (S.CANCELLED, lifecycle.cancel),
-    "expire": (S.EXPIRED, lifecycle.expire),
-}
-
-
-def place(order_type: str) -> Order:
-    request = LIMIT if order_type == "limit" else MARKET
-    return lifecycle.place(OrderRef("user", "order"), request, "print", T0)
-
-
-def _after(*events: str) -> Order:
-    order = place("limit" if events[:1] == ("fire",) or not events else "market")
-    for number, event in enumerate(events):
-        order = EVENTS[event][1](order, T0 + number)
-    return order
-
-
-# Both lead to pending: one out of rest, the other out of a worker's hands.
-FROM: dict[str, set[S]] = {"fire": {S.OPEN}, "retry": {S.ROUTING, S.BUILDING, S.SUBMITTED}}
-
-
-def allowed(status: S, event: str) -> bool:
-    return EVENTS[event][0] in ALLOWED[status] and status in FROM.get(event, set(S))
-
-
-IN_STATUS: dict[S, Order] = {
-    S.OPEN: _after(),
-    S.PENDING: _after("fire"),
-    S.ROUTING: _after("claim"),
-    S.BUILDING: _after("claim", "route"),
-    S.SUBMITTED: _after("claim", "route", "submit"),
-    S.CONFIRMED: _after("claim", "route", "submit", "confirm"),
-    S.FAILED: _after("claim", "fail"),
-    S.CANCELLED: _after("cancel"),
-    S.EXPIRED: _after("expire"),
-}
+from order_engine.domain.order import Lease, Order, OrderRef
+from tests.support.orders import ALLOWED, EVENTS, IN_STATUS, LIMIT, MARKET, T0, S, after, allowed
 
 
 def test_the_table_is_the_documented_one() -> None:
@@ -125,7 +42,7 @@ def test_every_event_in_every_status_does_what_the_table_says_or_raises(status: 
 
 def test_a_fired_order_begins_its_attempts_anew() -> None:
     """Resting is what a limit order is for: what it tried before must not use up what it may try now."""
-    order = _after("fire", "claim", "retry", "claim", "rest")
+    order = after("fire", "claim", "retry", "claim", "rest")
     assert order.attempts == 2
     fired = lifecycle.fire(order, T0 + 100)
     assert fired.attempts == 0
@@ -133,7 +50,7 @@ def test_a_fired_order_begins_its_attempts_anew() -> None:
 
 
 def test_a_claim_forgets_when_the_attempt_could_start_and_how_often_its_message_was_sent() -> None:
-    waiting = replace(_after("claim", "retry"), resent_at=T0 + 50, resends=3)
+    waiting = replace(after("claim", "retry"), resent_at=T0 + 50, resends=3)
     assert waiting.retry_at is not None
     claimed = lifecycle.claim(waiting, Lease("worker", T0 + 200), T0 + 100)
     assert (claimed.retry_at, claimed.resent_at, claimed.resends) == (None, None, 0)

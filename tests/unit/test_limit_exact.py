@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from decimal import Decimal
-
 import pytest
 
 from order_engine.domain import lifecycle
-from order_engine.domain.order import Order, OrderRef, OrderRequest, Retry, SignedTransaction, Status
-from order_engine.domain.quote import Pool
-from order_engine.domain.tokens import SOL, USDC
-from order_engine.domain.venues import RAYDIUM
+from order_engine.domain.order import Order, OrderRef, Retry, SignedTransaction, Status
+from order_engine.domain.tokens import SOL
 from order_engine.engine.execute import Execute, ExecutionPolicy, Silent
 from order_engine.engine.retry import LIMIT_NOT_MET, RetryPolicy
 from order_engine.engine.routing.router import Gathered, Router
 from order_engine.engine.triggers import best_output
-from order_engine.venues.raydium.cpmm import CpmmPool
-from tests.api.clock import StandingClock
 from tests.fakes.orders import FakeOrders
 from tests.simulation.loop import VirtualLoop, run
-from tests.unit.test_following import LANDED, LoopClock, ScriptedChain
-from tests.unit.test_lifecycle import LIMIT, T0
-
-POOL = CpmmPool("pool", (SOL.mint, USDC.mint), (1_000 * SOL.unit, 150_000 * USDC.unit), 2_500, 0, 0)
-
-
-def at_its_limit(amount_in: int, *, units_above: int = 0) -> OrderRequest:
-    """A limit so far above what the whole amount would get, in base units of the output."""
-    out = POOL.quote(SOL.mint, amount_in) + units_above
-    price = Decimal(out).scaleb(-USDC.decimals) / Decimal(amount_in).scaleb(-SOL.decimals)
-    return replace(LIMIT, amount_in=amount_in, limit_price=price, slippage_bps=10_000)
+from tests.support.clock import LoopClock, StandingClock
+from tests.support.orders import T0
+from tests.unit.following import LANDED, ScriptedChain
+from tests.unit.one_worker import POOL, Venue, at_its_limit
 
 
 # Amounts by which every price is a finite decimal.
@@ -40,13 +25,6 @@ def test_a_limit_met_exactly_is_met_and_one_a_base_unit_above_is_not(amount_in: 
     for units_above, met in ((0, True), (1, False)):
         request = at_its_limit(amount_in, units_above=units_above)
         assert request.trigger.met_by(best_output(request, Router((), StandingClock()), Gathered([POOL], ()))) == met
-
-
-class OnePool:
-    name = RAYDIUM
-
-    async def pools(self, mint_in: str, mint_out: str) -> Sequence[Pool]:
-        return (POOL,)
 
 
 class Building(ScriptedChain):
@@ -70,7 +48,7 @@ def test_a_worker_executes_a_limit_met_exactly_and_never_signs_for_less(units_ab
     async def work() -> Order:
         store = FakeOrders()
         await store.create(fired)
-        execute = Execute(store, Router((OnePool(),), clock), chain, clock, ExecutionPolicy(RetryPolicy()), Silent())
+        execute = Execute(store, Router((Venue(),), clock), chain, clock, ExecutionPolicy(RetryPolicy()), Silent())
         await execute(fired.ref, worker="me", deadline=T0 + 14_000)
         stored = await store.get(fired.ref)
         assert stored is not None

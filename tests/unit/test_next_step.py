@@ -10,8 +10,8 @@ from order_engine.domain import lifecycle
 from order_engine.domain.order import Event, Lease, Order, OrderRef, OrderRequest, Status
 from order_engine.engine.execute import MAX_EVENTS, Action, Done, Step, Verdict, next_step
 from order_engine.engine.retry import RetryPolicy
-from tests.unit.test_following import follow
-from tests.unit.test_lifecycle import FAILURE, IN_STATUS, LIMIT, MARKET, T0
+from tests.support.orders import FAILURE, IN_STATUS, LIMIT, MARKET, T0
+from tests.unit.following import follow
 
 NEVER = 10**12
 LIMIT_AT = T0 + 60_000

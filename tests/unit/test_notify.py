@@ -9,27 +9,19 @@ from typing import Any
 import pytest
 
 from notify import handler
-from notify.handler import StreamRecord, read
-from order_engine.aws import codec
+from notify.handler import read
 from order_engine.compose import Engine
 from order_engine.domain import lifecycle
-from order_engine.domain.order import Lease, Order, OrderRef
+from order_engine.domain.order import Lease, OrderRef
 from order_engine.engine.push import Change
 from order_engine.wire import forms
 from tests.fakes.engine import engine_with
-from tests.unit.test_lifecycle import MARKET, T0
+from tests.support.clock import StandingClock
+from tests.support.events import Context, record
+from tests.support.orders import MARKET, T0
 
 PENDING = lifecycle.place(OrderRef("user", "order"), MARKET, "print", T0)
 ROUTING = lifecycle.claim(PENDING, Lease("worker", T0 + 20_000), T0 + 5)
-
-
-def record(number: str, new: Order | None, old: Order | None = None) -> StreamRecord:
-    view: Any = {"SequenceNumber": number}
-    if new is not None:
-        view["NewImage"] = codec.to_item(new)
-    if old is not None:
-        view["OldImage"] = codec.to_item(old)
-    return {"eventID": f"event{number}", "eventName": "MODIFY", "dynamodb": view}
 
 
 def test_a_new_order_has_only_new_events_and_a_changed_one_those_it_did_not_have() -> None:
@@ -75,7 +67,7 @@ class Pushed:
         return self._failing
 
 
-def notifying(stream_failures: Any, pushed: Any, clock: Clock | None = None) -> Engine:
+def notifying(stream_failures: Any, pushed: Any, clock: StandingClock | None = None) -> Engine:
     engine = engine_with(clock=clock, stream_failures=stream_failures)
     engine.push_events = pushed
     return engine
@@ -95,44 +87,25 @@ async def test_what_cannot_be_read_is_set_aside_whole_and_the_rest_is_pushed() -
     assert reason.startswith("not an order")
 
 
-class Clock:
-    """Notes how long was waited."""
-
-    def __init__(self) -> None:
-        self.waited: list[int] = []
-
-    def now_ms(self) -> int:
-        return T0
-
-    async def sleep(self, ms: int) -> None:
-        self.waited.append(ms)
-
-
-class Context:
-    aws_request_id = "request"
-    function_name = "notify"
-
-    def get_remaining_time_in_millis(self) -> int:
-        return 30_000
-
-
 async def test_a_record_of_a_newer_release_comes_again_until_it_is_set_aside_whole() -> None:
     """The others are pushed at once; the wait comes after them, and is longer than the record may be retried."""
-    kept, pushed, clock = Kept(), Pushed([]), Clock()
+    kept, pushed, clock = Kept(), Pushed([]), StandingClock(T0)
     engine = notifying(kept, pushed, clock)
     newer = record("2", PENDING)
     newer["dynamodb"]["NewImage"]["schema"] = {"N": str(forms.ORDER.reads + 1)}
     records = [record("1", PENDING), newer, record("3", ROUTING, PENDING)]
     for age_s in (0, 74):
+        clock.now = T0
         newer["dynamodb"]["ApproximateCreationDateTime"] = T0 / 1000 - age_s
-        answer = await handler.handle(engine, {"Records": records}, Context())
+        answer = await handler.handle(engine, {"Records": records}, Context(remaining_ms=30_000))
         assert answer == {"batchItemFailures": [{"itemIdentifier": "2"}]}
         assert [change.record for change in pushed.changes] == ["1", "3"]
         pushed.changes.clear()
     assert kept.letters == []
-    assert clock.waited == [15_000] * 2
+    assert clock.slept == [15_000] * 2
+    clock.now = T0
     newer["dynamodb"]["ApproximateCreationDateTime"] = T0 / 1000 - 75
-    assert await handler.handle(engine, {"Records": records}, Context()) == {"batchItemFailures": []}
+    assert await handler.handle(engine, {"Records": records}, Context(remaining_ms=30_000)) == {"batchItemFailures": []}
     ((body, reason),) = kept.letters
     assert json.loads(body) == newer
     assert "newer release" in reason

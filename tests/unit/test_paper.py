@@ -21,22 +21,10 @@ from order_engine.engine.routing.decide import decide
 from order_engine.venues.paper.chain import BLOCK_MS, VALID_BLOCKS, PaperChain
 from order_engine.venues.paper.market import PaperMarket
 from order_engine.venues.paper.venue import PaperVenue
+from tests.support.clock import StandingClock
 
 AT = 1_790_000_000_000
 MARKET = PaperMarket(3)
-
-
-class HandClock:
-    """A clock that moves when told, and by sleeping."""
-
-    def __init__(self, now: int = AT) -> None:
-        self.now = now
-
-    def now_ms(self) -> int:
-        return self.now
-
-    async def sleep(self, ms: int) -> None:
-        self.now += ms
 
 
 def routed_order(x: Token, y: Token, amount: int, name: str = "o1") -> Order:
@@ -56,11 +44,13 @@ def with_route(order: Order, chosen: Candidate) -> Order:
     return replace(order, events=(*order.events[:-1], replace(order.events[-1], detail=Routed(decision, 0))))
 
 
-def new_chain(clock: HandClock, *, rate: float = 0.0, low: int = 2_000, high: int = 3_000, seed: int = 3) -> PaperChain:
+def new_chain(
+    clock: StandingClock, *, rate: float = 0.0, low: int = 2_000, high: int = 3_000, seed: int = 3
+) -> PaperChain:
     return PaperChain(MARKET if seed == 3 else PaperMarket(seed), clock, low, high, rate)
 
 
-async def land(chain: Chain, clock: HandClock, tx: SignedTransaction) -> tuple[int, TransactionStatus]:
+async def land(chain: Chain, clock: StandingClock, tx: SignedTransaction) -> tuple[int, TransactionStatus]:
     """Wait until a transaction landed: when, and how."""
     for _ in range(1_000):
         landed = (await chain.status(tx, search_history=False)).landed
@@ -71,7 +61,7 @@ async def land(chain: Chain, clock: HandClock, tx: SignedTransaction) -> tuple[i
 
 
 async def test_a_venue_answers_after_its_delay_with_the_pools_of_that_moment() -> None:
-    clock = HandClock()
+    clock = StandingClock(AT)
     venue: Venue = PaperVenue(RAYDIUM, MARKET, clock, 200)
     pools = await venue.pools(SOL.mint, USDC.mint)
     assert clock.now == AT + 200
@@ -79,17 +69,17 @@ async def test_a_venue_answers_after_its_delay_with_the_pools_of_that_moment() -
 
 
 async def test_a_venue_gives_pools_through_the_intermediate_tokens_too() -> None:
-    pools = await PaperVenue(METEORA, MARKET, HandClock(), 0).pools(JUP.mint, RAY.mint)
+    pools = await PaperVenue(METEORA, MARKET, StandingClock(AT), 0).pools(JUP.mint, RAY.mint)
     pairs = {frozenset(pool.mints) for pool in pools}
     assert pairs == {frozenset(pair) for a in (JUP, RAY) for b in (SOL, USDC) for pair in [(a.mint, b.mint)]}
     with pytest.raises(VenueError):
-        await PaperVenue(METEORA, MARKET, HandClock(), 0).pools(JUP.mint, JUP.mint)
+        await PaperVenue(METEORA, MARKET, StandingClock(AT), 0).pools(JUP.mint, JUP.mint)
 
 
 async def test_a_transaction_lands_within_its_bounds_and_fills_at_the_price_of_that_moment() -> None:
     landings = set()
     for k in range(20):
-        clock = HandClock()
+        clock = StandingClock(AT)
         chain = new_chain(clock)
         order = routed_order(SOL, USDC, 10 * SOL.unit, f"o{k}")
         tx = await chain.build(order, min_out=0)
@@ -105,7 +95,7 @@ async def test_a_transaction_lands_within_its_bounds_and_fills_at_the_price_of_t
 
 
 async def test_every_process_sees_the_same_chain() -> None:
-    clock = HandClock()
+    clock = StandingClock(AT)
     tx = await new_chain(clock, rate=0.5).build(routed_order(BONK, SOL, 10**12), min_out=0)
     clock.now += 60_000
     seen = [(await new_chain(clock, rate=0.5).status(tx, search_history=each)).landed for each in (True, False)]
@@ -116,7 +106,7 @@ async def test_every_process_sees_the_same_chain() -> None:
 
 
 async def test_two_builds_of_one_order_are_two_transactions() -> None:
-    chain = new_chain(HandClock())
+    chain = new_chain(StandingClock(AT))
     order = routed_order(SOL, USDC, SOL.unit)
     one, two = await chain.build(order, min_out=0), await chain.build(order, min_out=0)
     assert one.signature != two.signature
@@ -132,11 +122,11 @@ async def test_an_order_without_a_route_cannot_be_built() -> None:
     request = OrderRequest("market", SOL, USDC, 1, 50)
     order = lifecycle.place(OrderRef("u", "o"), request, "f", AT)
     with pytest.raises(BuildFailed):
-        await new_chain(HandClock()).build(order, min_out=0)
+        await new_chain(StandingClock(AT)).build(order, min_out=0)
 
 
 async def test_tampered_bytes_are_refused() -> None:
-    clock = HandClock()
+    clock = StandingClock(AT)
     chain = new_chain(clock)
     tx = await chain.build(routed_order(SOL, USDC, SOL.unit), min_out=100)
     await chain.broadcast(tx)
@@ -152,7 +142,7 @@ async def test_tampered_bytes_are_refused() -> None:
 
 
 async def test_a_fill_below_the_minimum_lands_as_an_error_with_both_numbers() -> None:
-    clock = HandClock()
+    clock = StandingClock(AT)
     chain = new_chain(clock)
     order = routed_order(SOL, USDC, SOL.unit)
     _, status = await land(chain, clock, await chain.build(order, min_out=10**15))
@@ -164,7 +154,7 @@ async def test_a_fill_below_the_minimum_lands_as_an_error_with_both_numbers() ->
 
 @pytest.mark.parametrize("rate", [0.0, 0.3, 1.0])
 async def test_the_dice_fall_at_the_rate_that_is_set(rate: float) -> None:
-    clock = HandClock()
+    clock = StandingClock(AT)
     chain = new_chain(clock, rate=rate)
     order = routed_order(SOL, USDC, SOL.unit)
     built = [await chain.build(order, min_out=0) for _ in range(400)]
@@ -179,7 +169,7 @@ async def test_the_dice_fall_at_the_rate_that_is_set(rate: float) -> None:
 
 async def test_a_transaction_never_lands_after_its_expiry() -> None:
     for high in (0, 3_000, 200_000):
-        clock = HandClock()
+        clock = StandingClock(AT)
         chain = new_chain(clock, low=high, high=high)
         tx = await chain.build(routed_order(SOL, USDC, SOL.unit), min_out=0)
         assert tx.last_valid_block_height >= (await chain.height()).blocks + VALID_BLOCKS
@@ -189,7 +179,7 @@ async def test_a_transaction_never_lands_after_its_expiry() -> None:
 
 
 async def test_blocks_follow_the_clock() -> None:
-    clock = HandClock()
+    clock = StandingClock(AT)
     chain = new_chain(clock)
     tx = await chain.build(routed_order(SOL, USDC, SOL.unit), min_out=0)
     assert (await chain.status(tx, search_history=True)).slot == (await chain.height()).slot
@@ -207,7 +197,7 @@ async def test_later_legs_of_a_path_use_what_really_arrived() -> None:
         Leg(METEORA, second.pool_id, SOL.mint, RAY.mint, middle, second.quote(SOL.mint, middle)),
     )
     order = with_route(routed_order(JUP, RAY, amount), Candidate("raydium+meteora", "path", legs, 1, 1, Decimal(0)))
-    clock = HandClock()
+    clock = StandingClock(AT)
     chain = new_chain(clock, low=30_000, high=30_000)
     tx = await chain.build(order, min_out=0)
     clock.now += 30_000
@@ -227,7 +217,7 @@ async def test_a_divided_order_lands_with_all_its_legs_and_nothing_is_left_behin
     assert order.routed is not None
     chosen = order.routed.decision.chosen
     assert chosen.kind == "split"
-    clock = HandClock()
+    clock = StandingClock(AT)
     chain = new_chain(clock, low=0, high=0)
     # At the very moment of the quote the chain must give exactly what was quoted.
     tx = await chain.build(order, min_out=chosen.amount_out)
@@ -243,7 +233,7 @@ async def test_if_one_leg_cannot_be_filled_none_is(broken: str) -> None:
     chosen = order.routed.decision.chosen
     first, *rest = chosen.legs
     bad = replace(first, pool_id="gone") if broken == "pool" else replace(first, amount_in=10**19)
-    clock = HandClock()
+    clock = StandingClock(AT)
     chain = new_chain(clock)
     order = with_route(order, replace(chosen, legs=(bad, *rest)))
     _, status = await land(chain, clock, await chain.build(order, min_out=0))

@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 
 from order_engine.aws import codec
 from order_engine.domain.errors import IdempotencyConflict, SameToken, TooManyOpenOrders
-from order_engine.domain.order import Order, OrderRef, OrderRequest, Status
+from order_engine.domain.order import OrderRef, OrderRequest, Status
 from order_engine.domain.tokens import BONK, SOL, USDC, USDT
 from order_engine.engine.execute import Silent
 from order_engine.engine.place import Place, fingerprint, order_id_for
 from tests.fakes.orders import FakeOrders
-from tests.unit.test_lifecycle import LIMIT, MARKET, T0
+from tests.support.clock import TickingClock
+from tests.support.orders import LIMIT, MARKET, T0
+from tests.support.recorder import Recorder
 
 REQUEST = OrderRequest("limit", SOL, USDC, 10**9, 50, Decimal(150), T0 + 60_000, "a wallet")
 # Another value of each field. Whoever adds a field to a request has to say here what makes it another request.
@@ -31,20 +33,6 @@ OTHER: dict[str, Sequence[object]] = {
     "expires_at": (T0 + 60_001, None),
     "wallet_address": ("A wallet", "", None),
 }
-
-
-class Ticking:
-    """A clock that goes on by a millisecond whenever somebody looks."""
-
-    def __init__(self) -> None:
-        self._now = T0 - 1
-
-    def now_ms(self) -> int:
-        self._now += 1
-        return self._now
-
-    async def sleep(self, ms: int) -> None:
-        raise AssertionError("Nobody waits here.")
 
 
 class Queue:
@@ -64,19 +52,6 @@ class Queue:
 
     async def depth(self) -> dict[str, int]:
         raise AssertionError("Nobody asks for this here.")
-
-
-class Notes(Silent):
-    """Remembers what it is told."""
-
-    def __init__(self) -> None:
-        self.seen: list[tuple[str, str]] = []
-
-    def changed(self, order: Order) -> None:
-        self.seen.append((order.ref.order_id, order.status.value))
-
-    def noted(self, order_id: str, what: str, reason: str) -> None:
-        self.seen.append((order_id, what))
 
 
 def test_every_field_of_a_request_is_part_of_what_makes_it_the_same() -> None:
@@ -154,8 +129,8 @@ def test_no_user_and_key_can_be_shifted_into_anothers() -> None:
 
 
 async def test_a_market_order_is_stored_and_queued_and_a_resting_one_is_stored_only() -> None:
-    orders, queue, notes = FakeOrders(), Queue(), Notes()
-    place = Place(orders, queue, Ticking(), notes)
+    orders, queue, notes = FakeOrders(), Queue(), Recorder()
+    place = Place(orders, queue, TickingClock(), notes)
     market, limit = await place("user", MARKET), await place("user", LIMIT)
     assert not market.replayed
     assert (market.order.status, limit.order.status) == (Status.PENDING, Status.OPEN)
@@ -170,22 +145,22 @@ async def test_a_market_order_is_stored_and_queued_and_a_resting_one_is_stored_o
 @pytest.mark.parametrize("request_", [MARKET, LIMIT], ids=["market", "limit"])
 async def test_an_order_keeps_which_key_asked_for_it(request_: OrderRequest) -> None:
     orders = FakeOrders()
-    placed = await Place(orders, Queue(), Ticking(), Notes())("user", request_, key_id="0123456789ab")
+    placed = await Place(orders, Queue(), TickingClock(), Recorder())("user", request_, key_id="0123456789ab")
     stored = await orders.get(placed.order.ref)
     assert stored is not None
     assert [event.key_id for event in stored.events] == ["0123456789ab"]
 
 
 async def test_an_order_that_could_not_be_queued_is_accepted_all_the_same() -> None:
-    orders, notes = FakeOrders(), Notes()
-    placed = await Place(orders, Queue(refuses=True), Ticking(), notes)("user", MARKET)
+    orders, notes = FakeOrders(), Recorder()
+    placed = await Place(orders, Queue(refuses=True), TickingClock(), notes)("user", MARKET)
     assert await orders.get(placed.order.ref) == placed.order
     assert notes.seen == [(placed.order.ref.order_id, "pending"), (placed.order.ref.order_id, "send_failed")]
 
 
 async def test_the_same_key_again_answers_what_is_stored_and_queues_nothing() -> None:
-    queue, notes = Queue(), Notes()
-    place = Place(FakeOrders(), queue, Ticking(), notes)
+    queue, notes = Queue(), Recorder()
+    place = Place(FakeOrders(), queue, TickingClock(), notes)
     assert await place.replay("user", MARKET, "key") is None
     first = await place("user", MARKET, "key")
     again = await place("user", MARKET, "key")
@@ -199,7 +174,7 @@ async def test_the_same_key_again_answers_what_is_stored_and_queues_nothing() ->
 
 
 async def test_the_same_key_for_something_else_is_a_conflict_that_names_the_header() -> None:
-    place = Place(FakeOrders(), Queue(), Ticking(), Silent())
+    place = Place(FakeOrders(), Queue(), TickingClock(), Silent())
     await place("user", MARKET, "key")
     other = replace(MARKET, slippage_bps=51)
     for attempt in (place("user", other, "key"), place.replay("user", other, "key")):
@@ -211,14 +186,14 @@ async def test_the_same_key_for_something_else_is_a_conflict_that_names_the_head
 async def test_two_sides_of_one_token_are_refused_before_anything_is_stored() -> None:
     orders = FakeOrders()
     with pytest.raises(SameToken) as refused:
-        await Place(orders, Queue(), Ticking(), Silent())("user", replace(MARKET, token_out=SOL))
+        await Place(orders, Queue(), TickingClock(), Silent())("user", replace(MARKET, token_out=SOL))
     assert refused.value.field == "tokenOut"
     assert orders.stored == {}
 
 
 async def test_a_limit_order_beyond_the_most_is_not_stored() -> None:
     orders, queue = FakeOrders(), Queue()
-    place = Place(orders, queue, Ticking(), Silent())
+    place = Place(orders, queue, TickingClock(), Silent())
     for _ in range(2):
         await place("user", LIMIT, max_open=2)
     with pytest.raises(TooManyOpenOrders):

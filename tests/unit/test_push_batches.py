@@ -14,11 +14,11 @@ from order_engine.engine.execute import Silent
 from order_engine.engine.ports import Connection, Tally
 from order_engine.engine.push import Change, PushEvents, tally_of
 from order_engine.wire.views import event_frame, snapshot_frames
-from tests.api.clock import StandingClock
 from tests.fakes.connections import FakeConnections
 from tests.fakes.statistics import FakeStatistics
-from tests.unit.lives import orders
-from tests.unit.test_lifecycle import MARKET, T0
+from tests.support.clock import StandingClock
+from tests.support.lives import orders
+from tests.support.orders import MARKET, T0
 
 
 class _Slow:

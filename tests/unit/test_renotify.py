@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from local.cloud import events
 from order_engine.aws.redrive import Redriven
 from order_engine.aws.renotify import NotifyFailed, renotify
 
@@ -16,8 +17,7 @@ URL = "https://queue/stream-failures"
 
 
 def whole(number: int) -> str:
-    view = {"SequenceNumber": str(number), "NewImage": {"user_id": {"S": "u"}}}
-    return json.dumps({"eventID": f"e{number}", "eventName": "MODIFY", "dynamodb": view})
+    return json.dumps(events.change(number, {"user_id": {"S": "u"}}))
 
 
 # What Lambda tells of records that it gave up on: where they are, and not what they are.

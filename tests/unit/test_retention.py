@@ -7,7 +7,7 @@ import pytest
 from order_engine.aws import codec
 from order_engine.domain import lifecycle
 from order_engine.domain.order import Status
-from tests.unit.test_lifecycle import EVENTS, IN_STATUS, T0, allowed
+from tests.support.orders import EVENTS, IN_STATUS, T0, allowed
 
 DAY_S = 86_400
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from order_engine.domain import lifecycle
 from order_engine.domain.order import Lease, Order, OrderRef, Retry, Status
 from order_engine.engine.retry import RetryPolicy, after_failure, lost_workers, wait_ms
-from tests.unit.test_lifecycle import FAILURE, MARKET, ROUTED, T0
+from tests.support.orders import FAILURE, MARKET, ROUTED, T0
 
 POLICY = RetryPolicy()
 

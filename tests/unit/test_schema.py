@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from order_engine.wire import schema, views
 from tests.unit import asyncapi
-from tests.unit.test_cli_asyncapi import every_life
+from tests.unit.asyncapi import every_life
 
 
 def closed(node: Any) -> Any:

@@ -17,12 +17,10 @@ from order_engine.engine.rates import Allowance, Rate
 from order_engine.engine.sockets import KEPT_MS, CloseEnded
 from order_engine.settings import LimitSettings, Settings
 from order_engine.wire import exact_json
-from tests.api.clock import StandingClock
 from tests.fakes.accounts import FakeRateLimiter
 from tests.fakes.engine import engine_with
-from tests.unit.test_stream_sockets import USER, Sockets, clock, message, new_order, serve
-
-__all__ = ["clock"]
+from tests.support.clock import StandingClock
+from tests.support.sockets import USER, Sockets, message, new_order, serve
 
 
 class Orders:

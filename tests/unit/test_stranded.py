@@ -11,10 +11,11 @@ import pytest
 from order_engine.domain import lifecycle
 from order_engine.domain.order import Lease, Order, OrderRef, OrderRequest, Status
 from order_engine.engine.sweep import Stranded, Sweep, stranded
-from tests.api.clock import StandingClock
 from tests.fakes.orders import FakeOrders
 from tests.fakes.queue import FakeQueue
-from tests.unit.test_lifecycle import IN_STATUS, LIMIT, MARKET, T0
+from tests.support.clock import StandingClock
+from tests.support.orders import IN_STATUS, LIMIT, MARKET, T0
+from tests.support.recorder import Recorder
 
 MINUTE, HOUR = 60_000, 3_600_000
 ON_ITS_WAY = Stranded(False, "a message is on its way")
@@ -110,22 +111,15 @@ class Beat:
 
     orders: FakeOrders = field(default_factory=FakeOrders)
     blind: bool = False
-    told: list[tuple[str, ...]] = field(default_factory=list)
-
-    def changed(self, order: Order) -> None:
-        self.told.append((order.ref.order_id, order.status.value))
-
-    def noted(self, order_id: str, what: str, reason: str) -> None:
-        self.told.append((order_id, what, reason))
+    observer: Recorder = field(default_factory=Recorder)
 
     async def __call__(self) -> tuple[int, Sequence[str]]:
-        clock = StandingClock()
-        clock.now = T0 + 60_000
+        clock = StandingClock(T0 + 60_000)
         queue = (Blind if self.blind else FakeQueue)(clock.now_ms)
         old = replace(placed("old"), created_at=T0 - HOUR)
         for order in (placed("lost"), old, placed("resting", LIMIT)):
             await self.orders.create(order)
-        sweep = Sweep(self.orders, queue, clock, self, patience_ms=HOUR)
+        sweep = Sweep(self.orders, queue, clock, self.observer, patience_ms=HOUR)
         sent = await sweep.beat(clock.now + 5_000)
         return sent, [message.body for message in queue.receive(10)]
 
@@ -141,7 +135,7 @@ async def test_a_beat_sends_what_is_lost_and_ends_what_is_over() -> None:
     sent, bodies = await beat()
     assert (sent, len(bodies)) == (1, 1)
     assert "lost" in bodies[0]
-    assert sorted(beat.told) == sorted([("old", "failed"), ("resting", "expired"), RESENT])
+    assert sorted(beat.observer.told) == sorted([("old", "failed"), ("resting", "expired"), RESENT])
     assert beat.orders.stored[OrderRef("user", "lost")].resent_at == T0 + 60_000
 
 
@@ -160,11 +154,11 @@ async def test_what_fails_is_noted_and_costs_nothing_else(
 ) -> None:
     beat = Beat(Breaking(call, only))
     assert (await beat())[0] == sent
-    assert noted in beat.told
+    assert noted in beat.observer.told
     assert {name for name in ("old", "resting") if beat.status(name) in lifecycle.TERMINAL} == ended
 
 
 async def test_a_queue_that_does_not_say_what_it_holds_keeps_no_order_waiting() -> None:
     beat = Beat(blind=True)
     assert (await beat())[0] == 1
-    assert ("", "look_failed", "ConnectionError: no figures") in beat.told
+    assert ("", "look_failed", "ConnectionError: no figures") in beat.observer.told

@@ -4,96 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
 
-from notify import socket
-from order_engine.compose import Engine
 from order_engine.domain import lifecycle
-from order_engine.domain.order import Event, Failure, Lease, Order, OrderRef, OrderRequest, Retry, Status
-from order_engine.domain.tokens import SOL, USDC
+from order_engine.domain.order import Event, Failure, Lease, Order, OrderRef, Retry, Status
 from order_engine.engine import push
-from order_engine.engine.execute import Silent
-from order_engine.engine.ports import Connection, ConnectionGone, OrderStore, StatisticsStore
-from order_engine.engine.push import Change, PushEvents, Sent
+from order_engine.engine.ports import Connection, OrderStore
+from order_engine.engine.push import Change, Sent
 from order_engine.settings import LimitSettings, Settings
-from order_engine.wire.views import event_frame, snapshot_frames
-from tests.api.clock import StandingClock
-from tests.fakes.connections import FakeConnections
+from order_engine.wire.views import snapshot_frames
 from tests.fakes.engine import engine_with
-
-USER = "alice"
-REQUEST = OrderRequest("market", SOL, USDC, 1_500_000_000, 50)
-
-
-def new_order(name: str) -> Order:
-    return lifecycle.place(OrderRef(USER, name), REQUEST, "", 1)
-
-
-@dataclass
-class Sockets:
-    """``Push``: some sockets are gone, some never take a frame, some fail. And what is stored of them."""
-
-    store: FakeConnections = field(default_factory=FakeConnections)
-    gone: set[str] = field(default_factory=set)
-    stuck: set[str] = field(default_factory=set)
-    broken: set[str] = field(default_factory=set)
-    takes_s: float = 0
-    posting: int = 0
-    most_at_once: int = 0
-    tried: int = 0
-    closed: list[str] = field(default_factory=list)
-    got: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-    engine: Engine | None = None
-
-    async def post(self, connection_id: str, frame: bytes, *, within_ms: int | None = None) -> None:
-        async with asyncio.timeout(None if within_ms is None else within_ms / 1000):
-            await self._post(connection_id, frame)
-
-    async def _post(self, connection_id: str, frame: bytes) -> None:
-        self.tried += 1
-        if connection_id in self.gone:
-            raise ConnectionGone(connection_id)
-        if connection_id in self.stuck:
-            await asyncio.sleep(3600)
-        if connection_id in self.broken:
-            raise OSError("no answer")
-        self.posting += 1
-        self.most_at_once = max(self.most_at_once, self.posting)
-        await asyncio.sleep(self.takes_s)
-        self.posting -= 1
-        self.got.append((connection_id, json.loads(frame)))
-
-    async def close(self, connection_id: str) -> None:
-        self.closed.append(connection_id)
-
-    async def alive(self, connection_id: str) -> bool:
-        return connection_id not in self.gone
-
-    def know(self, *connections: Connection) -> None:
-        for connection in connections:
-            self.store.stored[connection.user_id, connection.connection_id] = connection
-
-    @property
-    def known(self) -> set[str]:
-        return {name for _, name in self.store.stored}
-
-    def frames(self, connection_id: str) -> list[dict[str, Any]]:
-        return [frame for name, frame in self.got if name == connection_id]
-
-
-class NoStatistics:
-    async def count(self, user_id: str, tallies: object) -> None: ...
-
-
-@dataclass
-class Stored:
-    orders: dict[str, Order]
-
-    async def get(self, ref: OrderRef) -> Order | None:
-        return self.orders.get(ref.order_id)
+from tests.simulation.loop import VirtualLoop, run
+from tests.support.clock import StandingClock
+from tests.support.sockets import REQUEST, USER, Sockets, Stored, changes_of, message, new_order, push_events, serve
 
 
 @pytest.fixture
@@ -103,31 +29,16 @@ def sockets() -> Sockets:
     return made
 
 
-def push_events(sockets: Sockets, clock: StandingClock | None = None) -> PushEvents:
-    return PushEvents(
-        sockets.store,
-        sockets,
-        cast(StatisticsStore, NoStatistics()),
-        event_frame,
-        snapshot_frames,
-        clock or StandingClock(),
-        Silent(),
-    )
-
-
-def changes_of(order: Order) -> list[Change]:
-    return [Change(str(e.seq), replace(order, events=order.events[: e.seq]), e.seq - 1) for e in order.events]
-
-
 @pytest.mark.parametrize("trouble", ["stuck", "broken"])
-async def test_a_socket_that_takes_no_frame_is_closed_and_delays_nobody(
+def test_a_socket_that_takes_no_frame_is_closed_and_delays_nobody(
     sockets: Sockets, trouble: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(push, "_POST_MS", 50)
     getattr(sockets, trouble).add("b")
     orders = [lifecycle.claim(new_order(f"order-{n}"), Lease("worker", 99), 2) for n in range(5)]
 
-    failed = await asyncio.wait_for(push_events(sockets)([c for order in orders for c in changes_of(order)]), 1)
+    pushed = push_events(sockets)([c for order in orders for c in changes_of(order)])
+    failed = run(VirtualLoop(), asyncio.wait_for(pushed, 1))
 
     assert failed == []
     assert set(sockets.closed) == {"b"}
@@ -138,16 +49,14 @@ async def test_a_socket_that_takes_no_frame_is_closed_and_delays_nobody(
             assert got == [1, 2]
 
 
-async def test_waiting_for_ones_turn_is_not_taken_for_slowness(
-    sockets: Sockets, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_waiting_for_ones_turn_is_not_taken_for_slowness(sockets: Sockets, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(push, "_POST_MS", 100)
     monkeypatch.setattr(push, "_POSTS_AT_ONCE", 4)
     sockets.store.stored.clear()
     sockets.know(*(Connection(USER, str(n), follows_all=True) for n in range(60)))
     sockets.takes_s = 0.02
 
-    await push_events(sockets)(changes_of(new_order("order")))
+    run(VirtualLoop(), push_events(sockets)(changes_of(new_order("order"))))
 
     assert sockets.closed == []
     assert len(sockets.got) == 60
@@ -177,20 +86,6 @@ async def test_a_single_order_socket_is_closed_after_the_last_event_and_not_befo
     assert sockets.closed == ["one"]
 
 
-def message(
-    connection_id: str, route: str, body: object = None, order_id: str = "", **identity: str
-) -> socket.SocketEvent:
-    return {
-        "requestContext": {
-            "routeKey": route,
-            "connectionId": connection_id,
-            "connectedAt": 1,
-            "authorizer": {"userId": USER, "orderId": order_id, **identity},
-        },
-        "body": None if body is None else json.dumps(body),
-    }
-
-
 @pytest.fixture
 def wired(clock: StandingClock) -> Sockets:
     sockets = Sockets()
@@ -198,15 +93,6 @@ def wired(clock: StandingClock) -> Sockets:
     settings = Settings(limits=LimitSettings(orders_per_socket=3))
     sockets.engine = engine_with(clock=clock, settings=settings, orders=orders, connections=sockets.store, push=sockets)
     return sockets
-
-
-@pytest.fixture
-def clock() -> StandingClock:
-    return StandingClock()
-
-
-async def serve(sockets: Sockets, event: socket.SocketEvent) -> None:
-    assert await socket.handle(cast(Engine, sockets.engine), event, cast(Any, None)) == {"statusCode": 200}
 
 
 async def test_nothing_is_pushed_to_a_socket_before_its_handshake_is_over(wired: Sockets) -> None:

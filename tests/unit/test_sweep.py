@@ -14,11 +14,11 @@ from order_engine.domain.order import Lease, Order, OrderRef, Status
 from order_engine.engine.execute import Silent
 from order_engine.engine.retry import PATIENCE_MS
 from order_engine.engine.sweep import CROWDED_MS, LEASE_GRACE_MS, STRANDED_MS, Sweep, stranded
-from tests.api.clock import StandingClock
 from tests.fakes.orders import FakeOrders
 from tests.fakes.queue import FakeQueue
-from tests.unit.lives import orders, times
-from tests.unit.test_lifecycle import LIMIT, MARKET, T0
+from tests.support.clock import StandingClock
+from tests.support.lives import orders, times
+from tests.support.orders import LIMIT, MARKET, T0
 
 
 @given(orders(), times)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
@@ -21,7 +20,9 @@ from process.sweep import _written_until
 from tests.fakes.orders import FakeOrders
 from tests.fakes.queue import FakeQueue
 from tests.simulation.loop import VirtualLoop, run
-from tests.unit.test_lifecycle import LIMIT, MARKET, T0
+from tests.support.clock import LoopClock
+from tests.support.orders import LIMIT, MARKET, T0
+from tests.support.recorder import Recorder
 
 RUN_MS = 57_000
 
@@ -43,47 +44,27 @@ class Wire:
         effect()
 
 
-class Clock:
+class Clock(LoopClock):
     """The time of the virtual loop that runs the case, with things that happen meanwhile."""
 
     def __init__(self, began_at: int = T0) -> None:
-        self.began_at = began_at
-        self.loop = VirtualLoop()
+        self.virtual = VirtualLoop()
+        super().__init__(self.virtual, began_at)
         self.plans: list[tuple[int, Callable[[], object]]] = []
-
-    @property
-    def now(self) -> int:
-        return self.began_at + round(self.loop.time() * 1000)
-
-    def now_ms(self) -> int:
-        return self.now
-
-    async def sleep(self, ms: int) -> None:
-        await asyncio.sleep(ms / 1000)
 
     def run(self, work: Coroutine[Any, Any, None]) -> int:
         """Run to the end; milliseconds that it took."""
         for at, happen in self.plans:
-            self.loop.call_at((at - self.began_at) / 1000, happen)
-        run(self.loop, work)
-        return self.now - self.began_at
-
-
-class Watched:
-    def changed(self, order: Order) -> None: ...
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def noted(self, order_id: str, what: str, reason: str) -> None:
-        self.notes.append(what)
+            self.virtual.call_at((at - self.began_at) / 1000, happen)
+        run(self.virtual, work)
+        return self.now_ms() - self.began_at
 
 
 class Case:
     """A sweeper over a table in memory."""
 
     def __init__(self, *failing: str) -> None:
-        self.wire, self.clock, self.observer = Wire(failing=frozenset(failing)), Clock(), Watched()
+        self.wire, self.clock, self.observer = Wire(failing=frozenset(failing)), Clock(), Recorder()
         self.orders = FakeOrders(self.wire)
         self.queue = FakeQueue(self.clock.now_ms)
         self.triggers = Triggers(
@@ -151,7 +132,7 @@ def test_a_look_that_fails_is_no_reason_to_stop() -> None:
     case = Case("orders.any_waiting")
     case.put(an_order(at=T0 - 60_000))
     assert case.run() >= RUN_MS - 10_000
-    assert "look_failed" in case.observer.notes
+    assert "look_failed" in case.observer.whats
     assert len(case.queue.messages) == 1
 
 

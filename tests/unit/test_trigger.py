@@ -16,7 +16,7 @@ from order_engine.domain.tokens import SOL, USDC
 from order_engine.domain.trigger import AtLimit, AtOnce, Trigger
 from order_engine.engine.push import Change, tally_of
 from order_engine.engine.retry import has_waited_too_long
-from tests.unit.test_lifecycle import LIMIT, MARKET, T0
+from tests.support.orders import LIMIT, MARKET, T0
 
 PATIENCE_MS = 60_000
 prices = st.decimals("0.0001", "100000", places=4)

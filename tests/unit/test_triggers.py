@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from order_engine.clock import SystemClock
 from order_engine.domain import lifecycle
 from order_engine.domain.errors import AttemptFailed
 from order_engine.domain.order import Order, OrderRef, Status
@@ -36,10 +37,10 @@ from order_engine.engine.triggers import (
 )
 from order_engine.venues.paper.tokens import TOKENS
 from order_engine.venues.raydium.cpmm import CpmmPool
-from tests.api.clock import StandingClock
 from tests.fakes.orders import FakeOrders
 from tests.fakes.queue import FakeQueue
-from tests.unit.test_lifecycle import LIMIT, MARKET, T0
+from tests.support.clock import StandingClock
+from tests.support.orders import LIMIT, MARKET, T0
 
 # 1000 SOL against 150,000 USDC, with a fee of 25 basis points.
 POOL = CpmmPool("pool", (SOL.mint, USDC.mint), (1_000 * SOL.unit, 150_000 * USDC.unit), 2_500, 0, 0)
@@ -441,17 +442,9 @@ def test_a_price_that_jumps_over_thousands_of_limits_fires_them_all_in_bounded_b
 # --- beside the sweeper ------------------------------------------------------------------------------------------
 
 
-class _RealClock:
-    def now_ms(self) -> int:
-        return time.time_ns() // 1_000_000
-
-    async def sleep(self, ms: int) -> None:
-        await asyncio.sleep(ms / 1000)
-
-
 async def test_the_sweeper_goes_on_beside_a_router_that_takes_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """They share one processor: between two of the sweeper's beats there is room for a handful of decisions."""
-    clock, decisions = _RealClock(), 0
+    clock, decisions = SystemClock(), 0
     gaps: list[int] = []
 
     def slow(*arguments: Any, **named: Any) -> Any:

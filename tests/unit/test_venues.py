@@ -18,7 +18,7 @@ from order_engine.venues.raydium.amm_v4 import AmmV4Pool
 from order_engine.venues.raydium.clmm import ClmmPool
 from order_engine.venues.raydium.cpmm import CpmmPool
 from order_engine.venues.solana.programs.registry import PROGRAMS
-from tests.api.clock import StandingClock
+from tests.support.clock import StandingClock
 
 _WEB = Path(__file__).parents[2] / "web"
 

@@ -18,23 +18,23 @@ from order_engine.wire import messages
 from tests.fakes.orders import FakeOrders
 from tests.fakes.queue import FakeQueue
 from tests.simulation.loop import VirtualLoop, run
-from tests.unit.test_following import LoopClock
-from tests.unit.test_lifecycle import FAILURE, LIMIT, T0
-from tests.unit.test_limit_exact import OnePool, at_its_limit
-from tests.unit.test_place import Notes
+from tests.support.clock import LoopClock
+from tests.support.orders import FAILURE, LIMIT, T0
+from tests.support.recorder import Recorder
+from tests.unit.one_worker import Venue, at_its_limit
 
 REF = OrderRef("user", "order")
 # Half of the pool's SOL, at a price that it gives nevertheless.
 LARGE = replace(LIMIT, amount_in=500 * SOL.unit, limit_price=Decimal(50), expires_at=None)
 
 
-def watch_once(order: Order, *, most_impact_bps: int = 1_000, after_ms: int = 0) -> tuple[Order, list[str], Notes]:
+def watch_once(order: Order, *, most_impact_bps: int = 1_000, after_ms: int = 0) -> tuple[Order, list[str], Recorder]:
     """One beat of each: the order afterwards, what was queued, and what was told."""
     loop = VirtualLoop()
     loop._virtual = after_ms / 1000
-    clock, notes = LoopClock(loop), Notes()
+    clock, notes = LoopClock(loop), Recorder()
 
-    async def work() -> tuple[Order, list[str], Notes]:
+    async def work() -> tuple[Order, list[str], Recorder]:
         orders, queue = FakeOrders(), FakeQueue(clock.now_ms)
         await orders.create(order)
         until = clock.now_ms() + 10_000
@@ -42,7 +42,7 @@ def watch_once(order: Order, *, most_impact_bps: int = 1_000, after_ms: int = 0)
         triggers = Triggers(
             orders,
             queue,
-            Router((OnePool(),), clock, max_price_impact_bps=most_impact_bps),
+            Router((Venue(),), clock, max_price_impact_bps=most_impact_bps),
             clock,
             notes,
             lambda: TOKENS,

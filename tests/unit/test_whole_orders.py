@@ -12,7 +12,7 @@ import pytest
 from order_engine.domain import lifecycle
 from order_engine.domain.errors import IllegalTransition
 from order_engine.domain.order import Detail, Event, Failure, Fill, Lease, Order, Retry, Status, Submission
-from tests.unit.test_lifecycle import FAILURE, FILL, IN_STATUS, INTENT, LIMIT, ROUTED, T0
+from tests.support.orders import FAILURE, FILL, IN_STATUS, INTENT, LIMIT, ROUTED, T0
 
 NOW = T0 + 90_000
 MINE = Lease("me", NOW + 20_000)

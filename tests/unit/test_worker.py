@@ -18,6 +18,9 @@ from order_engine.engine.ports import Conflict, Height, TransactionStatus
 from order_engine.engine.retry import RetryPolicy, wait_ms
 from order_engine.engine.routing.router import Router
 from tests.fakes.orders import FakeOrders
+from tests.support.clock import StandingClock
+from tests.support.orders import FAILURE, IN_STATUS, LIMIT, MARKET, T0
+from tests.support.recorder import Recorder
 from tests.unit.one_worker import (
     ID,
     LANDED,
@@ -26,7 +29,6 @@ from tests.unit.one_worker import (
     RETRY,
     SIGNED,
     Chain,
-    Clock,
     Racing,
     Run,
     S,
@@ -35,7 +37,6 @@ from tests.unit.one_worker import (
     placed,
     steps,
 )
-from tests.unit.test_lifecycle import FAILURE, IN_STATUS, LIMIT, MARKET, T0
 
 # --- the whole way -------------------------------------------------------------------------------------------------
 
@@ -56,7 +57,7 @@ async def test_a_market_order_goes_all_the_way_under_one_lease_and_nothing_is_se
     assert order.fill == Fill("a signature", OUT - 3, 7)
     assert run.chain.calls == [("build", S.BUILDING, least), ("broadcast", SIGNED, SIGNED), ("status", SIGNED, False)]
     assert run.venue.asked == [(SOL.mint, USDC.mint)]
-    assert run.told == [(ID, "routing"), (ID, "building"), (ID, "submitted"), (ID, "confirmed")]
+    assert run.observer.told == [(ID, "routing"), (ID, "building"), (ID, "submitted"), (ID, "confirmed")]
 
 
 @pytest.mark.parametrize(("limit", "least"), [("100", None), ("149.4", 149_400_000)])
@@ -88,7 +89,7 @@ async def test_whoever_loses_the_race_for_an_order_looks_at_what_it_is_now() -> 
     order = await run(placed())
     assert order.status is S.CANCELLED
     assert run.verdict == Done("already cancelled")
-    assert run.told == [(ID, "conflict", "claim lost to cancelled")]
+    assert run.observer.told == [(ID, "conflict", "claim lost to cancelled")]
     assert run.chain.calls == []
 
 
@@ -96,7 +97,7 @@ async def test_after_a_lost_race_it_is_tried_again_but_not_for_ever() -> None:
     twice = Run(store=Racing(refused, refused))
     twice.chain.landed = LANDED
     assert (await twice(placed())).status is S.CONFIRMED
-    assert twice.told[:2] == [(ID, "conflict", "claim lost to pending")] * 2
+    assert twice.observer.told[:2] == [(ID, "conflict", "claim lost to pending")] * 2
     thrice = Run(store=Racing(refused, refused, refused))
     assert await thrice(placed()) == placed()
     assert thrice.verdict == Later(1_000, "contended")
@@ -104,9 +105,9 @@ async def test_after_a_lost_race_it_is_tried_again_but_not_for_ever() -> None:
 
 async def test_an_order_that_is_not_there_or_no_longer_is_named_so() -> None:
     with pytest.raises(OrderNotFound):
-        await Execute(FakeOrders(), Router((), Clock()), Chain(FakeOrders()), Clock(), POLICY, Run())(
-            OrderRef("user", ID), worker="me", deadline=T0 + 14_000
-        )
+        await Execute(
+            FakeOrders(), Router((), StandingClock(T0)), Chain(FakeOrders()), StandingClock(T0), POLICY, Recorder()
+        )(OrderRef("user", ID), worker="me", deadline=T0 + 14_000)
     run = Run(store=Racing(forgotten))
     with pytest.raises(OrderNotFound):
         await run(placed())
@@ -135,7 +136,7 @@ async def test_a_short_wait_is_waited_out_and_a_long_one_left_to_the_queue(
 
 
 async def test_a_worker_that_wakes_too_early_leaves_the_rest_of_the_wait_to_the_queue() -> None:
-    run = Run(clock=Clock(short_by=30))
+    run = Run(clock=StandingClock(T0, short_by=30))
     waiting = replace(placed(), retry_at=T0 + 700)
     assert await run(waiting) == waiting
     assert run.verdict == Later(30, "waiting to be tried again")
@@ -145,15 +146,15 @@ async def test_a_worker_that_wakes_too_early_leaves_the_rest_of_the_wait_to_the_
 
 
 async def test_an_order_past_its_time_limit_expires() -> None:
-    run = Run(clock=Clock(T0 + 60_000))
+    run = Run(clock=StandingClock(T0 + 60_000))
     order = await run(placed(LIMIT))
     assert steps(order, 2) == [(S.EXPIRED, T0 + 60_000, 0)]
     assert run.verdict == Done("its time limit has passed")
-    assert run.told == [(ID, "expired")]
+    assert run.observer.told == [(ID, "expired")]
 
 
 async def test_an_orphan_past_its_time_limit_is_given_back() -> None:
-    run = Run(clock=Clock(T0 + 60_000))
+    run = Run(clock=StandingClock(T0 + 60_000))
     order = await run(left(lifecycle.claim(placed(LIMIT), Lease("gone", T0), T0)))
     detail = order.events[-1].detail
     assert isinstance(detail, Retry)
@@ -173,7 +174,7 @@ async def test_an_attempt_that_has_lost_four_workers_fails_as_such() -> None:
 
 
 async def test_a_market_order_that_has_waited_too_long_fails() -> None:
-    run = Run(policy=replace(POLICY, retry=RetryPolicy(patience_ms=600)), clock=Clock(T0 + 600))
+    run = Run(policy=replace(POLICY, retry=RetryPolicy(patience_ms=600)), clock=StandingClock(T0 + 600))
     order = await run(placed())
     assert (order.status, order.failure and order.failure.code) == (S.FAILED, "gave_up")
     assert steps(order, 1) == [(S.FAILED, T0 + 600, 0)]
@@ -301,7 +302,7 @@ async def test_an_expiry_is_proved_by_the_height_and_then_a_look_through_the_his
     order = await run(SENT)
     assert run.chain.calls == [("status", SIGNED, False), ("height",), ("status", SIGNED, True)]
     assert order.events[-1].detail == Retry(GONE, T0 + wait_ms(RETRY, ID, 1))
-    assert run.told == [(ID, "pending")]
+    assert run.observer.told == [(ID, "pending")]
 
 
 async def test_a_node_that_is_behind_is_noted_and_believed_nothing() -> None:
@@ -309,13 +310,13 @@ async def test_a_node_that_is_behind_is_noted_and_believed_nothing() -> None:
     run.chain.height_, run.chain.slot = Height(101, 500), 493
     order = await run(SENT, deadline_ms=50)
     assert order.status is S.SUBMITTED
-    assert run.told == [(ID, "chain_behind", "7 slots")]
+    assert run.observer.told == [(ID, "chain_behind", "7 slots")]
     # It looks again when it sends again, and not before: nothing expires in between.
     assert [call for call in run.chain.calls if call == ("height",)] == [("height",)]
     again = Run()
     again.chain.height_, again.chain.slot = Height(101, 500), 493
     await again(SENT, deadline_ms=2500)
-    assert again.told == [(ID, "chain_behind", "7 slots")] * 2
+    assert again.observer.told == [(ID, "chain_behind", "7 slots")] * 2
 
 
 async def test_before_the_last_valid_block_has_passed_nothing_has_expired() -> None:
@@ -334,7 +335,7 @@ async def test_a_chain_that_does_not_answer_is_noted_and_proves_nothing(call: st
     run.chain.height_, run.chain.slot = Height(101 if call != "broadcast" else 0, 500), 500
     order = await run(SENT, deadline_ms=50)
     assert order.status is S.SUBMITTED
-    assert set(run.told) == {("", "chain_silent", "ConnectionError")}
+    assert set(run.observer.told) == {("", "chain_silent", "ConnectionError")}
 
 
 @pytest.mark.parametrize(("deadline_ms", "polls"), [(99, 0), (100, 0), (101, 1), (201, 2)])
@@ -350,4 +351,4 @@ async def test_a_submitted_order_without_its_transaction_is_an_error_and_no_fail
     with pytest.raises(ValueError, match="no stored transaction"):
         await run(replace(SENT, intent=None))
     assert run.store.stored[SENT.ref].status is S.SUBMITTED
-    assert FAILURE.code not in repr(run.told)
+    assert FAILURE.code not in repr(run.observer.told)

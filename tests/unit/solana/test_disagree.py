@@ -18,7 +18,7 @@ from order_engine.venues.solana.refusals import Refusal
 from order_engine.venues.solana.rehearse import Rehearsal
 from order_engine.venues.solana.rpc import NodeUnavailable
 from order_engine.venues.transfer_fee import NO_FEE, TransferFee, TransferFeePool
-from tests.unit.solana.test_build import WALLET, A, B, Route
+from tests.unit.solana.routes import WALLET, A, B, Route
 
 FIRST = 2
 ACCOUNT = token_account(WALLET, B, TOKEN)

@@ -18,7 +18,7 @@ from order_engine.settings import SettingsError, SolanaSettings
 from order_engine.venues.solana.addresses import CPMM, DLMM, TOKEN
 from order_engine.venues.solana.examine import examine
 from order_engine.venues.solana.market import Solana
-from tests.api.clock import StandingClock
+from tests.support.clock import StandingClock
 from tests.unit.solana.nodes import Answer, Said, raw, refusal, result, told_node
 
 KEY = Keypair.from_seed(bytes([9]) * 32)

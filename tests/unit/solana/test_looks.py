@@ -9,14 +9,7 @@ from order_engine.venues.solana.looks import Looks
 from order_engine.venues.solana.node import Node
 from order_engine.venues.solana.rpc import NodeUnavailable
 from tests.simulation.loop import VirtualLoop, run
-
-
-class LoopClock:
-    def now_ms(self) -> int:
-        return 10**12 + round(asyncio.get_running_loop().time() * 1000)
-
-    async def sleep(self, ms: int) -> None:
-        await asyncio.sleep(ms / 1000)
+from tests.support.clock import LoopClock
 
 
 class Counted:

@@ -15,7 +15,7 @@ from order_engine.settings import SettingsError, SolanaSettings
 from order_engine.venues.solana.addresses import CLOCK, CPMM, DLMM
 from order_engine.venues.solana.market import Solana
 from order_engine.venues.solana.rpc import NodeUnavailable
-from tests.api.clock import StandingClock
+from tests.support.clock import StandingClock
 from tests.unit.solana.nodes import result, told_node
 
 KEY = Keypair.from_seed(bytes([9]) * 32)

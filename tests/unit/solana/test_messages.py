@@ -9,7 +9,6 @@ from solders import compute_budget
 from solders.hash import Hash
 from solders.instruction import AccountMeta as TheirMeta
 from solders.instruction import Instruction as TheirInstruction
-from solders.keypair import Keypair
 from solders.message import MessageV0, MessageV1, TransactionConfig, to_bytes_versioned
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
@@ -18,16 +17,7 @@ from order_engine.domain import base58
 from order_engine.domain.errors import BuildFailed
 from order_engine.venues.solana import messages
 from order_engine.venues.solana.messages import AccountMeta, ComputeBudget, Instruction, Version, compile_message
-
-PAYER = Keypair.from_seed(bytes(range(32)))
-KEYS = [Keypair.from_seed(bytes([n]) * 32) for n in range(24)]
-NAMES = [str(key.pubkey()) for key in KEYS]
-
-metas = st.builds(AccountMeta, st.sampled_from([*NAMES, str(PAYER.pubkey())]), st.booleans(), st.booleans())
-instructions = st.builds(
-    Instruction, st.sampled_from(NAMES[:6]), st.lists(metas, max_size=20).map(tuple), st.binary(max_size=200)
-)
-budgets = st.builds(ComputeBudget, st.integers(0, 1_400_000), st.integers(0, 5_000_000))
+from tests.unit.solana.calls import KEYS, NAMES, PAYER, budgets, instructions
 
 
 def theirs(call: Instruction) -> TheirInstruction:

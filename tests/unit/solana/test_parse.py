@@ -12,7 +12,7 @@ from order_engine.venues.solana.build import note_of, order_of
 from order_engine.venues.solana.instructions import create_token_account, memo
 from order_engine.venues.solana.messages import ComputeBudget, Instruction, Version, compile_message, fits, transaction
 from order_engine.venues.solana.parse import parse
-from tests.unit.solana.test_messages import NAMES, budgets, instructions
+from tests.unit.solana.calls import NAMES, budgets, instructions
 
 PAYER = NAMES[0]
 

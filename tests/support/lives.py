@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from order_engine.domain import lifecycle
 from order_engine.domain.order import Order, OrderRef
-from tests.unit.test_lifecycle import EVENTS, LIMIT, MARKET, T0, allowed
+from tests.support.orders import EVENTS, LIMIT, MARKET, T0, allowed
 
 
 @st.composite

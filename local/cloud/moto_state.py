@@ -13,7 +13,7 @@ from moto.dynamodb.models.table import StreamShard
 from moto.dynamodbstreams.models import ShardIterator
 from moto.sqs.models import Queue, sqs_backends
 
-from local.account import ACCOUNT, REGION
+from local.cloud.account import ACCOUNT, REGION
 
 MAX_WAIT_S = 20.0
 _KEPT_ITERATORS = 1000

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import boto3
@@ -171,3 +172,24 @@ def _make() -> Resources:
         urls["stream"],
         secret["ARN"],
     )
+
+
+@dataclass(slots=True)
+class Calls:
+    """Calls by operation and table."""
+
+    count: Counter[str] = field(default_factory=Counter)
+
+
+@contextmanager
+def counted() -> Iterator[Calls]:
+    """Count what this process asks of AWS from now on, by hooking into the deployed engine's clients."""
+    calls = Calls()
+
+    def ask(params: dict[str, Any], model: Any, **_: Any) -> None:
+        calls.count[f"{model.name} {params.get('TableName', '')}".strip()] += 1
+
+    clients = engine().stores.clients
+    for client in (clients.dynamodb, clients.sqs, clients.secrets):
+        client.meta.events.register_first("provide-client-params", ask)
+    yield calls

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from local.template import Properties, Resource, Template, TemplateError
+from local.cloud.template import Properties, Resource, Template, TemplateError
 
 if TYPE_CHECKING:
     import boto3

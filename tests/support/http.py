@@ -1,4 +1,4 @@
-"""Requests to the HTTP handler, as API Gateway sends them."""
+"""Requests to the deployed HTTP handler, as API Gateway sends them."""
 
 from __future__ import annotations
 
@@ -9,17 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
+from local.cloud import events
 from order_engine.runtime import Context
-
-
-@dataclass(slots=True)
-class LambdaContext:
-    aws_request_id: str = "request-1"
-    function_name: str = "function"
-    remaining_ms: int = 15_000
-
-    def get_remaining_time_in_millis(self) -> int:
-        return self.remaining_ms
+from tests.support.events import Context as LambdaContext
 
 
 @dataclass(slots=True)
@@ -48,37 +40,13 @@ def request(
         authorizer: what API Gateway's authorizer found, instead of ``user`` and ``scopes``; empty for none.
     """
     from submit.handler import lambda_handler
-    from tests.integration.aws import engine
+    from tests.support.cloud import engine
 
     raw = json.dumps(body).encode() if isinstance(body, dict) else body.encode() if isinstance(body, str) else body
-    sent = {
-        "host": "api.example",
-        **({"content-type": "application/json"} if raw is not None else {}),
-        **(headers or {}),
-    }
-    event: dict[str, Any] = {
-        "version": "2.0",
-        "routeKey": "$default",
-        "rawPath": path,
-        "rawQueryString": urlencode(query or {}),
-        "headers": sent,
-        "requestContext": {
-            "accountId": "000000000000",
-            "apiId": "api",
-            "domainName": "api.example",
-            "requestId": "id",
-            "stage": "$default",
-            "timeEpoch": 0,
-            "time": "now",
-            "http": {"method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1", "userAgent": "t"},
-            "authorizer": authorizer
-            if authorizer is not None
-            else {"lambda": {"userId": user, "scopes": scopes, "keyId": "k", "orderId": "", "ordersPerMinute": ""}},
-        },
-        "isBase64Encoded": raw is not None,
-    }
-    if raw is not None:
-        event["body"] = base64.b64encode(raw).decode()
+    identity = {"userId": user, "scopes": scopes, "keyId": "k", "orderId": "", "ordersPerMinute": ""}
+    event = events.http(
+        method, path, identity, body=raw, query=urlencode(query or {}), headers=headers, authorizer=authorizer
+    )
     answer = lambda_handler.over(engine())(event, context or LambdaContext())
     text = answer["body"]
     if answer.get("isBase64Encoded"):

@@ -1,0 +1,1 @@
+"""The deployment's AWS on this machine: its template, and the simulated services with what the template describes."""
