@@ -51,6 +51,7 @@ class Weather:
         vanishing: the share of sends that land on a fork which dies: for a moment they are ``processed``.
         forks: of how many slots each node has blocks that will die, instead of the chain's own; as ``lags``.
         lags: how many slots behind the head each node is; each request meets the next of them in turn.
+        lacks: from which slot to which each node has no part of the ledger; as ``lags``.
         forgets_after: slots after which a look-up without history does not find a signature any more.
         priority_fee: micro-lamports per unit that recent blocks took.
     """
@@ -63,6 +64,7 @@ class Weather:
     landing_slots: tuple[int, int] = (1, 3)
     lags: tuple[int, ...] = (0,)
     forks: tuple[int, ...] = (0,)
+    lacks: tuple[tuple[int, int], ...] = ((0, 0),)
     forgets_after: int = 150
     priority_fee: int = 1000
 

@@ -20,9 +20,9 @@ from order_engine.domain import base58
 from order_engine.venues.solana.addresses import MEMO
 
 _INVALID_PARAMS, _METHOD_NOT_FOUND = -32602, -32601
-_PREFLIGHT_FAILED, _SIGNATURE_FAILED, _BEHIND_MIN_CONTEXT = -32002, -32003, -32016
+_PREFLIGHT_FAILED, _SIGNATURE_FAILED, _NO_BLOCK, _BEHIND_MIN_CONTEXT = -32002, -32003, -32004, -32016
 _COMMITMENTS = ("processed", "confirmed", "finalized")
-_MOST_ACCOUNTS = 100
+_MOST_ACCOUNTS, _MOST_BLOCKS = 100, 500_000
 
 
 class Refusal(Exception):
@@ -42,10 +42,16 @@ class _View:
     Attributes:
         tip: the newest slot that it knows of.
         common: up to which slot it has what the others have; its blocks after it will die.
+        lacks: from which slot to which it has no block: it was not there, or has thrown them away.
     """
 
     tip: int
     common: int
+    lacks: tuple[int, int] = (0, 0)
+
+    def has(self, slot: int) -> bool:
+        """Whether a slot's block is in its ledger."""
+        return slot <= self.common and not self.lacks[0] <= slot < self.lacks[1]
 
     def at(self, commitment: str) -> int:
         """The newest slot that has reached a commitment."""
@@ -68,8 +74,11 @@ class Methods:
         self._methods: dict[str, Callable[[_View, list[Any]], Any]] = {
             "getAccountInfo": self._account_info,
             "getBalance": self._balance,
+            "getBlock": self._block,
+            "getBlocksWithLimit": self._blocks,
             "getBlockHeight": lambda view, p: self.chain.height(view.at(_commitment(_options(p, 0)))),
             "getEpochInfo": self._epoch_info,
+            "getFirstAvailableBlock": lambda view, _p: self._first_slot(view),
             "getHealth": lambda _view, _p: "ok",
             "getLatestBlockhash": self._latest_blockhash,
             "getMultipleAccounts": self._multiple_accounts,
@@ -80,6 +89,7 @@ class Methods:
             "getSlot": lambda view, p: view.at(_commitment(_options(p, 0))),
             "getTransaction": self._transaction,
             "isBlockhashValid": self._blockhash_valid,
+            "minimumLedgerSlot": lambda view, _p: self._first_slot(view),
             "requestAirdrop": self._airdrop,
             "sendTransaction": self._send,
             "simulateTransaction": self._simulate,
@@ -95,9 +105,9 @@ class Methods:
         handler = self._methods.get(method)
         if handler is None:
             raise Refusal(_METHOD_NOT_FOUND, "Method not found")
-        lags, forks, turn = self.chain.weather.lags, self.chain.weather.forks, next(self._turn)
-        tip = self.chain.advance() - lags[turn % len(lags)]
-        view = _View(tip, tip - forks[turn % len(forks)])
+        weather, turn = self.chain.weather, next(self._turn)
+        tip = self.chain.advance() - weather.lags[turn % len(weather.lags)]
+        view = _View(tip, tip - weather.forks[turn % len(weather.forks)], weather.lacks[turn % len(weather.lacks)])
         options = next((p for p in params if isinstance(p, dict)), {})
         wanted = options.get("minContextSlot")
         if wanted is not None and view.at(_commitment(options)) < wanted:
@@ -155,6 +165,29 @@ class Methods:
         tip = view.at(_commitment(_options(p, 1)))
         good = any(str(self.chain.blockhash(slot)) == p[0] for slot in range(tip - VALID_BLOCKS, tip + 1))
         return _answer(view, _options(p, 1), good)
+
+    def _block(self, view: _View, p: list[Any]) -> Any:
+        options = _options(p, 1)
+        if options.get("transactionDetails") != "none" or options.get("rewards") is not False:
+            raise Refusal(_INVALID_PARAMS, "Invalid params: this node tells no block's transactions")
+        slot = int(p[0])
+        if slot > view.at(_commitment(options)) or not view.has(slot):
+            raise Refusal(_NO_BLOCK, f"Block not available for slot {slot}")
+        return {
+            "blockhash": str(self.chain.blockhash(slot)),
+            "blockHeight": self.chain.height(slot),
+            "blockTime": self.chain.unix_time(slot),
+            "parentSlot": slot - 1,
+            "previousBlockhash": str(self.chain.blockhash(slot - 1)),
+        }
+
+    def _blocks(self, view: _View, p: list[Any]) -> list[int]:
+        newest = view.at(_commitment(_options(p, 2)))
+        slots = (slot for slot in range(int(p[0]), newest + 1) if view.has(slot))
+        return list(itertools.islice(slots, min(int(p[1]), _MOST_BLOCKS)))
+
+    def _first_slot(self, view: _View) -> int:
+        return view.lacks[1] if view.lacks[0] == 0 else 0
 
     def _priority_fees(self, view: _View, _p: list[Any]) -> Any:
         fee = self.chain.weather.priority_fee
@@ -235,6 +268,7 @@ class Methods:
             (signature, landed)
             for signature, landed in newest
             if landed.slot <= view.at(_commitment(options))
+            and view.has(landed.slot)
             and p[0] in [str(key) for key in landed.transaction.message.account_keys]
         ]
         before, until = options.get("before"), options.get("until")
@@ -274,7 +308,7 @@ class Methods:
 
     def _known(self, view: _View, signature: str) -> Landed | None:
         landed = self.chain.landed.get(signature)
-        return landed if landed is not None and landed.slot <= view.common else None
+        return landed if landed is not None and view.has(landed.slot) else None
 
 
 def _options(params: Sequence[Any], place: int) -> dict[str, Any]:

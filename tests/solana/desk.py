@@ -87,7 +87,11 @@ class Line:
 
 @dataclass
 class Desk:
-    """Everything that an order needs."""
+    """Everything that an order needs.
+
+    Attributes:
+        others: further nodes that are configured, beside the first, which answers whatever it can.
+    """
 
     chain: Chain
     pools: tuple[Listing, ...]
@@ -97,17 +101,21 @@ class Desk:
     signer: SeedSigner
     policy: ExecutionPolicy
     observer: Observer = field(default_factory=Silent)
+    others: list[Line] = field(default_factory=list)
     processes: int = 0
 
     def process(self, addresses: Sequence[str] | None = None) -> Process:
         """What one worker's process has in its memory."""
         self.processes += 1
-        node = Node(self.line)
+        node = Node(self.line, apart=self._apart)
         source = PoolSource(node, [each.address for each in self.pools] if addresses is None else addresses)
         chain = SolanaChain(node, self.signer, source, self.clock, FeePolicy(50, 20_000))
         router = Router([LiveVenue(name, source, lambda unusable: None) for name in VENUES], self.clock)
         execute = Execute(self.orders, router, chain, self.clock, self.policy, self.observer)
         return Process(self, source, chain, execute, self.processes)
+
+    async def _apart(self) -> list[Line]:
+        return [self.line, *self.others]
 
     def held(self) -> dict[str, int]:
         """Base units of each coin in the wallet, by mint."""

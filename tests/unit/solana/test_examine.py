@@ -95,7 +95,7 @@ def account(owner: str, *, executable: bool = False, data: str = "") -> dict[str
     return {"data": [data, "base64"], "executable": executable, "lamports": 1, "owner": owner}
 
 
-def chain(accounts: dict[str, dict[str, Any]], *, programs: bool = True, lamports: int = 10**9) -> Answer:
+def chain(accounts: dict[str, dict[str, Any]], *, programs: bool = True, blocks: bool = True) -> Answer:
     """A node whose answers depend on the question."""
 
     def answer(asked: dict[str, Any]) -> Said:
@@ -103,8 +103,14 @@ def chain(accounts: dict[str, dict[str, Any]], *, programs: bool = True, lamport
         context = {"slot": 1000}
         values: dict[str, object] = {
             "getEpochInfo": {"blockHeight": 900, "absoluteSlot": 1000},
-            "getBalance": {"context": context, "value": lamports},
+            "getBalance": {"context": context, "value": 10**9},
+            "isBlockhashValid": {"context": context, "value": False},
+            "minimumLedgerSlot": 0,
         }
+        if method == "getBlocksWithLimit":
+            values[method] = list(range(params[0], 1001)) if blocks else []
+        if method == "getBlock":
+            values[method] = {"blockHeight": params[0] - 100}
         if method == "getMultipleAccounts":
             there = account("BPFLoaderUpgradeab1e11111111111111111111111", executable=True) if programs else None
             found = [there if CPMM in params[0] else accounts.get(name) for name in params[0]]
@@ -129,6 +135,20 @@ async def test_a_missing_program_a_pool_that_is_none_and_an_empty_wallet(given: 
         node.answer = chain({DLMM: account(DLMM, data="AAAA")})
         said = await wrong(replace(given, rpc_url=node.url))
         assert said.startswith("POOLS: none of the 1 pools can be traded on.")
+
+
+async def test_every_node_must_be_able_to_prove_what_never_landed(given: SolanaSettings) -> None:
+    def old(asked: dict[str, Any]) -> Said:
+        known = asked["method"] != "minimumLedgerSlot"
+        return (chain({}) if known else refusal(-32601, "Method not found"))(asked)
+
+    with told_node(chain({})) as good, told_node(chain({}, blocks=False)) as node:
+        both = replace(given, rpc_url=f"{good.url},{node.url}")
+        assert await wrong(both) == "RPC_URL: address 2 does not have the blocks of the last minute."
+        node.answer = old
+        assert await wrong(both) == (
+            "RPC_URL: address 2 cannot prove what never landed. The node refused: Method not found (-32601)."
+        )
 
 
 def test_threads_that_come_first_together_share_one_source(given: SolanaSettings) -> None:

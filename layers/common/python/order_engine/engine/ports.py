@@ -261,7 +261,8 @@ class Chain(Protocol):
 
         Args:
             search_history: look through the whole history, and not only through what the node has in memory, where a
-                transaction may be missing that has landed.
+                transaction may be missing that has landed. That it is not there must be proved: where no node can know
+                it, this raises.
         """
 
     async def height(self) -> Height: ...

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from order_engine.domain import base58
@@ -26,17 +27,16 @@ from order_engine.venues.solana.parse import Signed, parse, programs
 from order_engine.venues.solana.pools import Reading
 from order_engine.venues.solana.priority import FeePolicy, PriorityFees
 from order_engine.venues.solana.programs.program import LivePool
+from order_engine.venues.solana.proof import FORK_SLOTS, agreed_height, look_through
 from order_engine.venues.solana.refusals import AGAINST_THE_POOL, refusal
 from order_engine.venues.solana.rehearse import Rehearsal, rehearse
 from order_engine.venues.solana.rpc import NodeRefused, NodeUnavailable
 from order_engine.venues.solana.signer import Signer, verify
+from order_engine.venues.solana.validity import Validity
 
 PATH_TOLERANCE_BPS = 5
 # What a simulation took, and a little more: the price may have moved to another array when the swap lands.
 _UNITS_PERCENT = 115
-# A node's answer about statuses is of its ``processed`` slot, which may lie on a fork that dies. A fork does not come
-# to be longer than this before the network's votes have decided.
-_FORK_SLOTS = 32
 # How long a block height is good enough. It goes up every 0.2 to 0.4 s, and matters once in 150 times that.
 _HEIGHT_MS = 1500
 
@@ -83,6 +83,7 @@ class SolanaChain:
         self._tolerance = path_tolerance_bps
         self._clock = clock
         self._looks = Looks(node, clock)
+        self._validity = Validity(node, clock)
         self._height: tuple[int, Height] | None = None
 
     async def build(self, order: Order, *, min_out: int) -> SignedTransaction:
@@ -104,6 +105,7 @@ class SolanaChain:
             await self._judge(rehearsal, len(calls) - len(plan.swaps), plan, pools)
             # The simulation was of the newest block hash, and tells which it was.
             blockhash = rehearsal.blockhash or await self._node.blockhash()
+            last_valid = await self._validity.last_valid(blockhash, rehearsal.slot)
         except (NodeUnavailable, NodeRefused) as error:
             raise SwapRefused("node_unavailable", str(error)) from error
         units = min(MAX_UNITS, rehearsal.units * _UNITS_PERCENT // 100)
@@ -112,7 +114,7 @@ class SolanaChain:
         if not verify(self._signer.address, message, signature):
             raise BuildFailed("The signer's signature does not belong to the wallet.")
         raw = base64.b64encode(transaction(message, [signature])).decode()
-        return SignedTransaction(base58.encode(signature), raw, blockhash.last_valid_block_height)
+        return SignedTransaction(base58.encode(signature), raw, last_valid)
 
     def _calls(self, plan: SwapPlan, pools: Mapping[str, LivePool], note: str) -> list[Instruction]:
         try:
@@ -174,13 +176,17 @@ class SolanaChain:
             NodeUnavailable, NodeRefused: no node answered, or it has landed and the ledger cannot be read yet.
             ValueError: the bytes are not those of the signature.
         """
+        signed = _open(tx)
         if search_history:
-            known = await self._node.status(tx.signature, search_history=True)
+            known = await look_through(
+                await self._node.apart(), tx.signature, signed.blockhash, tx.last_valid_block_height
+            )
         else:
-            known = await self._looks.known(tx.signature)
+            seen = await self._looks.known(tx.signature)
+            known = seen if seen.landed is not None else replace(seen, slot=seen.slot - FORK_SLOTS)
         if known.landed is None:
-            return Known(known.slot - _FORK_SLOTS, None)
-        return Known(known.slot, await self._landed(tx.signature, _open(tx), known.landed))
+            return Known(known.slot, None)
+        return Known(known.slot, await self._landed(tx.signature, signed, known.landed))
 
     async def _landed(self, signature: str, signed: Signed, landed: Landed) -> TransactionStatus:
         ledger = await self._node.ledger(signature)
@@ -203,8 +209,8 @@ class SolanaChain:
         """
         now = self._clock.now_ms()
         if self._height is None or now - self._height[0] >= _HEIGHT_MS:
-            newest = await self._node.height()
-            self._height = (now, Height(newest.blocks - _FORK_SLOTS, newest.slot - _FORK_SLOTS))
+            newest = await agreed_height(await self._node.apart())
+            self._height = (now, Height(newest.blocks - FORK_SLOTS, newest.slot - FORK_SLOTS))
         return self._height[1]
 
     async def swaps(self, *, since: int) -> Sequence[Swapped]:

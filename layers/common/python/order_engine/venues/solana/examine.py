@@ -13,6 +13,7 @@ from order_engine.venues.solana.market import Solana
 from order_engine.venues.solana.node import Node
 from order_engine.venues.solana.pools import Unusable
 from order_engine.venues.solana.programs.registry import PROGRAMS
+from order_engine.venues.solana.proof import vouches
 from order_engine.venues.solana.rpc import NodeRefused, NodeUnavailable
 
 # Below this a wallet can pay neither fees nor the rent of a token account.
@@ -47,6 +48,7 @@ async def examine(market: Solana) -> Examined:
     try:
         await node.height()
         await _programs(node)
+        await _witnesses(node)
         reading = await market.source.read_all()
         lamports = await node.lamports(signer.address)
         # Reading the mints waits for a node, and here others have the event loop meanwhile.
@@ -67,6 +69,17 @@ async def examine(market: Solana) -> Examined:
             f"transactions and token accounts: send it {format_amount(LEAST_LAMPORTS, SOL)} SOL or more."
         )
     return Examined(signer.address, lamports, tokens, len(usable), reading.unusable)
+
+
+async def _witnesses(node: Node) -> None:
+    """Without what proves that a transaction never landed, an order whose transaction is lost would wait for ever."""
+    for number, each in enumerate(await node.apart(), 1):
+        try:
+            enough = await vouches(each)
+        except NodeRefused as refused:
+            raise SettingsError(f"RPC_URL: address {number} cannot prove what never landed. {refused}") from None
+        if not enough:
+            raise SettingsError(f"RPC_URL: address {number} does not have the blocks of the last minute.")
 
 
 async def _programs(node: Node) -> None:

@@ -55,6 +55,13 @@ class _Late:
 
     async def call(self, method: str, *params: Any) -> Any:
         """Implements ``Caller.call``."""
+        return await (await self._rpc()).call(method, *params)
+
+    async def apart(self) -> Sequence[Caller]:
+        """As ``JsonRpc.apart``."""
+        return await (await self._rpc()).apart()
+
+    async def _rpc(self) -> JsonRpc:
         if self._made is None:
             try:
                 self._made = await asyncio.to_thread(self._make)
@@ -62,7 +69,7 @@ class _Late:
                 raise NodeUnavailable(str(error)) from None
             except Exception as error:  # noqa: BLE001 - of whatever keeps secrets; it is asked again by the next call
                 raise NodeUnavailable(f"{self._setting} cannot be read ({type(error).__name__}).") from None
-        return await self._made.call(method, *params)
+        return self._made
 
 
 @dataclass(eq=False)
@@ -101,9 +108,9 @@ class Solana:
         """
         given = self.settings
         rpc = self._rpc(given.rpc_url, "RPC_URL")
-        return Node(rpc, self._rpc(given.send_url, "SEND_URL") if given.send_url else None)
+        return Node(rpc, self._rpc(given.send_url, "SEND_URL") if given.send_url else None, rpc.apart)
 
-    def _rpc(self, text: str, setting: str) -> Caller:
+    def _rpc(self, text: str, setting: str) -> JsonRpc | _Late:
         if not text.startswith(_SECRET):
             return JsonRpc(check_urls(text, setting))
         return _Late(lambda: JsonRpc(check_urls(self.reveal(text.removeprefix(_SECRET)), setting)), setting)

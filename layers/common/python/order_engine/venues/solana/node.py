@@ -10,7 +10,7 @@ import asyncio
 import base64
 import binascii
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -113,11 +113,22 @@ class Node:
     Args:
         rpc: whom to ask.
         sender: whom to give transactions; ``rpc`` where None.
+        apart: tells each of the nodes behind ``rpc`` by itself; there is one where None.
     """
 
-    def __init__(self, rpc: Caller, sender: Caller | None = None) -> None:
+    def __init__(
+        self,
+        rpc: Caller,
+        sender: Caller | None = None,
+        apart: Callable[[], Awaitable[Sequence[Caller]]] | None = None,
+    ) -> None:
         self._rpc = rpc
         self._sender = sender or rpc
+        self._apart = apart
+
+    async def apart(self) -> list[Node]:
+        """Each of the configured nodes by itself."""
+        return [self] if self._apart is None else [Node(each) for each in await self._apart()]
 
     async def accounts(self, addresses: Sequence[str]) -> tuple[int, dict[str, Account | None]]:
         """What lies at the addresses, and the least slot at which that was read.
@@ -167,6 +178,38 @@ class Node:
         said = await self._rpc.call("getEpochInfo", {"commitment": COMMITMENT})
         with _Reading("getEpochInfo"):
             return Height(_int(said["blockHeight"]), _int(said["absoluteSlot"]))
+
+    async def knows_blockhash(self, blockhash: str) -> tuple[int, bool]:
+        """A slot, and whether transactions that name the block hash may still land after it."""
+        said = await self._rpc.call("isBlockhashValid", blockhash, {"commitment": COMMITMENT})
+        with _Reading("isBlockhashValid"):
+            if not isinstance(said["value"], bool):
+                raise TypeError("neither yes nor no")
+            return _slot(said), said["value"]
+
+    async def first_slot(self) -> int:
+        """The oldest slot that the node has in its own ledger."""
+        said = await self._rpc.call("minimumLedgerSlot")
+        with _Reading("minimumLedgerSlot"):
+            return _int(said)
+
+    async def blocks(self, first: int, most: int) -> list[int]:
+        """The slots of the blocks that the node has, from a slot on."""
+        said = await self._rpc.call("getBlocksWithLimit", first, most, {"commitment": COMMITMENT})
+        with _Reading("getBlocksWithLimit"):
+            return [_int(each) for each in _list(said)]
+
+    async def height_of(self, slot: int) -> int:
+        """The block height of a slot's block."""
+        options = {
+            "commitment": COMMITMENT,
+            "transactionDetails": "none",
+            "rewards": False,
+            "maxSupportedTransactionVersion": _VERSIONS,
+        }
+        said = await self._rpc.call("getBlock", slot, options)
+        with _Reading("getBlock"):
+            return _int(said["blockHeight"])
 
     async def status(self, signature: str, *, search_history: bool) -> Known:
         """What is known of one signature; see ``statuses``."""

@@ -30,11 +30,13 @@ class Signed:
     Attributes:
         signature: the first one, by which the chain knows it.
         message: the bytes that were signed.
+        blockhash: the block hash that it names, by which it expires.
     """
 
     version: Version
     signature: str
     message: bytes
+    blockhash: str
     addresses: tuple[str, ...]
     calls: tuple[Call, ...]
 
@@ -82,7 +84,7 @@ def _version_0(raw: bytes) -> Signed:
         raise ValueError("These bytes are no transaction of version 0 or 1.")
     reader.take(3)
     addresses = reader.addresses(reader.compact())
-    reader.take(ADDRESS_BYTES)
+    blockhash = from_bytes(reader.take(ADDRESS_BYTES))
     calls = []
     for _ in range(reader.compact()):
         program = addresses[reader.byte()]
@@ -91,7 +93,7 @@ def _version_0(raw: bytes) -> Signed:
     if reader.compact() != 0:
         raise ValueError("Lookup tables are not read.")
     reader.end()
-    return Signed(0, base58.encode(signatures[:SIGNATURE_BYTES]), message, addresses, tuple(calls))
+    return Signed(0, base58.encode(signatures[:SIGNATURE_BYTES]), message, blockhash, addresses, tuple(calls))
 
 
 def _version_1(raw: bytes) -> Signed:
@@ -99,7 +101,7 @@ def _version_1(raw: bytes) -> Signed:
     reader.byte()
     count = reader.take(3)[0]
     mask = int.from_bytes(reader.take(4), "little")
-    reader.take(ADDRESS_BYTES)
+    blockhash = from_bytes(reader.take(ADDRESS_BYTES))
     calls, names = reader.byte(), reader.byte()
     addresses = reader.addresses(names)
     reader.take(mask.bit_count() * _SETTING_BYTES)
@@ -111,7 +113,7 @@ def _version_1(raw: bytes) -> Signed:
     message = raw[: reader.at]
     signatures = reader.take(count * SIGNATURE_BYTES)
     reader.end()
-    return Signed(1, base58.encode(signatures[:SIGNATURE_BYTES]), message, addresses, found)
+    return Signed(1, base58.encode(signatures[:SIGNATURE_BYTES]), message, blockhash, addresses, found)
 
 
 class _Reader:

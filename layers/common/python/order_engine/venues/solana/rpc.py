@@ -165,17 +165,21 @@ class JsonRpc:
             NodeRefused: a node answered with an error.
             NodeUnavailable: none answered.
         """
+        return await self.call_of(range(len(self._urls)), method, *params)
+
+    async def call_of(self, nodes: Sequence[int], method: str, *params: Any) -> Any:
+        """As ``call``, of some of the nodes only, by their places."""
         number = next(self._ids)
         body = json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params}).encode()
         until = time.monotonic() + self._timeout_ms / 1000
         while True:
             troubles: list[str] = []
-            for node in self._order():
+            for node in self._order(nodes):
                 try:
                     return await self._try(node, body, number)
                 except NodeUnavailable as unavailable:
                     troubles.append(f"node {node + 1}: {unavailable}")
-            soonest = min(self._busy)
+            soonest = min(self._busy[node] for node in nodes)
             if not time.monotonic() < soonest <= until:
                 raise NodeUnavailable(f"No node answered {method}. " + " ".join(troubles))
             await asyncio.sleep(soonest - time.monotonic())
@@ -213,10 +217,14 @@ class JsonRpc:
         self._resting[node] = 0.0
         return result
 
-    def _order(self) -> list[int]:
+    async def apart(self) -> Sequence[JsonRpc | _One]:
+        """Each node by itself: several that say the same are several witnesses."""
+        return [self] if len(self._urls) == 1 else [_One(self, node) for node in range(len(self._urls))]
+
+    def _order(self, nodes: Sequence[int]) -> list[int]:
         """Which node to ask first: those that rest come last, the longest rested first among them."""
         now = time.monotonic()
-        return sorted(range(len(self._urls)), key=lambda node: self._resting[node] if self._resting[node] > now else 0)
+        return sorted(nodes, key=lambda node: self._resting[node] if self._resting[node] > now else 0)
 
     async def _ask(self, node: int, body: bytes, number: int) -> Any:
         seconds = self._timeout_ms / 1000
@@ -234,6 +242,17 @@ class JsonRpc:
             # A node may say in words what it was asked with.
             said = _without(self._secrets[node], refused.said)[:_MOST_SAID]
             raise NodeRefused(refused.code, said, refused.data) from None
+
+
+@dataclass(frozen=True, slots=True)
+class _One:
+    """One of several nodes, and no other in its place."""
+
+    rpc: JsonRpc
+    node: int
+
+    async def call(self, method: str, *params: Any) -> Any:
+        return await self.rpc.call_of((self.node,), method, *params)
 
 
 def _result(answer: HttpAnswer, number: int) -> Any:
