@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from order_engine.domain.errors import VenueError
+from order_engine.domain.errors import VenueError, VenueResting
 from order_engine.domain.quote import Pool
 from order_engine.engine.routing.breaker import BreakerPolicy, GuardedVenue
 from order_engine.engine.routing.gather import gather_pools
@@ -114,6 +114,20 @@ async def test_a_failure_from_before_the_rest_does_not_undo_the_recovery() -> No
     clock.now += 1_000
     await asyncio.gather(*old[3:], return_exceptions=True)
     assert state(guard) == "half-open"
+
+
+async def test_a_venue_that_answers_that_it_rests_has_answered() -> None:
+    class Resting(Moody):
+        async def pools(self, mint_in: str, mint_out: str) -> Sequence[Pool]:
+            await super().pools(mint_in, mint_out)
+            raise VenueResting("Its pools are left out.")
+
+    venue = Resting()
+    guard = GuardedVenue(venue, StandingClock(), POLICY)
+    for _ in range(5):
+        with pytest.raises(VenueResting):
+            await guard.pools("a", "b")
+    assert (state(guard), venue.asked) == ("closed", 5)
 
 
 async def test_late_answers_count_as_failures() -> None:

@@ -10,7 +10,7 @@ import pytest
 from order_engine.venues.solana.addresses import TOKEN, token_account
 from order_engine.venues.solana.build import PlannedSwap
 from order_engine.venues.solana.chain import SolanaChain
-from order_engine.venues.solana.disagree import Suspect, suspect
+from order_engine.venues.solana.disagree import Case, Suspect, suspect
 from order_engine.venues.solana.node import Node
 from order_engine.venues.solana.pools import Reading
 from order_engine.venues.solana.programs.program import LivePool
@@ -39,15 +39,15 @@ def test_a_swap_that_gives_its_quote_or_more_or_a_little_less_is_above_suspicion
     swaps, pools = planned()
     for part in (1000, 1100, 999):
         sent = {place: swap.leg.amount_out * part // 1000 + 1 for place, swap in enumerate(swaps)}
-        assert suspect(rehearsal(sent), FIRST, swaps, pools, WALLET) is None
+        assert suspect(Case(WALLET, FIRST, swaps, pools), rehearsal(sent)) is None
     # Of what the node does not tell, nothing is concluded.
-    assert suspect(rehearsal({}), FIRST, swaps, pools, WALLET) is None
+    assert suspect(Case(WALLET, FIRST, swaps, pools), rehearsal({})) is None
 
 
 def test_the_swap_that_gives_less_is_named() -> None:
     swaps, pools = planned()
     short = swaps[1].leg.amount_out * 998 // 1000
-    found = suspect(rehearsal({0: swaps[0].leg.amount_out, 1: short}), FIRST, swaps, pools, WALLET)
+    found = suspect(Case(WALLET, FIRST, swaps, pools), rehearsal({0: swaps[0].leg.amount_out, 1: short}))
     assert found == Suspect(swaps[1], short)
 
 
@@ -62,8 +62,8 @@ def test_what_a_mint_withholds_is_not_missing() -> None:
     quoted = taxed.quote(A, swaps[0].leg.amount_in)
     assert quoted < gross
     swap = replace(swaps[0], leg=replace(swaps[0].leg, amount_out=quoted))
-    assert suspect(rehearsal({0: gross}), FIRST, [swap], pools, WALLET) is None
-    assert suspect(rehearsal({0: quoted}), FIRST, [swap], pools, WALLET) is not None
+    assert suspect(Case(WALLET, FIRST, [swap], pools), rehearsal({0: gross})) is None
+    assert suspect(Case(WALLET, FIRST, [swap], pools), rehearsal({0: quoted})) is not None
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_what_a_mint_withholds_is_not_missing() -> None:
 )
 def test_a_refusal_names_the_swap_that_it_is_about(code: str, call: int | None, named: int | None) -> None:
     swaps, pools = planned()
-    found = suspect(rehearsal({}, Refusal(code, "No.", call)), FIRST, swaps, pools, WALLET)
+    found = suspect(Case(WALLET, FIRST, swaps, pools), rehearsal({}, Refusal(code, "No.", call)))
     assert found == (None if named is None else Suspect(swaps[named], None))
 
 
@@ -136,7 +136,7 @@ async def test_only_nodes_that_are_as_far_as_the_quote_speak_against_a_pool(
     silent: Any = None
     chain = SolanaChain(Node(silent), silent, known, silent)
     found = Suspect(swap, swap.leg.amount_out // 2)
-    assert await chain._misunderstood(found, simulated_at) is guilty
+    assert await chain._misunderstood(found, simulated_at, quoted_at) is guilty
     known.silent = True
-    assert not await chain._misunderstood(found, simulated_at)
-    assert not await SolanaChain(Node(silent), silent, Pools(None, 1, 200), silent)._misunderstood(found, 100)
+    assert not await chain._misunderstood(found, simulated_at, quoted_at)
+    assert not await SolanaChain(Node(silent), silent, Pools(None, 1, 200), silent)._misunderstood(found, 100, 1)

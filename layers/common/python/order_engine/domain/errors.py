@@ -128,6 +128,10 @@ class VenueError(AttemptFailed):
     code = "venue_error"
 
 
+class VenueResting(VenueError):
+    """A venue has answered, and has no pool at the moment that can take part; it will again."""
+
+
 class QuoteRefused(EngineError):
     """A pool cannot fill this amount: too little liquidity, or an output of zero."""
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from order_engine.domain.errors import VenueError
+from order_engine.domain.errors import VenueError, VenueResting
 from order_engine.domain.quote import Pool
 from order_engine.engine.ports import Clock, Venue
 
@@ -38,7 +38,8 @@ class BreakerPolicy:
 class GuardedVenue:
     """A venue behind a circuit breaker. Implements ``ports.Venue``.
 
-    A failure is any exception of the venue, or an answer that was later than the quoting deadline. A call that is
+    A failure is any exception of the venue but the answer that it rests, or an answer that was later than the quoting
+    deadline. A call that is
     cancelled for another reason (the worker stops) says nothing about the venue and is not counted.
     """
 
@@ -77,6 +78,9 @@ class GuardedVenue:
         except asyncio.CancelledError as cancelled:
             if cancelled.args == (DEADLINE,):
                 self._failed(era)
+            raise
+        except VenueResting:
+            self._succeeded(era)
             raise
         except Exception:
             self._failed(era)

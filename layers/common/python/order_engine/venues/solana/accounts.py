@@ -12,7 +12,8 @@ from order_engine.venues.transfer_fee import TransferFee, decode_transfer_fee
 
 _CLOCK = Struct("<Q8xQ8xq")
 _U64 = Struct("<Q")
-_TOKEN_ACCOUNT_BYTES, _TOKEN_AMOUNT = 165, 64
+_TOKEN_ACCOUNT_BYTES, _TOKEN_AMOUNT, _TOKEN_STATE = 165, 64, 108
+_FROZEN = b"\x02"
 _MINT_BYTES, _MINT_DECIMALS = 82, 44
 # Extensions of a Token-2022 mint follow the type of the account at byte 165, each with its type and length.
 _EXTENSIONS = 166
@@ -146,6 +147,18 @@ class View:
         if len(data) < _TOKEN_ACCOUNT_BYTES:
             raise MalformedAccount(f"There is no token account at {address}.")
         return int(_U64.unpack_from(data, _TOKEN_AMOUNT)[0])
+
+
+def held(account: Account | None) -> int:
+    """Base units in a token account; 0 where there is none."""
+    if account is None or len(account.data) < _TOKEN_ACCOUNT_BYTES:
+        return 0
+    return int(_U64.unpack_from(account.data, _TOKEN_AMOUNT)[0])
+
+
+def is_frozen(account: Account | None) -> bool:
+    """Whether the issuer has frozen a token account."""
+    return account is not None and account.data[_TOKEN_STATE : _TOKEN_STATE + 1] == _FROZEN
 
 
 def check(data: bytes, discriminator: bytes, length: int, name: str) -> None:

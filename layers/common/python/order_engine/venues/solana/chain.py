@@ -18,7 +18,7 @@ from order_engine.domain.errors import BuildFailed, QuoteRefused, SwapRefused
 from order_engine.domain.order import Order, SignedTransaction
 from order_engine.engine.ports import Clock, Height, Known, Swapped, TransactionStatus
 from order_engine.venues.solana.build import SwapPlan, instructions, message_of, note_of, plan_swaps
-from order_engine.venues.solana.disagree import Suspect, suspect
+from order_engine.venues.solana.disagree import Accusation, Case, Suspect, blame, suspect
 from order_engine.venues.solana.history import swaps_since
 from order_engine.venues.solana.looks import Looks
 from order_engine.venues.solana.messages import MAX_UNITS, ComputeBudget, Instruction, transaction
@@ -28,7 +28,7 @@ from order_engine.venues.solana.pools import Reading
 from order_engine.venues.solana.priority import FeePolicy, PriorityFees
 from order_engine.venues.solana.programs.program import LivePool
 from order_engine.venues.solana.proof import FORK_SLOTS, agreed_height, look_through
-from order_engine.venues.solana.refusals import AGAINST_THE_POOL, refusal
+from order_engine.venues.solana.refusals import AGAINST_THE_POOL, FROZEN, FUNDS, REFUSED, Refusal, refusal
 from order_engine.venues.solana.rehearse import Rehearsal, rehearse
 from order_engine.venues.solana.rpc import NodeRefused, NodeUnavailable
 from order_engine.venues.solana.signer import Signer, verify
@@ -37,6 +37,8 @@ from order_engine.venues.solana.validity import Validity
 PATH_TOLERANCE_BPS = 5
 # What a simulation took, and a little more: the price may have moved to another array when the swap lands.
 _UNITS_PERCENT = 115
+# A pool that did not keep its quote is heard again some slots later.
+_HEARD_AGAIN_MS = 600
 # How long a block height is good enough. It goes up every 0.2 to 0.4 s, and matters once in 150 times that.
 _HEIGHT_MS = 1500
 
@@ -97,12 +99,12 @@ class SolanaChain:
             raise BuildFailed("The order has no route to build.")
         legs = order.routed.decision.chosen.legs
         pools = {leg.pool_id: live for leg in legs if (live := self._pools.latest(leg.pool_id)) is not None}
+        read_at = {pool: self._pools.read_at(pool) for pool in pools}
         plan = plan_swaps(legs, pools, order.request.mint_out, min_out=min_out, path_tolerance_bps=self._tolerance)
         calls = self._calls(plan, pools, note_of(order.ref.order_id, order.attempts))
         try:
             price = await self._fees.price(_written(calls, self._signer.address))
-            rehearsal = await rehearse(self._node, calls, self._signer.address, price)
-            await self._judge(rehearsal, len(calls) - len(plan.swaps), plan, pools)
+            rehearsal = await self._rehearsed(calls, price, plan, pools, read_at)
             # The simulation was of the newest block hash, and tells which it was.
             blockhash = rehearsal.blockhash or await self._node.blockhash()
             last_valid = await self._validity.last_valid(blockhash, rehearsal.slot)
@@ -122,35 +124,66 @@ class SolanaChain:
         except QuoteRefused as refused:
             raise BuildFailed(f"A pool cannot fill its part any more: {refused.message}") from refused
 
-    async def _judge(self, rehearsal: Rehearsal, first: int, plan: SwapPlan, pools: dict[str, LivePool]) -> None:
-        """Take the simulation's word for what will happen.
+    async def _rehearsed(
+        self,
+        calls: Sequence[Instruction],
+        price: int,
+        plan: SwapPlan,
+        pools: Mapping[str, LivePool],
+        read_at: Mapping[str, int],
+    ) -> Rehearsal:
+        """A simulation that succeeds, by pools that keep their quotes. A pool that does not is heard a second time.
+
+        Args:
+            read_at: the slots at which the pools were read.
 
         Raises:
             SwapRefused: it would fail, or a pool does not keep its quote, which is left out from now on.
+            NodeUnavailable, NodeRefused: no node answered.
         """
-        why = rehearsal.refusal
-        found = suspect(rehearsal, first, plan.swaps, pools, self._signer.address)
+        case = Case(self._signer.address, len(calls) - len(plan.swaps), plan.swaps, pools)
+        first = await rehearse(self._node, calls, case.wallet, price)
+        accused = await self._accused(case, first, read_at)
+        if accused is None:
+            return first
+        await self._clock.sleep(_HEARD_AGAIN_MS)
+        second = await rehearse(self._node, calls, case.wallet, price)
+        again = await self._accused(case, second, read_at)
+        if again is None:
+            return second
+        if again.pool == accused.pool and second.slot > first.slot:
+            self._pools.leave_out(again.pool, again.sentence)
+        raise SwapRefused(again.code, again.sentence)
+
+    async def _accused(self, case: Case, rehearsal: Rehearsal, read_at: Mapping[str, int]) -> Accusation | None:
+        """What a simulation says against a pool; None where nothing is wrong at all.
+
+        Raises:
+            SwapRefused: it would fail, and no pool is to blame.
+            NodeUnavailable, NodeRefused: no node answered.
+        """
+        why = await blame(self._node, case, rehearsal.refusal)
+        found = suspect(case, replace(rehearsal, refusal=why))
         if found is not None:
             leg = found.swap.leg
             if why is not None and why.code in AGAINST_THE_POOL:
-                self._pools.leave_out(leg.pool_id, why.message)
-                raise SwapRefused(why.code, f"{why.message} The pool is {leg.pool_id}.")
-            if await self._misunderstood(found, rehearsal.slot):
+                return Accusation(leg.pool_id, why.code, f"{why.message} The pool is {leg.pool_id}.")
+            if await self._misunderstood(found, rehearsal.slot, read_at[leg.pool_id]):
                 told = "less than its minimum" if found.gave is None else str(found.gave)
                 said = f"The pool {leg.pool_id} is quoted at {leg.amount_out} and would give {told}."
-                self._pools.leave_out(leg.pool_id, said)
-                raise SwapRefused("pool_disagrees", said)
+                return Accusation(leg.pool_id, "pool_disagrees", said)
         if why is not None:
             raise SwapRefused(why.code, why.message)
+        return None
 
-    async def _misunderstood(self, found: Suspect, slot: int) -> bool:
+    async def _misunderstood(self, found: Suspect, slot: int, quoted_at: int) -> bool:
         """Whether nothing but the engine's idea of the pool can be wrong.
 
         Args:
             slot: of the simulation. Of a node that was behind the quote, or is behind now, it says nothing.
+            quoted_at: the slot at which the pool was read for its quote.
         """
         leg = found.swap.leg
-        quoted_at = self._pools.read_at(leg.pool_id)
         try:
             reading = await self._pools.read((leg.mint_in, leg.mint_out))
         except (NodeUnavailable, NodeRefused):
@@ -195,6 +228,9 @@ class SolanaChain:
             raise NodeUnavailable("It has landed, but the node cannot tell what it did yet.")
         if ledger.error is not None:
             why = refusal(ledger.error, ledger.logs, programs(signed.calls))
+            if why.code in (FUNDS, FROZEN):
+                # Nobody can say any more whose account it was. The next attempt's simulation can.
+                why = Refusal(REFUSED, "A token account of the swap was frozen or short when it landed.")
             return TransactionStatus(ledger.slot, None, str(why))
         if landed.error is not None:
             raise NodeUnavailable("Two answers about one transaction contradict each other.")

@@ -36,12 +36,14 @@ class Unusable:
     Attributes:
         passes: the next reading may well have it.
         foreign: there is no pool at the address at all.
+        venue: whose it is, where that is known.
     """
 
     address: str
     reason: str
     passes: bool = False
     foreign: bool = False
+    venue: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +164,7 @@ class PoolSource:
                 for address in pools
                 if not self._decode(address, accounts, mints, done)
             ]
-        done |= {address: Unusable(address, _TOO_FAST, passes=True) for address in waiting}
+        done |= {address: Unusable(address, _TOO_FAST, passes=True, venue=self._venue(address)) for address in waiting}
         read = [each for address in relevant if isinstance(each := done.get(address), LivePool)]
         self._latest |= {live.pool.pool_id: live for live in read}
         self._read_at |= dict.fromkeys((live.pool.pool_id for live in read), min(slots, default=0))
@@ -178,10 +180,14 @@ class PoolSource:
         now = time.monotonic()
         self._left_out = {address: entry for address, entry in self._left_out.items() if entry[0] > now}
         return {
-            address: Unusable(address, self._left_out[address][1], passes=True)
+            address: Unusable(address, self._left_out[address][1], passes=True, venue=self._venue(address))
             for address in pools
             if address in self._left_out
         }
+
+    def _venue(self, address: str) -> str | None:
+        live = self._latest.get(address)
+        return None if live is None else live.pool.venue
 
     def _trades(self, address: str, mints: frozenset[str] | None) -> bool:
         """Whether a pool trades two of the mints, or might: of one that was never read, nothing is known."""

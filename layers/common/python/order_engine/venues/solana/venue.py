@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
-from order_engine.domain.errors import VenueError
+from order_engine.domain.errors import VenueError, VenueResting
 from order_engine.domain.quote import Pool
 from order_engine.engine.routing.network import INTERMEDIATES
 from order_engine.venues.solana.pools import PoolSource, Unusable
@@ -36,9 +36,9 @@ class LiveVenue:
             raise VenueError(str(error)) from None
         self._unusable(reading.unusable)
         found = [live.pool for live in reading.pools if live.pool.venue == self.name]
-        passing = next((each for each in reading.unusable if each.passes), None)
+        passing = next((each for each in reading.unusable if each.passes and each.venue in (self.name, None)), None)
         if not found and passing is not None:
-            raise VenueError(f"Pool {passing.address}: {passing.reason}")
+            raise VenueResting(f"Pool {passing.address}: {passing.reason}")
         return found
 
 
