@@ -63,6 +63,7 @@ class LiveConfig:
         wallet_secret: ARN of the secret with the wallet's key.
         wallet: its address.
         priority_fee_percentile, priority_fee_max_microlamports: what is bid for being preferred.
+        max_slippage_bps: the most that an order may allow.
     """
 
     pools: Path
@@ -72,6 +73,7 @@ class LiveConfig:
     wallet: str
     priority_fee_percentile: int
     priority_fee_max_microlamports: int
+    max_slippage_bps: int
 
 
 class Reader:
@@ -238,13 +240,14 @@ class Reader:
         """What swapping on Solana needs; None for the paper market."""
         wanted = self.choice("market", MARKETS) == "solana"
         names = ("pools", "nodesSecret", "walletSecret", "wallet")
-        more = ("sendSecret", "priorityFeePercentile", "priorityFeeMaxMicrolamports")
+        more = ("sendSecret", "priorityFeePercentile", "priorityFeeMaxMicrolamports", "maxSlippageBps")
         given = {name: self._get(name) for name in (*names, *more)}
         nodes, send, key = (self._secret_arn(name) for name in ("nodesSecret", "sendSecret", "walletSecret"))
         wallet = self.text("wallet", r"[1-9A-HJ-NP-Za-km-z]{32,44}", "the address of a wallet", None)
         defaults = SolanaSettings()
         percentile = self.whole("priorityFeePercentile", 0, 100, defaults.priority_fee_percentile)
         most = self.whole("priorityFeeMaxMicrolamports", 0, 999_999_999, defaults.priority_fee_max_microlamports)
+        slippage = self.whole("maxSlippageBps", 1, 5000, defaults.max_slippage_bps)
         if not wanted:
             self._problems += [f"{name} is for market=solana only." for name, value in given.items() if value]
             return None
@@ -254,7 +257,7 @@ class Reader:
         pools = Path(given["pools"] or "")
         if given["pools"] is not None and not _lists_pools(pools):
             self._problem("pools", 'a JSON file of the form {"pools": […], "tokens": […]}', given["pools"])
-        return LiveConfig(pools, nodes or "", send, key or "", wallet or "", percentile, most)
+        return LiveConfig(pools, nodes or "", send, key or "", wallet or "", percentile, most, slippage)
 
     def _secret_arn(self, name: str) -> str | None:
         value = self._get(name)

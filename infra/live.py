@@ -54,6 +54,7 @@ class Live(Construct):
             signer=f"secret:{live.wallet_secret}" if signs else f"address:{live.wallet}",
             priority_fee_percentile=live.priority_fee_percentile,
             priority_fee_max_microlamports=live.priority_fee_max_microlamports,
+            max_slippage_bps=live.max_slippage_bps,
         )
         if live.send_secret is not None:
             function.configure(send_url=f"secret:{live.send_secret}")

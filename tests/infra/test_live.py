@@ -43,7 +43,7 @@ def context(pools: Path, **more: object) -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def live(synthesise: Synthesise, pools: Path) -> Stack:
-    return synthesise(**context(pools, sendSecret=SENDER, priorityFeePercentile=90))
+    return synthesise(**context(pools, sendSecret=SENDER, priorityFeePercentile=90, maxSlippageBps=100))
 
 
 def secrets_of(stack: Stack, module: str) -> set[str]:
@@ -74,6 +74,7 @@ def test_the_functions_get_the_engines_settings(live: Stack) -> None:
         signs = module == "process.handler"
         assert settings.solana.signer == (f"secret:{WALLET_KEY}" if signs else f"address:{WALLET}")
         assert (settings.solana.priority_fee_percentile, settings.solana.pools) == (90, "/opt/pools.json")
+        assert settings.solana.max_slippage_bps == 100
         assert len(function["Layers"]) == 2
     for module in OTHERS:
         _, function = live.function(f"{module}.lambda_handler")
@@ -99,7 +100,7 @@ def test_what_is_given_is_read(pools: Path) -> None:
     assert Config.from_context({}).live is None
     assert Config.from_context({"market": "paper"}).live is None
     assert Config.from_context(context(pools, priorityFeeMaxMicrolamports="5")).live == LiveConfig(
-        pools, NODES, None, WALLET_KEY, WALLET, 75, 5
+        pools, NODES, None, WALLET_KEY, WALLET, 75, 5, 500
     )
 
 

@@ -48,6 +48,16 @@ async def test_a_new_order_is_counted_and_told_what_is_left() -> None:
     assert world.counted() == (1, 0)
 
 
+async def test_a_market_with_a_ceiling_refuses_more_slippage() -> None:
+    world = _World()
+    world._accept = replace(world._accept, max_slippage_bps=MARKET.slippage_bps)
+    await world.post()
+    with pytest.raises(InvalidInput, match="at most on this market") as refused:
+        await world.post(replace(MARKET, slippage_bps=MARKET.slippage_bps + 1))
+    assert refused.value.field == "slippageBps"
+    assert world.counted() == (1, 0)
+
+
 async def test_a_replay_is_a_read_and_no_order() -> None:
     world = _World()
     first = await world.post(key="once")

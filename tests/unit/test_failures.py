@@ -249,7 +249,9 @@ def test_an_outage_of_the_venues_ends_no_limit_order_and_all_of_its_market_order
     assert failed.failure.code == "venues_unavailable"
 
 
-@pytest.mark.parametrize(("code", "hours"), [("venues_unavailable", 9), ("expired", 4.5)])
+@pytest.mark.parametrize(
+    ("code", "hours"), [("venues_unavailable", 9), ("expired", 4.5), ("insufficient_sol", 9), ("insufficient_funds", 9)]
+)
 def test_a_limit_order_outlasts_hours_and_fires_soon_after_a_short_outage(code: str, hours: float) -> None:
     """Fired again the moment that it may, it rests longer each time, and fails for its long history only."""
     order = lifecycle.place(OrderRef("user", "order"), LIMIT, "print", T0)

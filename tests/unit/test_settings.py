@@ -37,9 +37,11 @@ def test_what_is_no_setting_is_refused(name: str) -> None:
         ("PRIORITY_FEE_PERCENTILE", "half", "a whole number"),
         ("PRIORITY_FEE_MAX_MICROLAMPORTS", "1000000001", "from 0 to 1000000000"),
         ("PRIORITY_FEE_MAX_MICROLAMPORTS", "-1", "from 0 to 1000000000"),
+        ("MAX_SLIPPAGE_BPS", "5001", "from 1 to 5000"),
+        ("MAX_SLIPPAGE_BPS", "0", "from 1 to 5000"),
     ],
 )
-def test_a_wrong_fee_is_named(name: str, value: str, said: str) -> None:
+def test_a_wrong_fee_or_ceiling_is_named(name: str, value: str, said: str) -> None:
     with pytest.raises(SettingsError, match=f"{name} must be {said}"):
         Settings.load({name: value})
 

@@ -145,7 +145,8 @@ class Engine:
     def accept(self) -> Accept:
         from order_engine.engine.accept import Accept
 
-        return Accept(self.place, self.stores.rate_limiter, self.meter, self.clock)
+        ceiling = self.settings.solana.max_slippage_bps if self.settings.market == "solana" else None
+        return Accept(self.place, self.stores.rate_limiter, self.meter, self.clock, ceiling)
 
     @cached_property
     def quote(self) -> Quote:

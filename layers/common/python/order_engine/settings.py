@@ -23,6 +23,7 @@ _SHOWN = 40
 # The rate limiter counts in thousandths of a millisecond: a rate beyond this would have no interval at all.
 _MOST = 1_000_000
 _MOST_MICROLAMPORTS = 1_000_000_000
+_MOST_SLIPPAGE_BPS = 5_000
 
 
 class SettingsError(ValueError):
@@ -42,6 +43,8 @@ class SolanaSettings:
         pools: path of the JSON that lists pools and tokens.
         priority_fee_percentile: a priority fee is bid as high as this share of recent blocks took, percent.
         priority_fee_max_microlamports: and never higher; per compute unit.
+        max_slippage_bps: no order may allow more against its quote, basis points: what an order gives away by it,
+            somebody else takes, and it may be the one who ordered.
     """
 
     rpc_url: str = field(default="", repr=False)
@@ -50,10 +53,13 @@ class SolanaSettings:
     pools: str = ""
     priority_fee_percentile: int = 75
     priority_fee_max_microlamports: int = 200_000
+    max_slippage_bps: int = 500
 
     def __post_init__(self) -> None:
         if not 0 <= self.priority_fee_percentile <= 100:
             raise SettingsError("PRIORITY_FEE_PERCENTILE must be from 0 to 100.")
+        if not 1 <= self.max_slippage_bps <= _MOST_SLIPPAGE_BPS:
+            raise SettingsError(f"MAX_SLIPPAGE_BPS must be from 1 to {_MOST_SLIPPAGE_BPS}.")
         # Beyond this a swap of some 100,000 units would cost more than a tenth of a SOL.
         if not 0 <= self.priority_fee_max_microlamports <= _MOST_MICROLAMPORTS:
             raise SettingsError(f"PRIORITY_FEE_MAX_MICROLAMPORTS must be from 0 to {_MOST_MICROLAMPORTS}.")

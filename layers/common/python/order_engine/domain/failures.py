@@ -21,12 +21,14 @@ class Reason:
         remedy: what a person can do about it.
         final: nothing that changes within an order's retries can cure it: it is not tried again.
         rests: it says nothing against the order itself: where a market order fails, a limit order rests again.
+        by_hand: it passes only when a person does something about it: who rests for it fires less and less often.
     """
 
     meaning: str
     remedy: str
     final: bool = False
     rests: bool = False
+    by_hand: bool = False
 
 
 _NOTHING = "Nothing: the engine tries again by itself."
@@ -62,11 +64,15 @@ CATALOGUE: dict[str, Reason] = {
         "The engine's wallet does not hold enough of the token that is sold.",
         "Fund the wallet (SOL: wrapped), then order again.",
         final=True,
+        rests=True,
+        by_hand=True,
     ),
     "insufficient_sol": Reason(
         "The engine's wallet has too little SOL for the fee, or for a new token account.",
         "Send SOL to the wallet, then order again.",
         final=True,
+        rests=True,
+        by_hand=True,
     ),
     "account_frozen": Reason(
         "A token account that the swap needs is frozen by the token's issuer.",
@@ -124,6 +130,12 @@ def lets_rest(failure: Failure) -> bool:
     """Whether a limit order goes on waiting for its price after it. What is not in the catalogue ends it."""
     reason = CATALOGUE.get(failure.code)
     return reason is not None and reason.rests
+
+
+def waits_for_somebody(failure: Failure) -> bool:
+    """Whether only a person can make it pass, and not the market."""
+    reason = CATALOGUE.get(failure.code)
+    return reason is not None and reason.by_hand
 
 
 def of_chain(error: str | None) -> Failure:

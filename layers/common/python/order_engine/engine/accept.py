@@ -33,12 +33,17 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """The use case."""
+    """The use case.
+
+    Attributes:
+        max_slippage_bps: no new order may allow more, basis points; None where there is no such ceiling.
+    """
 
     place: Place
     limiter: RateLimiter
     meter: Meter
     clock: Clock
+    max_slippage_bps: int | None = None
     # Orders that this process knows to be there, by id: whoever asks for one again, however often, costs a read, which
     # is counted before it is done, and no write that would be taken back.
     _known: dict[str, None] = field(default_factory=dict)
@@ -62,7 +67,7 @@ class Accept:
             key_id, max_open: see ``Place``.
 
         Raises:
-            InvalidInput: it has expired already, or would rest too long.
+            InvalidInput: it has expired already, or would rest too long; or it allows too much slippage.
             RateLimited: too many new orders or reads.
             IdempotencyConflict, TooManyOpenOrders: see ``Place``; the order is not counted.
             Exception: the store failed; nothing was accepted, as far as the caller can know.
@@ -74,6 +79,7 @@ class Accept:
         now = self.clock.now_ms()
         try:
             check_expiry(request, now)
+            self._check_slippage(request)
             allowance = await self.limiter.admit(user_id, rate, now)
         except (InvalidInput, RateLimited):
             # Neither what has expired since nor a limit stands in the way of asking again.
@@ -95,6 +101,11 @@ class Accept:
             await self._spend(user_id, reads, REPLAY)
             return Accepted(placed.order, replayed=True, allowance=None)
         return Accepted(placed.order, replayed=False, allowance=allowance)
+
+    def _check_slippage(self, request: OrderRequest) -> None:
+        most = self.max_slippage_bps
+        if most is not None and request.slippage_bps > most:
+            raise InvalidInput(f"slippageBps is {most} at most on this market.", field="slippageBps")
 
     async def _earlier(self, user_id: str, request: OrderRequest, key: str, reads: Rate) -> Accepted | None:
         """What an earlier request with this key has stored; None if there was none."""

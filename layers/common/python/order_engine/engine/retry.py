@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 
 from order_engine.domain import lifecycle
-from order_engine.domain.failures import is_final, lets_rest
+from order_engine.domain.failures import is_final, lets_rest, waits_for_somebody
 from order_engine.domain.order import Failure, Order, Retry, Status
 
 JITTER = 4  # up to a quarter of the wait is added
@@ -62,7 +62,8 @@ def after_failure(order: Order, failure: Failure, policy: RetryPolicy, now: int)
     rested = times_rested(order)
     spent = is_final(failure) or order.attempts > (0 if rested else policy.max_retries)
     if spent and order.request.trigger.rests and lets_rest(failure):
-        wait = policy.rest_ms if is_final(failure) else min(policy.rest_ms << rested, policy.longest_rest_ms)
+        passes_soon = is_final(failure) and not waits_for_somebody(failure)
+        wait = policy.rest_ms if passes_soon else min(policy.rest_ms << rested, policy.longest_rest_ms)
         return lifecycle.rest(order, failure, now + wait, now)
     if is_final(failure) or order.attempts > policy.max_retries:
         return lifecycle.fail(order, failure, now)
@@ -75,7 +76,7 @@ def times_rested(order: Order) -> int:
         event.status is Status.OPEN
         and isinstance(event.detail, Retry)
         and event.detail.failure.code != LIMIT_NOT_MET.code
-        and not is_final(event.detail.failure)
+        and (not is_final(event.detail.failure) or waits_for_somebody(event.detail.failure))
         for event in order.events
     )
 
