@@ -12,7 +12,8 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import combinations, pairwise
+from functools import lru_cache
+from itertools import accumulate, combinations, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,23 +98,16 @@ class _Exhaustion:
 
     # --- sets, and what their samples promise ----------------------------------------------------------------------
 
-    def sets(self) -> Iterator[tuple[Set, tuple[tuple[Set, Set], ...]]]:
-        """Every choice of pools that is a route: direct ones, and per intermediate token some on either edge."""
+    def pairs(self) -> list[list[tuple[Set, Set]]]:
+        """Per intermediate token every choice of pools on either edge, as many as fit a route; none first."""
         per_via: list[list[tuple[Set, Set]]] = []
         for first, second in self.edges:
-            pairs: list[tuple[Set, Set]] = [((), ())]
+            own: list[tuple[Set, Set]] = [((), ())]
             for a in range(1, LEGS):
                 for b in range(1, LEGS - a + 1):
-                    pairs += [(x, y) for x in combinations(first, a) for y in combinations(second, b)]
-            per_via.append(pairs)
-        for vias in _product(per_via):
-            room = LEGS - sum(len(x) + len(y) for x, y in vias)
-            if room < 0:
-                continue
-            for n in range(min(room, len(self.direct)) + 1):
-                for direct in combinations(self.direct, n):
-                    if direct or any(x for x, _ in vias):
-                        yield direct, tuple(via for via in vias)
+                    own += [(x, y) for x in combinations(first, a) for y in combinations(second, b)]
+            per_via.append(own)
+        return per_via
 
     def best(self) -> Optimum | None:
         """Value all sets, look again closer at those that matter, and divide the best."""
@@ -123,7 +117,7 @@ class _Exhaustion:
             arrives = sum(self.quote_up_to(i, amount) for i in first)
             steps |= {i: self.sample(i, arrives) for i in second}
         edges = _Edges(steps)
-        ranked = self.rank(edges, self.survey(edges, list(self.sets())))
+        ranked = self.rank(edges, self.survey(edges))
         for _ in range(2):
             steps = self.sharpen(steps, edges, ranked)
             edges = _Edges(steps)
@@ -172,56 +166,76 @@ class _Exhaustion:
     def steps(self, place: int, knots: set[int]) -> list[_Step]:
         found: list[_Step] = []
         before, gave = 0, 0
+        known, quote = self.known[place], self.quote
         for knot in sorted(knots):
-            gives = self.quote(place, knot)
+            gives = known[knot] if knot in known else quote(place, knot)
             if knot <= before or not gives:
                 continue
-            found.append(((gives - gave) / (knot - before), knot - before, gives - gave))
+            size, more = knot - before, gives - gave
+            price = more / size
             # Where a step is better than the one before (rounding, or a fee's maximum), they count as one.
-            while len(found) > 1 and found[-1][0] > found[-2][0]:
-                (_, x, a), (_, y, b) = found.pop(), found.pop()
-                found.append(((a + b) / (x + y), x + y, a + b))
+            while found and price > found[-1][0]:
+                _, x, a = found.pop()
+                size, more = size + x, more + a
+                price = more / size
+            found.append((price, size, more))
             before, gave = knot, gives
         return found
 
-    def survey(self, edges: _Edges, routes: Sequence[_Route]) -> list[_Route]:
+    def survey(self, edges: _Edges) -> list[_Route]:
         """The sets that may be the best, by what each takes and gives at some hundreds of prices."""
-        if len(routes) <= _AGAIN:
-            return list(routes)
+        pairs = self.pairs()
+        parts, legs = _sets(len(self.direct), tuple(tuple(len(x) + len(y) for x, y in own) for own in pairs))
+
+        def named(row: Sequence[int]) -> _Route:
+            direct = tuple(self.direct[part] for part in row if part < len(self.direct))
+            vias: list[tuple[Set, Set]] = [((), ()) for _ in pairs]
+            start = len(self.direct)
+            for number, own in enumerate(pairs):
+                for part in row:
+                    if start <= part < start + len(own) - 1:
+                        vias[number] = own[part - start + 1]
+                start += len(own) - 1
+            return direct, tuple(vias)
+
+        if len(parts) <= _AGAIN:
+            return [named(row) for row in parts.tolist()]
         amount = float(self.case.amount_in)
-        numbers: dict[int | tuple[Set, Set], int] = {}
-        columns: list[_Steps] = []
-        members: list[list[int]] = []
-        for direct, vias in routes:
-            own = []
-            parts: list[int | tuple[Set, Set]] = [*direct, *(via for via in vias if via[0])]
-            for part in parts:
-                if part not in numbers:
-                    numbers[part] = len(columns)
-                    columns.append(edges.rows[part] if isinstance(part, int) else edges.path(part))
-                own.append(numbers[part])
-            members.append(own)
+        columns = [edges.rows[i] for i in self.direct] + [edges.path(via) for own in pairs for via in own[1:]]
         every = np.sort(np.concatenate([column[0] for column in columns]))[::-1]
         prices = every[np.unique(np.linspace(0, len(every) - 1, _PRICES).astype(np.int64))]
         # What a part takes and gives down to each price; the last row is that of no part.
         takes, gives = np.zeros((2, len(columns) + 1, len(prices) + 1))
+        ends = np.zeros((2, 1 + max(column.shape[1] for column in columns)))
+        falling = -prices
         for number, column in enumerate(columns):
-            place = np.searchsorted(-column[0], -prices, side="right")
-            takes[number, 1:] = np.r_[0.0, np.cumsum(column[1])][place]
-            gives[number, 1:] = np.r_[0.0, np.cumsum(column[2])][place]
-        padded = np.array([[*own, *[len(columns)] * (LEGS - len(own))] for own in members])
-        fees = np.array([float(self.fees[_legs(route)]) for route in routes])
-        took, gave = takes[padded].sum(axis=1), gives[padded].sum(axis=1)
-        full = np.minimum((took < amount).sum(axis=1), len(prices))
-        row = np.arange(len(routes))
-        low, high = took[row, full - 1], took[row, full]
+            np.cumsum(column[1:], axis=1, out=ends[:, 1 : column.shape[1] + 1])
+            place = (-column[0]).searchsorted(falling, side="right")
+            ends[0].take(place, out=takes[number, 1:])
+            ends[1].take(place, out=gives[number, 1:])
+
+        def total(of: _Ends, prices: NDArray[np.int64]) -> _Ends:
+            one, two, three, four = (of[parts[:, k], prices] for k in range(LEGS))
+            return one + two + three + four
+
+        # The first price down to which a set takes the order, by bisection: it takes ever more.
+        last = np.full(len(parts), len(prices))
+        full, after = np.zeros_like(last), last + 1
+        while (full < after).any():
+            middle = (full + after) // 2
+            short = (total(takes, np.minimum(middle, last)) < amount) & (full < after)
+            full, after = np.where(short, middle + 1, full), np.where(short, after, np.minimum(middle, after))
+        full = np.minimum(full, last)
+        low, high = total(takes, full - 1), total(takes, full)
         part = np.clip((amount - low) / np.maximum(high - low, 1.0), 0.0, 1.0)
-        values = gave[row, full - 1] + part * (gave[row, full] - gave[row, full - 1]) - fees
-        values[took[:, -1] < amount * (1 - 2e-3) - 2 * LEGS] = -np.inf
+        less, more = total(gives, full - 1), total(gives, full)
+        values = less + part * (more - less) - np.array(self.fees, dtype=np.float64)[legs]
+        values[total(takes, last) < amount * (1 - 2e-3) - 2 * LEGS] = -np.inf
         order = np.argsort(-values, kind="stable")
         best = values[order[0]]
         near = int((values >= best - abs(best) * _NEAR).sum())
-        return [routes[i] for i in order[: max(_AGAIN, near)] if values[i] > -np.inf]
+        order = order[: max(_AGAIN, near)]
+        return [named(row) for row in parts[order[values[order] > -np.inf]].tolist()]
 
     def rank(self, edges: _Edges, routes: Iterable[_Route]) -> _Ranked:
         """Sets by what their samples promise, less the network fee."""
@@ -344,12 +358,14 @@ class _Edges:
             middle = np.concatenate((given[1:], taken[1:]))
             middle.sort()
             middle = middle[: middle.searchsorted(min(given[-1], taken[-1]), side="right")]
-            sizes, out = np.interp(middle, given, takes), np.interp(middle, taken, gives)
-            sizes[1:] -= sizes[:-1].copy()
-            out[1:] -= out[:-1].copy()
-            real = sizes > 0
-            sizes, out = sizes[real], out[real]
-            self._paths[via] = np.stack([out / sizes, sizes, out])
+            steps = np.empty((3, len(middle)))
+            steps[1], steps[2] = np.interp(middle, given, takes), np.interp(middle, taken, gives)
+            steps[1:, 1:] -= steps[1:, :-1].copy()
+            real = steps[1] > 0
+            if not real.all():
+                steps = steps[:, real]
+            np.divide(steps[2], steps[1], out=steps[0])
+            self._paths[via] = steps
         return self._paths[via]
 
 
@@ -357,17 +373,42 @@ def _side_by_side(parts: Sequence[_Steps]) -> _Steps:
     """Pools beside each other: steps from the best price on."""
     if len(parts) == 1:
         return parts[0]
-    together = np.concatenate(parts, axis=1)
-    return together[:, np.argsort(-together[0], kind="stable")]
+    together: _Steps = np.concatenate(parts, axis=1)
+    return together[:, (-together[0]).argsort(kind="stable")]
 
 
-def _product(of: list[list[tuple[Set, Set]]]) -> Iterator[tuple[tuple[Set, Set], ...]]:
-    if not of:
-        yield ()
+@lru_cache(maxsize=64)
+def _sets(direct: int, vias: tuple[tuple[int, ...], ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Every choice of pools that is a route, a row of parts each, and how many legs it has.
+
+    Parts are numbered: the direct pools, then each intermediate token's pairs of sets but for the first, which is none.
+    A number above all of them stands for no part.
+
+    Args:
+        direct: how many direct pools there are.
+        vias: the legs of each pair of sets.
+    """
+    count = direct + sum(len(own) - 1 for own in vias)
+    alone = [list(combinations(range(direct), n)) for n in range(min(LEGS, direct) + 1)]
+    rows, legs = [], []
+    for through, used in _through(vias, direct):
+        for n, own in enumerate(alone[: LEGS - used + 1]):
+            if n or through:
+                rows += [(*one, *through, *[count] * (LEGS - n - len(through))) for one in own]
+                legs += [n + used] * len(own)
+    return np.array(rows, dtype=np.int64).reshape(-1, LEGS), np.array(legs, dtype=np.int64)
+
+
+def _through(vias: tuple[tuple[int, ...], ...], start: int) -> Iterator[tuple[Set, int]]:
+    """Every choice of a pair of sets per intermediate token, as numbers of parts, and its legs."""
+    if not vias:
+        yield (), 0
         return
-    for rest in _product(of[1:]):
-        for one in of[0]:
-            yield one, *rest
+    own, *others = vias
+    for rest, used in _through(tuple(others), start + len(own) - 1):
+        for number, legs in enumerate(own):
+            if used + legs <= LEGS:
+                yield ((start + number - 1, *rest) if number else rest), used + legs
 
 
 def _take(parts: Sequence[_Steps], amount: int) -> list[int]:
@@ -375,11 +416,11 @@ def _take(parts: Sequence[_Steps], amount: int) -> list[int]:
     if len(parts) == 1:
         return [int(min(amount, parts[0][1].sum()))]
     prices, sizes, _ = together = np.concatenate(parts, axis=1)
-    order = np.argsort(-prices, kind="stable")
-    ends = np.cumsum(sizes[order])
-    takes = np.zeros(together.shape[1])
-    takes[order] = np.clip(amount - ends + sizes[order], 0.0, sizes[order])
-    starts = np.cumsum([0, *(part.shape[1] for part in parts)])
+    order = (-prices).argsort(kind="stable")
+    most = sizes[order]
+    takes = np.empty(together.shape[1])
+    takes[order] = np.minimum(np.maximum(amount - most.cumsum() + most, 0.0), most)
+    starts = accumulate((part.shape[1] for part in parts), initial=0)
     return [int(takes[a:b].sum()) for a, b in pairwise(starts)]
 
 
