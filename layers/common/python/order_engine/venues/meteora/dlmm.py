@@ -249,8 +249,10 @@ class DlmmPool:
 
     def _grow(self, table: _Table, amount_in: int, *, for_y: bool) -> None:
         fee_on_input = self._fee_on_input(for_y)
-        start = self._decayed()
+        start: Volatility | None = None
         for met, price in table.ahead:
+            # Not before there is a bin: a quote above the last one asks again each time.
+            start = start or self._decayed()
             rate = self.parameters.fee_rate(self._accumulator(start, met.bin_id), self.bin_step)
             try:
                 drain = self._fill(met, price, rate, None, for_y=for_y)
