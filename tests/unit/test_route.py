@@ -232,9 +232,12 @@ def test_decisions_are_the_best_of_all_routes_and_say_how_far_from_it_they_can_b
         46_440,
         48_396,
         59_590,
+        61_210,
         69_188,
         77_068,
         88_920,
+        93_012,
+        94_922,
     ],
 )
 def test_cases_that_were_once_far_from_the_best(number: int) -> None:

@@ -89,6 +89,52 @@ def test_the_last_units_go_to_the_pool_that_makes_most_of_them_however_many_ther
     assert {leg.pool_id: leg.amount_in for leg in chosen.legs} == {f"d{number}": 1_998, "f": 2_000_001, "s": 1_000}
 
 
+def least_input(pool: Pool, mint: str, most: int) -> list[int]:
+    """By output: the least input that gives it, for every output up to what an amount gives."""
+    found = [0]
+    for out in range(1, pool.quote(mint, most) + 1):
+        low, high = found[-1], most
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if gives(pool, mint, middle) >= out else (middle, high)
+        found.append(high)
+    return found
+
+
+def gives(pool: Pool, mint: str, amount: int) -> int:
+    try:
+        return pool.quote(mint, amount) if amount else 0
+    except QuoteRefused:
+        return 0
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_where_few_units_of_a_token_arrive_no_number_of_them_and_no_division_is_better(seed: int) -> None:
+    # One unit of USDC costs hundreds of JUP and is worth more than a decision may lose. Fees are rounded up to whole
+    # units of it, so that some numbers of units are better than their neighbours, behind it as well as before it.
+    rng = random.Random(seed)
+    stair, worth = rng.randint(200, 900), rng.randint(2_000, 90_000)
+    reserve = rng.randint(3_000, 30_000)
+    f = cp("f", JUP, USDC, reserve * stair, reserve, rng.choice((0, 2_500, 30_000)))
+    seconds = [
+        cp(f"s{i}", USDC, BONK, size, size * worth, rng.choice((3_000, 10_000, 25_000)))
+        for i, size in enumerate(rng.sample(range(2_000, 20_000), rng.choice((1, 2))))
+    ]
+    size = rng.randint(2_000, 20_000) * stair
+    d = cp("d", JUP, BONK, size, int(size / stair * worth * rng.uniform(0.9, 1.0)), rng.choice((100, 2_500)))
+    amount = rng.randint(100, 500) * stair
+    decision = route([f, *seconds, d], amount, JUP, BONK)
+    sold = [[gives(s, USDC.mint, units) for units in range(f.quote(JUP.mint, amount) + 1)] for s in seconds]
+    best = 0
+    for arrives, costs in enumerate(least_input(f, JUP.mint, amount)):
+        ends = (
+            max(sold[0][b] + sold[-1][arrives - b] for b in range(arrives + 1)) if len(sold) > 1 else sold[0][arrives]
+        )
+        best = max(best, ends + gives(d, JUP.mint, amount - costs))
+    behind = best - decision.chosen.amount_out
+    assert behind <= max(4, best * 1e-6)
+
+
 # --- feasibility ---------------------------------------------------------------------------------------------------
 
 
@@ -106,6 +152,21 @@ def test_two_pools_on_each_edge_fill_up_to_their_last_unit() -> None:
     assert route(pools, 12 * 10**7 + 3).chosen.amount_out == 12 * 10**7 + 3
     with pytest.raises(NoRoute):
         route(pools, 12 * 10**7 + 4)
+
+
+def test_the_worse_pool_takes_part_where_what_the_better_one_gives_cannot_be_sold() -> None:
+    # Nothing fills the order alone. The deep pool gives more SOL than the two pools behind it can take, and so does the
+    # steep one unless the direct pool takes a part: only these four pools together fill it.
+    pools: list[Pool] = [
+        dl("d", JUP, USDC, 25 * 10**8),
+        dl("s1", SOL, USDC, 29 * 10**9),
+        dl("s2", SOL, USDC, 18 * 10**9),
+        cp("deep", JUP, SOL, 10**13, 119 * 10**12),
+        cp("steep", JUP, SOL, 5 * 10**9, 6 * 10**10),
+    ]
+    chosen = route(pools, 2 * 10**10).chosen
+    assert {leg.pool_id for leg in chosen.legs} == {"d", "steep", "s1", "s2"}
+    assert chosen.amount_out == 49_166_666_666
 
 
 def test_a_small_pool_beside_a_good_path_does_not_make_the_impact_too_high() -> None:

@@ -15,7 +15,7 @@ of the family is better. It needs nothing of the pools but curves that are not b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import inf, sqrt
 
@@ -37,7 +37,7 @@ class Family:
     Attributes:
         rooms: how many pools each edge may use, the fixed ones included.
         fixed: ladders of each edge that take part and pay for a leg.
-        free: ladders of each edge that may take part.
+        free: ladders of each edge that may take part, the one that starts at the highest price first.
         bound: no route of it gives more, network fee per leg deducted.
         price: where the bound was found, and ``middles`` the prices of the intermediate tokens there, by the edge into
             each.
@@ -143,55 +143,6 @@ def minimum(network: Network, family: Family, fee: float, enough: float) -> Mini
     return Minimum(best.value, best.where, best.middles, flows, list(choices), best.value <= enough, short, wasted)
 
 
-def narrow(
-    network: Network, family: Family, fee: float, enough: float, price: float, middles: Mapping[int, float]
-) -> float:
-    """Lower the bound of a family to that at some prices, and take pools out that are in no better route of it.
-
-    A route with a pool that is not among the best of its edge gives less than the bound by what that pool earns less
-    than the last of those.
-
-    Args:
-        enough: routes that give no more than this need not be found.
-        middles: the prices of intermediate tokens, by the edge into each; of all that the family uses.
-
-    Returns:
-        What the routes that were taken out give at most.
-    """
-    if price <= 0:
-        return -inf
-    prices = {0: (price, 1.0)}
-    for via in network.vias:
-        if family.rooms[via.first]:
-            middle = middles.get(via.first)
-            if not middle:
-                return -inf
-            prices |= {via.first: (price / middle, middle), via.second: (middle, 1.0)}
-    bound = price * network.amount
-    ranked: list[tuple[list[tuple[float, Ladder]], int, float]] = []
-    for edge, room in enumerate(family.rooms):
-        if not room:
-            ranked.append(([], 0, 0.0))
-            continue
-        at, scale = prices[edge]
-        root = 1 / sqrt(at)
-        bound += sum(ladder.at(at, root)[0] * scale - fee for ladder in family.fixed[edge])
-        gains = [(ladder.at(at, root)[0] * scale - fee, ladder) for ladder in family.free[edge]]
-        gains.sort(key=lambda gain: (-gain[0], gain[1].number))
-        left = room - len(family.fixed[edge])
-        bound += sum(max(0.0, gain) for gain, _ in gains[:left])
-        ranked.append((gains, left, max(0.0, gains[left - 1][0]) if 0 < left <= len(gains) else 0.0))
-    family.bound = min(family.bound, bound)
-    out = -inf
-    kept: list[tuple[Ladder, ...]] = []
-    for gains, left, last in ranked:
-        stay = [rank < left or bound + gain - last > enough for rank, (gain, _) in enumerate(gains)]
-        out = max([out, *(bound + gain - last for (gain, _), stays in zip(gains, stay, strict=True) if not stays)])
-        kept.append(tuple(ladder for (_, ladder), stays in zip(gains, stay, strict=True) if stays))
-    family.free = tuple(kept)
-    return out
-
-
 def _surplus(network: Network, via: Via, flows: dict[Ladder, float]) -> float:
     """The part of what arrives of an intermediate token that is not taken."""
     arrives = sum(ladder.gives(flows[ladder]) for ladder in network.edges[via.first] if ladder in flows)
@@ -246,7 +197,7 @@ class _Relaxation:
         self._fee = fee
         self._exclusive = network.exclusive
         self._tops = [
-            max((ladder.top for ladder in (*fixed, *free)), default=0.0)
+            max((ladder.top for ladder in (*fixed, *free[:1])), default=0.0)
             for fixed, free in zip(family.fixed, family.free, strict=True)
         ]
         self._vias = [via for via in network.vias if self._tops[via.first] and self._tops[via.second]]
@@ -341,6 +292,9 @@ class _Relaxation:
             return side
         found: list[_Found] = []
         for ladder in self._free[edge]:
+            if ladder.top <= price and (side.picks or (found and found[0][0] <= fee)):
+                # Neither this one nor those behind it trade at such a price: each would cost its leg at least.
+                break
             profit, takes, gives, growth = ladder.at(price, root)
             loss = fee - profit * scale
             if loss < 0 or not (found or side.picks):
@@ -348,13 +302,8 @@ class _Relaxation:
             elif not side.picks and loss < found[0][0]:
                 # As long as none earns its fee the one that loses least is kept.
                 found[0] = (loss, ladder.number, takes, gives, growth, ladder)
-        if len(found) > 1 and found[0][0] >= 0:
-            del found[0]
-        if len(found) > room or (self._exclusive and len(found) > 1):
-            found.sort()
-            if self._exclusive:
-                found = _one_each(found)
-            del found[room:]
+        if len(found) > 1:
+            found = self._best(found, room)
         for loss, _, takes, gives, growth, ladder in found:
             side.value -= loss
             side.takes += takes
@@ -362,6 +311,17 @@ class _Relaxation:
             side.growth += growth
             side.picks.append((ladder, takes))
         return side
+
+    def _best(self, found: list[_Found], room: int) -> list[_Found]:
+        """Of several pools those that lose least, as many as have room; the first may be one that earns nothing."""
+        if found[0][0] >= 0:
+            del found[0]
+        if len(found) > room or (self._exclusive and len(found) > 1):
+            found.sort()
+            if self._exclusive:
+                found = _one_each(found)
+            del found[room:]
+        return found
 
 
 type _Found = tuple[float, int, float, float, float, Ladder]

@@ -146,16 +146,16 @@ class _Routes:
         for via in self.network.vias:
             firsts = [(channels[x.channel].quote(amount), -x.channel) for x in self.network.edges[via.first]]
             seconds = list(dict.fromkeys(x.channel for x in self.network.edges[via.second]))
-            venues = sorted({channels[-place].pool.venue for _, place in firsts})
-            for allowed in [{venue} for venue in venues] + [set(venues)]:
+            venues = {channels[-place].pool.venue for _, place in firsts}
+            either = venues | {channels[place].pool.venue for place in seconds}
+            for allowed in [*({venue} for venue in sorted(venues)), either]:
                 middle, first = max((one for one in firsts if channels[-one[1]].pool.venue in allowed), default=(0, 0))
                 if not middle:
                     continue
-                whole = len(allowed) > 1
                 ends = [
                     (channels[place].quote(middle), -place)
                     for place in seconds
-                    if whole or channels[place].pool.venue in allowed
+                    if channels[place].pool.venue in allowed
                 ]
                 out, second = max(ends, default=(0, 0))
                 if out:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 from order_engine.domain.quote import Pool
@@ -22,14 +22,18 @@ class NetworkFee:
 
     per_leg: int
     rate: Fraction
+    _known: dict[int, int] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def lamports(self, legs: int) -> int:
         return LAMPORTS_PER_SIGNATURE + self.per_leg * legs
 
     def in_output(self, legs: int) -> int:
         """Base units of output, rounded up."""
-        cost = self.lamports(legs) * self.rate
-        return -(-cost.numerator // cost.denominator)
+        known = self._known.get(legs)
+        if known is None:
+            cost = self.lamports(legs) * self.rate
+            known = self._known[legs] = -(-cost.numerator // cost.denominator)
+        return known
 
 
 def lamport_price(pools: Sequence[Pool], mint_in: str, mint_out: str) -> Fraction:

@@ -123,7 +123,8 @@ class Network:
     Attributes:
         amount: of the order, base units.
         channels: every pool that can take part, in the order of venues and pool ids.
-        edges: the ladders of the direct pools, then per intermediate token those into it and those out of it.
+        edges: the ladders of the direct pools, then per intermediate token those into it and those out of it; the
+            highest price first.
         vias: which edges make a path.
         exclusive: some pool has several ladders, of which a route may use one.
         sampled: some pool does not describe its curve.
@@ -176,7 +177,8 @@ class Network:
                 self.channels.append(channel)
                 self.ladders += ladders
                 found += ladders
-        return tuple(found)
+        # A search that asks for the best at a price may then stop at the first pool that starts below it.
+        return tuple(sorted(found, key=lambda ladder: (-ladder.top, ladder.number)))
 
 
 def sound(pools: Iterable[Pool], mint_in: str, amount: int) -> tuple[list[Pool], list[BrokenPool]]:

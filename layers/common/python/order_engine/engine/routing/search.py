@@ -12,11 +12,14 @@ import heapq
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import product
+from math import isfinite
 
-from order_engine.engine.routing.bound import Family, Minimum, capacity, minimum, narrow, overflows
+from order_engine.engine.routing.arrivals import choose_arrivals
+from order_engine.engine.routing.bound import Family, Minimum, capacity, minimum, overflows
 from order_engine.engine.routing.divide import Plan, exact
 from order_engine.engine.routing.fee import NetworkFee
 from order_engine.engine.routing.ladder import Ladder
+from order_engine.engine.routing.narrow import beside, narrow
 from order_engine.engine.routing.network import Network
 from order_engine.engine.routing.units import improve, improve_widely, with_another
 
@@ -34,8 +37,9 @@ _COARSE_UNITS = 4
 _WIDE = 6
 _ROUNDINGS = 24
 _REMAINDERS = 8  # of such plans that are looked at with one pool more, and of what comes of that
+_ARRANGED = 6  # plans whose units of an intermediate token are chosen anew, where these are few
 _CLOSE = 2e-8  # a family that promises less than this part more is closed
-_HAIR = 1e-3  # the part of an order that real numbers may call too much where whole ones do not
+_HAIR = 1e-3  # the part of an order that pools may seem not to take at any price by the rounding of their ends
 _FLOAT = 1e-12  # what the floats of a bound may be wrong by, as a part of it
 
 
@@ -134,6 +138,37 @@ class _Search:
                     found[key] = net, other, least
         for _, plan, least in sorted(found.values(), key=lambda one: -one[0])[:_REMAINDERS]:
             self._keep(improve_widely(self._network, plan, (), least.price, self._middles(least), _WIDTH))
+        self._arrange()
+
+    def _arrange(self) -> None:
+        """Choose how many units of an intermediate token arrive, where these are few."""
+        plans = sorted(self._found.plans.values(), key=lambda plan: (-self._net(plan), sorted(plan.amounts)))
+        for plan in plans[:_ARRANGED]:
+            possible = self._closed - self._best
+            if possible <= self._room() or self._net(plan) < self._best - possible:
+                break
+            least = self._least_of(plan)
+            possible = min(possible, least.bound - self._net(plan))
+            if possible > self._room():
+                arranged = choose_arrivals(self._network, plan, least.price, least.middles, possible, self._room())
+                self._keep(improve(self._network, arranged, _WIDTH))
+
+    def _least_of(self, plan: Plan) -> Minimum:
+        """The bound of a plan's own pools."""
+        edges = self._network.edges
+        used = [tuple(ladder for ladder in edge if ladder.channel in plan.amounts) for edge in edges]
+        # Of a pool with several curves a route uses one, whichever is the best.
+        channels = [[ladder.channel for ladder in edge] for edge in used]
+        fixed = tuple(
+            tuple(ladder for ladder in edge if own.count(ladder.channel) == 1)
+            for edge, own in zip(used, channels, strict=True)
+        )
+        free = tuple(
+            tuple(ladder for ladder in edge if own.count(ladder.channel) > 1)
+            for edge, own in zip(used, channels, strict=True)
+        )
+        family = Family(tuple(len(set(own)) for own in channels), fixed, free)
+        return minimum(self._network, family, self._leg, float("-inf"))
 
     def _net(self, plan: Plan) -> float:
         """What a plan gives less the fee of its legs."""
@@ -141,10 +176,11 @@ class _Search:
 
     def _room(self) -> float:
         """How much more has to be possible for whole base units to be looked at closer."""
-        return max(abs(self._best) * _COARSE, _COARSE_UNITS)
+        return max(abs(self._best) * _COARSE, _COARSE_UNITS) if isfinite(self._best) else _COARSE_UNITS
 
     def _enough(self) -> float:
-        return self._best + max(abs(self._best) * _CLOSE, 1.0)
+        # As long as nothing fills the order, every route would be better.
+        return self._best + max(abs(self._best) * _CLOSE, 1.0) if isfinite(self._best) else self._best
 
     def _close(self, bound: float) -> None:
         self._closed = max(self._closed, bound)
@@ -160,7 +196,7 @@ class _Search:
         if least.fell:
             self._close(family.bound)
             return
-        if least.short:
+        if least.short >= _HAIR:
             self._stretch(family, least)
             return
         used = frozenset().union(*least.choices)
@@ -170,7 +206,7 @@ class _Search:
             fixed = sum(map(len, family.fixed))
             if len(least.choices) == 1 and (not least.wasted or fixed == len(used)):
                 self._try(least)
-                self._conclude(family, used)
+                self._conclude(family, used, least)
                 return
             # The minimum lies between two choices: it is the value of both together but for their fees.
             self._settle(family, used)
@@ -190,7 +226,7 @@ class _Search:
     def _narrow(self, family: Family, price: float, middles: Mapping[int, float]) -> None:
         self._close(narrow(self._network, family, self._leg, self._enough(), price, middles))
 
-    def _conclude(self, family: Family, used: frozenset[Ladder]) -> None:
+    def _conclude(self, family: Family, used: frozenset[Ladder], least: Minimum) -> None:
         """Close a family whose best route in real numbers is known, unless whole base units are far from it.
 
         Then its other routes are families of their own: one by one without a pool of this route, and with all of them
@@ -207,6 +243,8 @@ class _Search:
         for ladder in [ladder for edge in family.free for ladder in edge if ladder in used]:
             rest, without = _divided(rest, ladder)
             self._push(without)
+        # What another pool would earn at these prices less than its leg costs is missing from every route with it.
+        self._close(beside(self._network, rest, self._leg, self._enough(), least.price, least.middles))
         for edge, room in enumerate(family.rooms):
             for ladder in rest.free[edge]:
                 if len(rest.fixed[edge]) < room:
@@ -215,11 +253,6 @@ class _Search:
 
     def _stretch(self, family: Family, least: Minimum) -> None:
         """Look at a family whose most profitable pools cannot take the whole order: others may."""
-        # Short by a hair may be rounding of the pools' ends.
-        self._try(least)
-        if least.short < _HAIR:
-            self._close(family.bound)
-            return
         free = [ladder for edge in family.free for ladder in edge]
         if not free or capacity(self._network, family) < self._network.amount * (1 - _HAIR):
             return

@@ -86,6 +86,12 @@ def with_another(network: Network, plan: Plan, price: float, middles: Mapping[in
     return [plan for plan in plans if plan is not None]
 
 
+def settled(network: Network, amounts: dict[int, int]) -> Plan | None:
+    """The plan in which the largest leg behind each intermediate token takes what arrives; None where it cannot."""
+    out = _Climb(network, Plan(amounts, -1)).total(amounts)
+    return Plan({place: amount for place, amount in sorted(amounts.items()) if amount}, out) if out > 0 else None
+
+
 class _Climb:
     """A plan that is being improved. The last leg of a path takes what the others of its edge leave."""
 
@@ -125,13 +131,13 @@ class _Climb:
         amounts = dict(self._amounts)
         amounts[giver] -= step
         amounts[taker] += step
-        out = self._total(amounts)
+        out = self.total(amounts)
         if out <= self._out:
             return False
         self._amounts, self._out = amounts, out
         return True
 
-    def _total(self, amounts: dict[int, int]) -> int:
+    def total(self, amounts: dict[int, int]) -> int:
         """What amounts give, those behind an intermediate token set to what arrives there; -1 where it cannot be."""
         quotes = self._quotes
         total = 0
@@ -171,7 +177,7 @@ class _Climb:
             own = self._amounts[giver]
             for keeps in (0, *(self._keeps(giver, price, middles) if more else ())):
                 amounts = self._amounts | {giver: keeps, other: own - keeps}
-                out = beside._total(amounts)
+                out = beside.total(amounts)
                 if out > 0 and (best is None or out > best.amount_out):
                     best = Plan({place: amount for place, amount in amounts.items() if amount}, out)
         return best
@@ -189,7 +195,7 @@ class _Climb:
                     continue
                 amounts = self._amounts | {giver: keeps, -first: left, -second: middle}
                 climb = _Climb(self._network, Plan(amounts, -1))
-                out = climb._total(amounts)
+                out = climb.total(amounts)
                 if out > 0 and (best is None or out > best.amount_out):
                     best = Plan(amounts, out)
         return best
@@ -231,7 +237,7 @@ class _Climb:
                     before = self._amounts | {brings: least, slack: rest}
                     for place, share in shares:
                         amounts = before | {place: share}
-                        out = self._total(amounts)
+                        out = self.total(amounts)
                         if out > self._out:
                             self._amounts, self._out = amounts, out
 
@@ -274,7 +280,7 @@ class _Climb:
                 amounts = dict(self._amounts)
                 amounts.update(zip(others, combination, strict=True))
                 amounts[slack] = rest
-                out = self._total(amounts)
+                out = self.total(amounts)
                 if out > self._out:
                     self._amounts, self._out = amounts, out
 
