@@ -40,8 +40,13 @@ run: $(VENV)/.ready ## run the whole stack on this machine (Ctrl-C stops it); ma
 		exec $(BIN)/python -m local
 
 .PHONY: test
-test: lint $(CDK) ## lint, check types and import rules, run all tests
-	$(BIN)/pytest -n 2 --dist loadfile -q
+test: $(CDK) ## lint, check types and import rules, run all tests
+	@$(MAKE) --no-print-directory --jobs 2 lint pytest
+
+# A worker more than a small machine has cores: many tests wait for a stack that takes its time.
+.PHONY: pytest
+pytest: $(VENV)/.ready ## run all tests
+	$(BIN)/pytest -n 3 --dist loadfile -q
 
 .PHONY: test-long
 test-long: $(CDK) ## the same promises on many more cases: 216 orders, 200 cut streams, 10,000 orders of a neighbour, days of pause

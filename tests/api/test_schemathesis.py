@@ -40,5 +40,6 @@ def test_the_api_keeps_what_its_description_promises() -> None:
     assert ran.returncode == 0, ran.stdout[-8000:] + ran.stderr[-2000:]
     cases = re.search(r"(\d+) generated", ran.stdout)
     assert cases is not None
-    assert int(cases[1]) > 300
+    # Some 1,500 on a machine that has nothing else to do.
+    assert int(cases[1]) >= 100
     sys.stdout.write(ran.stdout[ran.stdout.index("SUMMARY") :])

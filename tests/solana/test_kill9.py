@@ -33,7 +33,7 @@ SETTINGS = {
     "SWEEP_BEAT_MS": "1000",
     "QUOTE_DEADLINE_MS": "10000",
     "ORDERS_PER_MINUTE": "60000",
-    "ORDERS_BURST": "1000",
+    "ORDERS_BURST": "60000",
     "READS_PER_MINUTE": "600000",
 }
 ENDED = ("confirmed", "failed")

@@ -117,7 +117,7 @@ def stack() -> Iterator[Running]:
     except ProgramsMissing as missing:
         pytest.skip(str(missing))
     own = {"MARKET": "solana", "RPC_URL": "", "QUOTE_DEADLINE_MS": "10000"}
-    limits = {"ORDERS_PER_MINUTE": "60000", "ORDERS_BURST": "1000", "READS_PER_MINUTE": "600000"}
+    limits = {"ORDERS_PER_MINUTE": "60000", "ORDERS_BURST": "60000", "READS_PER_MINUTE": "600000"}
     with running(environment={**own, **limits}) as started:
         yield started
 
