@@ -41,8 +41,9 @@ from order_engine.venues.solana.build import SwapPlan, instructions, message_of,
 from order_engine.venues.solana.messages import ComputeBudget
 from order_engine.venues.solana.node import Node
 from order_engine.venues.solana.pools import PoolSource
-from order_engine.venues.solana.rpc import HttpAnswer, JsonRpc
+from order_engine.venues.solana.rpc import JsonRpc
 from order_engine.venues.solana.signer import FileSigner, verify
+from order_engine.venues.solana.transport import HttpAnswer
 from order_engine.venues.solana.venue import LiveVenue
 
 _ROUNDS = 60

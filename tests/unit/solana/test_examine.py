@@ -147,7 +147,7 @@ async def test_every_node_must_be_able_to_prove_what_never_landed(given: SolanaS
         assert await wrong(both) == "RPC_URL: address 2 does not have the blocks of the last minute."
         node.answer = old
         assert await wrong(both) == (
-            "RPC_URL: address 2 cannot prove what never landed. The node refused: Method not found (-32601)."
+            "RPC_URL: No node answered minimumLedgerSlot. node 2: The node refused: Method not found (-32601)."
         )
 
 

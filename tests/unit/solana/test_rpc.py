@@ -48,6 +48,13 @@ BROKEN: dict[str, tuple[Answer, str]] = {
     "a wrong key": (raw(401, b'{"error": "unauthorized"}'), "gives no access .HTTP 401"),
     "a node without history": (refusal(-32011, "Transaction history is not available from this node"), "history"),
     "a node that is behind": (refusal(-32005, "Node is behind by 42 slots"), "behind by 42 slots"),
+    "a backend that is away": (refusal(-32003, "backend unavailable"), "backend unavailable"),
+    "an error of another request": (
+        raw(200, json.dumps({"id": 99, "error": {"code": -32002, "message": "Simulation failed"}}).encode()),
+        "another request",
+    ),
+    "an error of no request": (raw(200, b'{"id": null, "error": {"code": -32600, "message": "?"}}'), "another request"),
+    "too many requests, of nobody": (raw(200, b'{"id": null, "error": {"code": 429, "message": "slow down"}}'), "429"),
     "a node without this slot yet": (refusal(-32016, "Minimum context slot has not been reached"), "Minimum"),
 }
 
@@ -65,6 +72,60 @@ async def test_a_node_without_an_answer_is_named_by_number_and_the_next_is_asked
             before = len(broken.asked)
             assert await rpc.call("getSlot") == {"blockHeight": 7}
             assert len(broken.asked) == before
+
+
+@pytest.mark.parametrize("code", [-32600, -32602, -32002, -32013, -32015])
+async def test_what_is_wrong_with_the_request_is_wrong_everywhere(code: int) -> None:
+    with told_node(refusal(code, "No.")) as node, told_node(GOOD) as other:
+        with pytest.raises(NodeRefused):
+            await JsonRpc([node.url, other.url]).call("getSlot")
+        assert other.asked == []
+
+
+@pytest.mark.parametrize("code", [-32601, -32004, -32009])
+async def test_what_a_node_does_not_have_the_next_may_have_and_it_still_answers_other_questions(code: int) -> None:
+    with told_node(refusal(code, "Not here.")) as node, told_node(GOOD) as other:
+        rpc = JsonRpc([node.url, other.url])
+        assert await rpc.call("getBlock", 7) == {"blockHeight": 7}
+        node.answer = result(1)
+        assert await rpc.call("getSlot") == 1
+
+
+def seen_at(slot: int) -> Answer:
+    return result({"context": {"slot": slot}, "value": slot})
+
+
+async def test_a_node_that_answers_from_far_behind_is_left_for_another() -> None:
+    with told_node(seen_at(1_000)) as stale, told_node(seen_at(1_400)) as fresh:
+        rpc = JsonRpc([stale.url, fresh.url])
+        for one in await rpc.apart():
+            await one.call("getBalance")
+        for _ in range(3):
+            assert (await rpc.call("getBalance"))["value"] == 1_400
+        assert len(stale.asked) <= 2
+        # A little behind is nothing.
+        stale.answer, fresh.answer = seen_at(1_480), seen_at(1_500)
+        both = JsonRpc([stale.url, fresh.url])
+        for one in await both.apart():
+            await one.call("getBalance")
+        assert (await both.call("getBalance"))["value"] == 1_480
+        # Where all are behind, the one that is furthest counts.
+        stale.answer, fresh.answer = seen_at(1_300), seen_at(1_200)
+        assert (await both.call("getBalance"))["value"] == 1_300
+
+
+async def test_a_node_that_stands_still_is_left_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    passed = 0.0
+    clock = time.monotonic
+    monkeypatch.setattr("order_engine.venues.solana.rpc.time.monotonic", lambda: clock() + passed)
+    with told_node(seen_at(1_000)) as still, told_node(seen_at(1_090)) as fresh:
+        rpc = JsonRpc([still.url, fresh.url])
+        assert (await rpc.call("getBalance"))["value"] == 1_000
+        passed = 20.0
+        assert (await rpc.call("getBalance"))["value"] == 1_090
+        # The whole chain stands still: what it says is all that there is; and one that was too far is forgotten.
+        passed = 100.0
+        assert (await rpc.call("getBalance"))["value"] in (1_000, 1_090)
 
 
 async def test_a_node_that_refuses_the_request_itself_is_believed() -> None:

@@ -15,7 +15,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from order_engine.venues.solana.rpc import HttpTransport, JsonRpc, NodeRefused, NodeUnavailable
+from order_engine.venues.solana.rpc import JsonRpc, NodeRefused, NodeUnavailable
+from order_engine.venues.solana.transport import HttpAnswer, HttpTransport
 from tests.unit.solana.nodes import refusal, told_node
 
 KEY = "very-secret-key"
@@ -84,6 +85,49 @@ async def test_a_body_that_drips_is_given_up_in_time_and_leaves_no_thread_behind
         await asyncio.gather(*(asyncio.to_thread(time.sleep, 0.01) for _ in range(8)))
         assert time.monotonic() - began < 2
         assert threading.active_count() <= before + 32
+
+
+@pytest.mark.parametrize(
+    "part",
+    [b"H", b"HTTP/1.1 200 OK\r\nContent-Type: appl", HEAD + b"Content-Length: 100\r\n\r\n{"],
+    ids=["the first line", "a header", "the body"],
+)
+async def test_nothing_that_drips_holds_a_thread(part: bytes) -> None:
+    held = threading.Semaphore(0)
+
+    def drip(one: socket.socket) -> None:
+        one.sendall(part)
+        try:
+            for _ in range(600):
+                time.sleep(0.05)
+                one.sendall(b" ")
+        finally:
+            # Its other end was closed.
+            held.release()
+
+    with speaking(drip) as address:
+        with pytest.raises(NodeUnavailable, match="no answer within 300 ms"):
+            await JsonRpc([address], timeout_ms=300).call("getSlot")
+        assert await asyncio.to_thread(held.acquire, timeout=15)
+
+
+async def test_nodes_that_hold_every_thread_of_theirs_hold_nobody_elses() -> None:
+    let_go = threading.Event()
+
+    class Stuck:
+        def post(self, url: str, body: bytes, timeout_s: float) -> HttpAnswer:
+            let_go.wait(30)
+            return HttpAnswer(200, b"")
+
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2))
+    rpc = JsonRpc(["http://node.example"], timeout_ms=50, transport=Stuck())
+    try:
+        asked = [asyncio.create_task(rpc.call("getSlot")) for _ in range(100)]
+        async with asyncio.timeout(10):
+            assert await asyncio.to_thread(lambda: 7) == 7
+        assert {type(each) for each in await asyncio.gather(*asked, return_exceptions=True)} == {NodeUnavailable}
+    finally:
+        let_go.set()
 
 
 async def test_an_answer_without_end_is_not_held() -> None:

@@ -10,32 +10,31 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import logging
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import urllib3
 
 from order_engine.settings import SettingsError
+from order_engine.venues.solana.transport import MOST_AT_ONCE, HttpAnswer, HttpTransport, Transport
 
-# Codes of JSON-RPC and of Solana's nodes that say "not this node, not now" rather than "no".
-_NODE_IS_BEHIND = -32005
-_LONG_TERM_STORAGE_BUSY = -32019
-_MIN_CONTEXT_SLOT = -32016
-_NO_HISTORY = -32011
-_INTERNAL = -32603
+# Codes that are an answer to the request, which another node would give too: it is none, or the chain refuses it. Any
+# other is of this node.
+_BELIEVED = frozenset({-32600, -32602, -32002, -32013, -32015})
+# Codes that are of one question: a block or a method that this node does not have. It may answer others.
+_OF_THE_QUESTION = frozenset({-32601, -32001, -32004, -32007, -32009, -32014})
 _RATE_LIMITS = frozenset({429, -32429})
-_ELSEWHERE = _RATE_LIMITS | {_NODE_IS_BEHIND, _LONG_TERM_STORAGE_BUSY, _MIN_CONTEXT_SLOT, _NO_HISTORY, _INTERNAL}
 _TOO_MANY, _NO_ACCESS, _UNPAID, _BROKEN = 429, (401, 403), 402, 500
-# Thrice what a hundred of the largest accounts take; a worker has to bear it as objects.
-_MOST_BYTES = 4 * 1024 * 1024
 _MOST_SAID = 200
 _TIMEOUTS = (TimeoutError, urllib3.exceptions.ReadTimeoutError)
 # For how long a node that did not answer is asked last; and one is not asked that has too much to do, and at most.
 _REST_S, _BUSY_S, _LONGEST_BUSY_S = 5.0, 1.0, 60.0
+# A node so many slots behind the newest one known is left for another. The chain makes more than so many in a second.
+_BEHIND_SLOTS, _SLOTS_A_SECOND, _FORGOTTEN_S = 25, 1.5, 60.0
 
 
 class NodeUnavailable(Exception):
@@ -66,60 +65,6 @@ class NodeRefused(Exception):
         self.data = data
 
 
-@dataclass(frozen=True, slots=True)
-class HttpAnswer:
-    """What came back over HTTP. ``retry_after`` is the header of that name."""
-
-    status: int
-    body: bytes
-    retry_after: str = ""
-
-
-class Transport(Protocol):
-    """Posts a body to an address. Raises anything if there is no answer in time."""
-
-    def post(self, url: str, body: bytes, timeout_s: float) -> HttpAnswer: ...
-
-
-class HttpTransport:
-    """Connections that are kept open, for several threads."""
-
-    def __init__(self) -> None:
-        # As many as there are threads.
-        self._pool = urllib3.PoolManager(num_pools=8, maxsize=64, retries=False)
-        for name in ("urllib3.connection", "urllib3.connectionpool"):
-            # What they warn of names the address: of headers that cannot be read, of a certificate, of a full pool.
-            logging.getLogger(name).setLevel(logging.CRITICAL)
-
-    def post(self, url: str, body: bytes, timeout_s: float) -> HttpAnswer:
-        """Post JSON. The answer must be whole within the time, and of bearable size."""
-        until = time.monotonic() + timeout_s
-        answer = self._pool.request(
-            "POST",
-            url,
-            body=body,
-            headers={"Content-Type": "application/json", "Accept": "application/json"},
-            timeout=urllib3.Timeout(total=timeout_s),
-            redirect=False,
-            preload_content=False,
-        )
-        try:
-            chunks: list[bytes] = []
-            size = 0
-            # A timeout of urllib3 bounds each read, not all of them: a node that drips would hold us for ever.
-            # Nor may a read wait until so many bytes have come.
-            while chunk := answer.read1(1 << 16, decode_content=True):
-                size += len(chunk)
-                if size > _MOST_BYTES or time.monotonic() > until:
-                    raise TimeoutError("The answer does not come to an end.")
-                chunks.append(chunk)
-        except BaseException:
-            answer.close()
-            raise
-        answer.release_conn()
-        return HttpAnswer(answer.status, b"".join(chunks), answer.headers.get("Retry-After", ""))
-
-
 def check_urls(text: str, setting: str) -> tuple[str, ...]:
     """The addresses of a setting, separated by commas.
 
@@ -141,7 +86,8 @@ class JsonRpc:
 
     The addresses are tried in turn, beginning with the first that has answered lately. What one refuses for reasons
     of its own (it is behind, too many requests) the next is asked; what it refuses because of the request is raised.
-    A node that asks to be left alone is left alone; where no other is left, its time is waited out if it is short.
+    A node that asks to be left alone is left alone; where no other is left, its time is waited out if it is short. One
+    that answers from behind what others have seen, or from behind what it must have come to since, is asked last too.
 
     Args:
         urls: at least one.
@@ -152,9 +98,12 @@ class JsonRpc:
         self._urls = tuple(urls)
         self._timeout_ms = timeout_ms
         self._transport = transport or HttpTransport()
+        # Of its own, so that no node can keep others from theirs.
+        self._threads = ThreadPoolExecutor(MOST_AT_ONCE, "nodes")
         # Until when a node is asked last, and until when it is not asked at all; seconds of the process's own clock.
         self._resting = [0.0] * len(self._urls)
         self._busy = [0.0] * len(self._urls)
+        self._newest = _Newest()
         self._ids = itertools.count(1)
         self._secrets = [_secrets(url) for url in self._urls]
 
@@ -174,11 +123,21 @@ class JsonRpc:
         until = time.monotonic() + self._timeout_ms / 1000
         while True:
             troubles: list[str] = []
+            late: list[tuple[int, Any]] = []
             for node in self._order(nodes):
                 try:
-                    return await self._try(node, body, number)
+                    result = await self._try(node, body, number)
                 except NodeUnavailable as unavailable:
                     troubles.append(f"node {node + 1}: {unavailable}")
+                    continue
+                slot = _slot(result)
+                if slot is None or not self._newest.is_behind(slot) or len(nodes) == 1:
+                    return result
+                late.append((slot, result))
+                self._resting[node] = time.monotonic() + _REST_S
+            if late:
+                # All of them are behind: then it is the chain that stands still, or whoever seemed to be further.
+                return max(late, key=lambda one: one[0])[1]
             soonest = min(self._busy[node] for node in nodes)
             if not time.monotonic() < soonest <= until:
                 raise NodeUnavailable(f"No node answered {method}. " + " ".join(troubles))
@@ -198,11 +157,12 @@ class JsonRpc:
         try:
             result = await self._ask(node, body, number)
         except NodeRefused as refused:
-            if refused.code not in _ELSEWHERE:
+            if refused.code in _BELIEVED:
                 raise
             if refused.code in _RATE_LIMITS:
                 self._busy[node] = time.monotonic() + _BUSY_S
-            self._resting[node] = time.monotonic() + _REST_S
+            if refused.code not in _OF_THE_QUESTION:
+                self._resting[node] = time.monotonic() + _REST_S
             raise NodeUnavailable(str(refused)) from None
         except NodeUnavailable as unavailable:
             if isinstance(unavailable, _Busy):
@@ -231,7 +191,10 @@ class JsonRpc:
         try:
             # The thread ends by its own timeout; this one lets nobody wait for a thread that is late to begin.
             async with asyncio.timeout(seconds + 0.5):
-                answer = await asyncio.to_thread(self._transport.post, self._urls[node], body, seconds)
+                loop = asyncio.get_running_loop()
+                answer = await loop.run_in_executor(
+                    self._threads, self._transport.post, self._urls[node], body, seconds
+                )
         except Exception as error:  # noqa: BLE001 - whatever the network raises; its text would name the address
             if isinstance(error, _TIMEOUTS):
                 raise NodeUnavailable(f"no answer within {self._timeout_ms} ms.") from None
@@ -255,6 +218,32 @@ class _One:
         return await self.rpc.call_of((self.node,), method, *params)
 
 
+class _Newest:
+    """The newest slot that any node has told, and what it has become since."""
+
+    def __init__(self) -> None:
+        self._slot = 0
+        self._told_at = 0.0
+
+    def is_behind(self, slot: int) -> bool:
+        """Whether who tells this slot is far behind. What nobody comes up to is forgotten after a while."""
+        now = time.monotonic()
+        by_now = self._slot + int((now - self._told_at) * _SLOTS_A_SECOND)
+        if slot >= by_now or now - self._told_at > _FORGOTTEN_S:
+            self._slot, self._told_at = slot, now
+            return False
+        return slot < by_now - _BEHIND_SLOTS
+
+
+def _slot(result: Any) -> int | None:
+    """How far a node was that gave this result, where it says so."""
+    if not isinstance(result, dict):
+        return None
+    context = result.get("context")
+    slot = context.get("slot") if isinstance(context, dict) else result.get("absoluteSlot")
+    return slot if isinstance(slot, int) else None
+
+
 def _result(answer: HttpAnswer, number: int) -> Any:
     """What an answer says.
 
@@ -276,12 +265,13 @@ def _result(answer: HttpAnswer, number: int) -> Any:
         # Whatever it says beside it.
         raise NodeUnavailable(f"it is out of order (HTTP {answer.status}).")
     error = said.get("error")
+    code = 0 if error is None else error.get("code")
+    # A node that is busy may not have read whose request it was.
+    if said.get("id") != number and code not in _RATE_LIMITS:
+        raise NodeUnavailable("the answer belongs to another request.")
     if error is not None:
-        code = error.get("code")
         message = " ".join(str(error.get("message", "")).split())
         raise NodeRefused(code if isinstance(code, int) else 0, message, error.get("data"))
-    if said.get("id") != number:
-        raise NodeUnavailable("the answer belongs to another request.")
     return said["result"]
 
 
