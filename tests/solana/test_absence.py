@@ -176,3 +176,37 @@ def test_an_expiry_waits_for_the_second_node() -> None:
         swapped_once(desk)
 
     with_desk(scene)
+
+
+def _alter(what: str) -> Callable[[str, Any], None]:
+    def alter(method: str, said: Any) -> None:
+        if method != "getTransaction" or said is None:
+            return
+        if what == "another payer":
+            said["transaction"]["message"]["accountKeys"][0] = "1" * 32
+        elif what == "another transaction":
+            said["transaction"]["signatures"][0] = "1" * 64
+        else:
+            for balance in said["meta"]["postTokenBalances"]:
+                if balance["mint"] == USDC.mint:
+                    balance["uiTokenAmount"]["amount"] = what
+
+    return alter
+
+
+@pytest.mark.parametrize("what", ["0", "1", "-5", "9" * 60, "another payer", "another transaction"])
+def test_a_ledger_that_cannot_be_true_fills_no_order(what: str) -> None:
+    async def scene(desk: Desk) -> None:
+        honest = desk.line.call
+        told(desk, desk.line, _alter(what))
+        process = desk.process()
+        order = await place(desk, "order", SOL, USDC, 10**9)
+        task = asyncio.create_task(process.fill(order))
+        await desk.clock.sleep(10_000)
+        assert desk.orders.stored[order.ref].status is Status.SUBMITTED
+        desk.line.call = honest  # type: ignore[method-assign]
+        done = confirmed(await task)
+        assert done.fill is not None
+        assert done.fill.amount_out == desk.held()[USDC.mint] - START_UNITS
+
+    with_desk(scene)

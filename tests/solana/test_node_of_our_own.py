@@ -136,7 +136,7 @@ async def test_a_forged_signature_is_refused(chain_of: ChainOf, wallet: Wallet) 
     async with NodeServer(Methods(chain)) as server:
         raw = bytearray(bytes(wallet.note("mine", chain)))
         raw[5] ^= 1
-        with pytest.raises(NodeRefused, match="signature verification"):
+        with pytest.raises(NodeUnavailable, match="signature verification"):
             await Node(JsonRpc([server.url])).send(bytes(raw))
 
 

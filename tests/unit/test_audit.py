@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import pytest
+
 from order_engine.engine.audit import Audit
-from order_engine.engine.ports import Swapped
+from order_engine.engine.ports import Incomplete, Swapped
 from tests.support.clock import StandingClock
 from tests.support.orders import T0
 from tests.support.recorder import Recorder
@@ -34,6 +36,18 @@ async def test_every_order_with_more_than_one_swap_is_named_with_all_of_its_own(
     recorder, _, twice = await audit(*(Swapped(*swap) for swap in ledger))
     assert recorder.told == [("a", "swapped_twice", "s1, s3"), ("b", "swapped_twice", "s2, s5, s6")]
     assert twice == {"a": ["s1", "s3"], "b": ["s2", "s5", "s6"]}
+
+
+async def test_what_is_certain_is_told_even_if_there_is_more() -> None:
+    class Crowded(Ledger):
+        async def swaps(self, *, since: int) -> list[Swapped]:
+            raise Incomplete(await super().swaps(since=since))
+
+    recorder = Recorder()
+    ledger = Crowded([Swapped("a", "s1"), Swapped("a", "s2")])
+    with pytest.raises(Incomplete):
+        await Audit(ledger, StandingClock(T0), recorder)()  # type: ignore[arg-type]
+    assert recorder.told == [("a", "swapped_twice", "s1, s2")]
 
 
 async def test_the_ledger_of_the_last_hour_is_asked_for() -> None:

@@ -26,6 +26,16 @@ def test_a_landing_is_seen_within_a_poll_and_nothing_is_sent_after_it() -> None:
     assert [ms for ms, _ in done.chain.sent] == [0, 2_000, 4_000]
 
 
+def test_a_fill_below_what_the_programs_let_happen_is_not_believed() -> None:
+    order = submitted()
+    assert order.routed is not None
+    wrong = replace(LANDED, amount_out=order.routed.min_out - 1)
+    done = follow(order, landed=lambda ms: wrong if ms < 5_000 else LANDED)
+    assert done.order.fill is not None
+    assert done.order.fill.amount_out == LANDED.amount_out
+    assert follow(order, landed=lambda ms: wrong).order.status is Status.SUBMITTED
+
+
 def test_whoever_takes_over_asks_before_it_sends() -> None:
     done = follow(submitted(), landed=lambda ms: LANDED)
     assert done.verdict == Done("confirmed")

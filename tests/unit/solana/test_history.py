@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from typing import Any
 
 import pytest
 
-from order_engine.engine.ports import Swapped
+from order_engine.engine.ports import Incomplete, Swapped
 from order_engine.venues.solana.build import note_of
 from order_engine.venues.solana.history import swaps_since
 from order_engine.venues.solana.node import Node
 from order_engine.venues.solana.rpc import NodeUnavailable
+from tests.simulation.loop import VirtualLoop, run
 
 WALLET = "wallet"
 NOW_S = 1_790_000_000
@@ -31,6 +34,8 @@ class Ledger:
         self.listed = listed
         self.payers = payers or {}
         self.looked_up: list[str] = []
+        self.unknown: set[str] = set()
+        self.slow_s = 0.0
         self.pages = 0
 
     async def call(self, method: str, *params: Any) -> Any:
@@ -38,8 +43,12 @@ class Ledger:
             self.looked_up.append(params[0])
             meta = {"err": None, "fee": 0, "preBalances": [1], "postBalances": [1]}
             balances: dict[str, Any] = {"preTokenBalances": [], "postTokenBalances": []}
+            if params[0] in self.unknown:
+                return None
+            await asyncio.sleep(self.slow_s)
             message = {"accountKeys": [self.payers.get(params[0], WALLET)]}
-            return {"slot": 5, "meta": meta | balances, "transaction": {"message": message}}
+            transaction = {"message": message, "signatures": [params[0]]}
+            return {"slot": 5, "meta": meta | balances, "transaction": transaction}
         assert method == "getSignaturesForAddress"
         self.pages += 1
         names = [each["signature"] for each in self.listed]
@@ -73,6 +82,45 @@ async def test_a_stranger_cannot_make_it_look_as_if_an_order_was_swapped_twice()
     assert await swaps(ledger) == [Swapped("a", "mine")]
     # What really happened twice is told.
     assert await swaps(Ledger(listed)) == [Swapped("a", "forged"), Swapped("a", "mine")]
+
+
+def crowd(count: int) -> Ledger:
+    """Two swaps of one order, and so many transactions of strangers that name it."""
+    names = [f"forged{n}" for n in range(count)]
+    listed = [mention(name, written(note_of("a", 1))) for name in (*names[:50], "one", *names[50:], "other")]
+    ledger = Ledger(listed, dict.fromkeys(names, "stranger"))
+    ledger.slow_s = 0.2
+    return ledger
+
+
+def test_no_crowd_of_strangers_hides_an_order_that_was_swapped_twice() -> None:
+    async def scene() -> None:
+        # Hundreds take longer than there is time: what is found out is remembered, and all is known in the end.
+        ledger, known, told = crowd(400), dict[str, bool](), set[Swapped]()
+        both = [Swapped("a", "one"), Swapped("a", "other")]
+        for _ in range(10):
+            try:
+                found = await swaps_since(Node(ledger), WALLET, (NOW_S - 3600) * 1000, known)
+                break
+            except Incomplete as incomplete:
+                told |= set(incomplete.found)
+        assert found == both
+        assert told <= set(both)
+        assert max(Counter(ledger.looked_up).values()) <= 2
+        began = asyncio.get_running_loop().time()
+        assert await swaps_since(Node(crowd(66)), WALLET, (NOW_S - 3600) * 1000) == both
+        assert asyncio.get_running_loop().time() - began < 3
+
+    run(VirtualLoop(), scene())
+
+
+async def test_a_transaction_that_cannot_be_looked_up_is_nobodys_yet() -> None:
+    listed = [mention(name, written(note_of("a", 1))) for name in ("unknown", "mine")]
+    ledger = Ledger([*listed, mention("b", written(note_of("b", 1)))])
+    ledger.unknown = {"unknown"}
+    with pytest.raises(Incomplete) as some:
+        await swaps(ledger)
+    assert some.value.found == [Swapped("a", "mine"), Swapped("b", "b")]
 
 
 async def test_it_reads_back_as_far_as_asked_and_no_further() -> None:

@@ -42,6 +42,25 @@ def test_all_that_are_under_way_share_a_look() -> None:
     run(VirtualLoop(), scene())
 
 
+def test_a_clock_that_is_set_back_delays_no_look() -> None:
+    class Jumping(LoopClock):
+        back = 0
+
+        def now_ms(self) -> int:
+            return super().now_ms() - self.back
+
+    async def scene() -> None:
+        clock = Jumping()
+        looks = Looks(Node(Counted()), clock)
+        looks.sent("a")
+        await looks.known("a")
+        clock.back = 3_600_000
+        async with asyncio.timeout(5):
+            await looks.known("a")
+
+    run(VirtualLoop(), scene())
+
+
 def test_hundreds_are_asked_for_in_calls_that_a_node_takes() -> None:
     async def scene() -> None:
         node = Counted()

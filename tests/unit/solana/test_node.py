@@ -100,7 +100,7 @@ async def test_the_ledger_tells_what_an_owner_received() -> None:
         getTransaction={
             "slot": 8,
             "version": 0,
-            "transaction": {"message": {"accountKeys": ["me", "account"]}},
+            "transaction": {"message": {"accountKeys": ["me", "account"]}, "signatures": ["signature"]},
             "meta": {
                 "err": None,
                 "fee": 5000,
@@ -116,6 +116,7 @@ async def test_the_ledger_tells_what_an_owner_received() -> None:
     ledger = await Node(told).ledger("signature")
     assert ledger is not None
     assert (ledger.fee, ledger.lamports) == (5000, (("me", 100, 90), ("account", 0, 5), ("table", 7, 7)))
+    assert (ledger.signature, ledger.payer) == ("signature", "me")
     assert (ledger.received("me", "A"), ledger.received("me", "B"), ledger.received("you", "B")) == (-30, 30, 0)
     assert told.asked[0][1][1]["maxSupportedTransactionVersion"] == 1
     assert await Node(Told(getTransaction=None)).ledger("signature") is None

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from order_engine.engine.execute import Observer
-from order_engine.engine.ports import Chain, Clock
+from order_engine.engine.ports import Chain, Clock, Incomplete
 
 # Two swaps of one order that are further apart than this are left to the reconciliation of whole days.
 WINDOW_MS = 3_600_000
@@ -31,14 +31,22 @@ class Audit:
             Their signatures by order id.
 
         Raises:
+            Incomplete: not all could be looked at; of what could, each is reported.
             Exception: the chain did not answer.
         """
         signatures: dict[str, list[str]] = {}
-        for swap in await self.chain.swaps(since=self.clock.now_ms() - WINDOW_MS):
+        incomplete: Incomplete | None = None
+        try:
+            swaps = await self.chain.swaps(since=self.clock.now_ms() - WINDOW_MS)
+        except Incomplete as some:
+            swaps, incomplete = some.found, some
+        for swap in swaps:
             known = signatures.setdefault(swap.order_id, [])
             if swap.signature not in known:
                 known.append(swap.signature)
         twice = {order_id: found for order_id, found in signatures.items() if len(found) > 1}
         for order_id, found in twice.items():
             self.observer.noted(order_id, "swapped_twice", ", ".join(found))
+        if incomplete is not None:
+            raise incomplete
         return twice

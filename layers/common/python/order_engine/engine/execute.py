@@ -321,9 +321,14 @@ class Execute:
             return await self._retry(order, Failure("expired", "The transaction expired without landing."))
         return await self._landed(order, tx, known.landed)
 
-    async def _landed(self, order: Order, tx: SignedTransaction, status: TransactionStatus) -> Verdict:
+    async def _landed(self, order: Order, tx: SignedTransaction, status: TransactionStatus) -> Verdict | None:
         if status.error is not None or status.amount_out is None:
             return await self._retry(order, of_chain(status.error))
+        least = order.routed.min_out if order.routed is not None else 0
+        if status.amount_out < least:
+            # No chain lets such a swap happen: whoever tells of it is wrong, and is asked again.
+            self.observer.noted(order.ref.order_id, "fill_unbelievable", f"{status.amount_out} of at least {least}")
+            return None
         fill = Fill(tx.signature, status.amount_out, status.slot)
         await self._write(order, lifecycle.confirm(order, fill, self.clock.now_ms()))
         return Done("confirmed")

@@ -238,6 +238,14 @@ class Swapped:
     signature: str
 
 
+class Incomplete(Exception):
+    """Not everything could be looked at. ``found`` is what is certain all the same."""
+
+    def __init__(self, found: Sequence[Swapped]) -> None:
+        super().__init__(f"{len(found)} are certain; there are more.")
+        self.found = found
+
+
 class Chain(Protocol):
     """A chain behind any number of nodes, of which one may be behind another.
 
@@ -271,6 +279,9 @@ class Chain(Protocol):
         """Every swap of this engine in the ledger since a time (milliseconds since the epoch), in any order.
 
         It is what the ledger holds, whatever the engine knows of it. A chain without a ledger has none to tell.
+
+        Raises:
+            Incomplete: there are more than could be looked at.
         """
 
 

@@ -7,6 +7,7 @@ transaction allows and its history says that it never landed.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 from collections.abc import Iterable, Mapping, Sequence
@@ -39,8 +40,10 @@ PATH_TOLERANCE_BPS = 5
 _UNITS_PERCENT = 115
 # A pool that did not keep its quote is heard again some slots later.
 _HEARD_AGAIN_MS = 600
+# Amounts of tokens are unsigned, of 64 bits.
+_MOST_UNITS = 2**64 - 1
 # How long a block height is good enough. It goes up every 0.2 to 0.4 s, and matters once in 150 times that.
-_HEIGHT_MS = 1500
+_HEIGHT_S = 1.5
 
 
 class Pools(Protocol):
@@ -86,7 +89,9 @@ class SolanaChain:
         self._clock = clock
         self._looks = Looks(node, clock)
         self._validity = Validity(node, clock)
-        self._height: tuple[int, Height] | None = None
+        self._height: tuple[float, Height] | None = None
+        # Whether the wallet paid for a transaction, by signature.
+        self._own: dict[str, bool] = {}
 
     async def build(self, order: Order, *, min_out: int) -> SignedTransaction:
         """Implements ``Chain.build``: the swaps of the route in one transaction, simulated before it is signed.
@@ -226,6 +231,8 @@ class SolanaChain:
         if ledger is None:
             # To say "unknown" here would be to deny a swap.
             raise NodeUnavailable("It has landed, but the node cannot tell what it did yet.")
+        if (ledger.signature, ledger.payer) != (signature, signed.payer):
+            raise NodeUnavailable("The node told of another transaction than it was asked for.")
         if ledger.error is not None:
             why = refusal(ledger.error, ledger.logs, programs(signed.calls))
             if why.code in (FUNDS, FROZEN):
@@ -234,7 +241,10 @@ class SolanaChain:
             return TransactionStatus(ledger.slot, None, str(why))
         if landed.error is not None:
             raise NodeUnavailable("Two answers about one transaction contradict each other.")
-        return TransactionStatus(ledger.slot, ledger.received(signed.payer, signed.bought))
+        received = ledger.received(signed.payer, signed.bought)
+        if not 0 < received <= _MOST_UNITS:
+            raise NodeUnavailable("The ledger tells an amount that nobody can have received.")
+        return TransactionStatus(ledger.slot, received)
 
     async def height(self) -> Height:
         """Implements ``Chain.height``, as it was at least when the last fork that may yet die began.
@@ -243,8 +253,9 @@ class SolanaChain:
         answer about statuses, which is counted from there too, come to be as far as it. For a moment a former answer
         stands: one that is old only delays an expiry.
         """
-        now = self._clock.now_ms()
-        if self._height is None or now - self._height[0] >= _HEIGHT_MS:
+        # By a clock that nobody sets.
+        now = asyncio.get_running_loop().time()
+        if self._height is None or now - self._height[0] >= _HEIGHT_S:
             newest = await agreed_height(await self._node.apart())
             self._height = (now, Height(newest.blocks - FORK_SLOTS, newest.slot - FORK_SLOTS))
         return self._height[1]
@@ -253,9 +264,10 @@ class SolanaChain:
         """Implements ``Chain.swaps``, from the notes of the wallet's transactions.
 
         Raises:
+            Incomplete: there are more than could be looked at.
             NodeUnavailable, NodeRefused: no node answered.
         """
-        return await swaps_since(self._node, self._signer.address, since)
+        return await swaps_since(self._node, self._signer.address, since, self._own)
 
 
 def _written(calls: Sequence[Instruction], wallet: str) -> list[str]:

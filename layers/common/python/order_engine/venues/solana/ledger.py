@@ -20,13 +20,17 @@ class Ledger:
     """What a landed transaction did.
 
     Attributes:
-        fee: lamports paid by the first signer.
+        signature: the first one, by which it was asked for.
+        payer: the first signer, who paid the fee.
+        fee: in lamports.
         lamports: of each of the message's accounts, before and after.
         before, after: token balances that the transaction touched.
     """
 
     slot: int
     error: Any
+    signature: str
+    payer: str
     fee: int
     lamports: tuple[tuple[str, int, int], ...]
     before: tuple[TokenBalance, ...]
@@ -52,6 +56,8 @@ def read_ledger(said: Any) -> Ledger:
     return Ledger(
         slot=int(said["slot"]),
         error=meta["err"],
+        signature=str(said["transaction"]["signatures"][0]),
+        payer=str(keys[0]),
         fee=int(meta["fee"]),
         lamports=tuple(
             (str(key), int(before), int(after))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -36,14 +37,14 @@ class Looks:
     _sent: dict[str, int] = field(default_factory=dict)
     # The look that begins next, by event loop: a process may have several.
     _next: dict[asyncio.AbstractEventLoop, _Round] = field(default_factory=dict)
-    _looked_at: int = 0
+    _looked_at: float = -math.inf
 
     def sent(self, signature: str) -> bool:
         """Note that a transaction is given to the network. Returns whether it has been before, in this process."""
         before = signature in self._sent
         if not before and len(self._sent) >= _MOST_REMEMBERED:
             del self._sent[next(iter(self._sent))]
-        self._sent.setdefault(signature, self.clock.now_ms())
+        self._sent.setdefault(signature, _now_ms())
         return before
 
     async def known(self, signature: str) -> Known:
@@ -54,7 +55,7 @@ class Looks:
         """
         sent_at = self._sent.get(signature)
         if sent_at is not None:
-            await self.clock.sleep(max(0, sent_at + self.first_ms - self.clock.now_ms()))
+            await self.clock.sleep(max(0, sent_at + self.first_ms - _now_ms()))
         loop = asyncio.get_running_loop()
         turn = self._next.get(loop)
         if turn is None or turn.task is None or turn.task.done() or len(turn.wanted) >= MAX_STATUSES:
@@ -69,10 +70,15 @@ class Looks:
 
     async def _look(self, loop: asyncio.AbstractEventLoop, turn: _Round) -> Mapping[str, Known]:
         try:
-            await self.clock.sleep(max(0, self._looked_at + self.every_ms - self.clock.now_ms()))
+            await self.clock.sleep(round(max(0, self._looked_at + self.every_ms - _now_ms())))
         finally:
             # Whoever asks from here on asks for the next look.
             if self._next.get(loop) is turn:
                 del self._next[loop]
-        self._looked_at = self.clock.now_ms()
+        self._looked_at = _now_ms()
         return await self.node.statuses(sorted(turn.wanted), search_history=False)
+
+
+def _now_ms() -> int:
+    """Milliseconds by a clock that nobody sets: one that is set back would keep everybody waiting for as long."""
+    return round(asyncio.get_running_loop().time() * 1000)
