@@ -82,6 +82,7 @@ def decide(
     max_price_impact_bps: int,
     lamports_per_leg: int = 0,
     tokens: Sequence[Token] = (),
+    most_legs: int | None = None,
 ) -> Decision:
     """The pool with the largest output.
 

@@ -187,3 +187,29 @@ def test_a_wrong_signature_is_not_stored() -> None:
         assert desk.chain.sent == 0
 
     with_desk(scene)
+
+
+@pytest.mark.parametrize(
+    "error",
+    ["MaxLoadedAccountsDataSizeExceeded", {"InstructionError": [4, "MaxInstructionTraceLengthExceeded"]}],
+)
+def test_a_route_that_is_too_much_for_the_chain_is_tried_again_with_fewer_swaps(error: Any) -> None:
+    async def scene(desk: Desk) -> None:
+        methods = desk.line.methods._methods
+        simulate = methods["simulateTransaction"]
+
+        def strict(view: Any, params: list[Any]) -> Any:
+            said = simulate(view, params)
+            (order,) = desk.orders.stored.values()
+            assert order.routed is not None
+            if len(order.routed.decision.chosen.legs) > 1:
+                said["value"]["err"] = error
+            return said
+
+        methods["simulateTransaction"] = strict
+        order = confirmed(await desk.process().swap(SOL, USDC, 1_000 * 10**9))
+        assert set(reasons(order)) == {"route_too_large"}
+        assert order.routed is not None
+        assert len(order.routed.decision.chosen.legs) == 1
+
+    with_desk(scene)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -15,6 +16,7 @@ from order_engine.engine.routing.router import Router
 from order_engine.venues.solana import addresses, pools
 from order_engine.venues.solana.node import Node
 from order_engine.venues.solana.pools import PoolSource
+from order_engine.venues.solana.rpc import NodeUnavailable
 from order_engine.venues.solana.venue import LiveVenue, Unusables
 from tests.solana.scene import Direct, HandClock
 from tests.support.clock import StandingClock
@@ -145,3 +147,27 @@ async def test_a_venue_without_a_pool_of_the_pair_says_so(chain: Chain, listings
     only_raydium = Live(chain, listings[:1])
     gathered = await only_raydium.router.gather(SOL.mint, USDC.mint)
     assert [left.answered for left in gathered.left_out] == [True]
+
+
+async def test_whoever_only_looks_shares_a_reading_for_a_while(
+    chain: Chain, listings: tuple[Listing, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed = 0.0
+    clock = time.monotonic
+    monkeypatch.setattr("order_engine.venues.solana.pools.time.monotonic", lambda: clock() + passed)
+    direct = Direct(chain)
+    source = PoolSource(Node(direct), [each.address for each in listings], fresh_s=60.0)
+    first = await source.read([SOL.mint, USDC.mint])
+    before = direct.calls
+    for _ in range(20):
+        assert await source.read([SOL.mint, USDC.mint]) is first
+    assert direct.calls == before
+    passed = 61.0
+    assert await source.read([SOL.mint, USDC.mint]) is not first
+    # An answer that there is none is not kept.
+    passed = 122.0
+    direct.silent = True
+    with pytest.raises(NodeUnavailable):
+        await source.read([SOL.mint, USDC.mint])
+    direct.silent = False
+    assert len((await source.read([SOL.mint, USDC.mint])).pools) == 5

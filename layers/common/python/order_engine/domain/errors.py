@@ -112,6 +112,10 @@ class BuildFailed(AttemptFailed):
     code = "build_failed"
 
 
+class RouteTooLarge(BuildFailed):
+    code = "route_too_large"
+
+
 class SwapRefused(AttemptFailed):
     """The chain, or a node of it, would not take the swap. ``code`` is of the catalogue of failures."""
 

@@ -11,6 +11,8 @@ _CODE = re.compile(r"[a-z][a-z0-9_]{0,59}")
 # A node's error may be a whole log; the order keeps its beginning.
 _MESSAGE_CHARS = 300
 LANDED_WITH_ERROR = "landed_with_error"
+# A transaction of fewer swaps may do.
+TOO_MUCH = frozenset({"compute_exceeded", "route_too_large"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class Reason:
 
 
 _NOTHING = "Nothing: the engine tries again by itself."
+_SMALLER = "Nothing: the engine tries a route of fewer swaps by itself."
 _REPORT = "Report it with the order's signature."
 
 CATALOGUE: dict[str, Reason] = {
@@ -96,11 +99,14 @@ CATALOGUE: dict[str, Reason] = {
         "Remove the pool from the configured ones where it goes on.",
         rests=True,
     ),
-    "compute_exceeded": Reason("The programs needed more computation than was bought.", _NOTHING, rests=True),
+    "compute_exceeded": Reason("The programs needed more computation than was bought.", _SMALLER, rests=True),
+    "route_too_large": Reason("The route's transaction is more than the chain takes.", _SMALLER, rests=True),
     "transaction_failed": Reason(
         "The transaction landed with an error that has nothing to do with its price.", "Order again."
     ),
-    LANDED_WITH_ERROR: Reason("The transaction landed with an error that the engine does not know by name.", _REPORT),
+    LANDED_WITH_ERROR: Reason(
+        "The transaction landed with an error that the engine does not know by name.", _REPORT, rests=True
+    ),
     "expired": Reason(
         "The transaction expired without landing.", "Offer a higher priority fee where it goes on.", rests=True
     ),

@@ -36,6 +36,7 @@ from order_engine.engine.retry import (
     after_failure,
     has_waited_too_long,
     lost_workers,
+    most_legs,
 )
 from order_engine.engine.routing.router import Router
 
@@ -262,7 +263,9 @@ class Execute:
 
     async def _route(self, order: Order) -> Routed:
         request = order.request
-        decision = await self.router.route(request.token_in, request.token_out, request.amount_in)
+        decision = await self.router.route(
+            request.token_in, request.token_out, request.amount_in, most_legs=most_legs(order)
+        )
         min_out = slippage_min_out(decision.chosen.amount_out, request.slippage_bps)
         return Routed(decision, max(min_out, request.trigger.floor))
 

@@ -6,8 +6,8 @@ import hashlib
 from dataclasses import dataclass
 
 from order_engine.domain import lifecycle
-from order_engine.domain.failures import is_final, lets_rest, waits_for_somebody
-from order_engine.domain.order import Failure, Order, Retry, Status
+from order_engine.domain.failures import TOO_MUCH, is_final, lets_rest, waits_for_somebody
+from order_engine.domain.order import Failure, Order, Retry, Routed, Status
 
 JITTER = 4  # up to a quarter of the wait is added
 PATIENCE_MS = 6 * 3_600_000
@@ -100,3 +100,14 @@ def lost_workers(order: Order) -> int:
             break
         claims += event.status is Status.ROUTING
     return max(0, claims - 1)
+
+
+def most_legs(order: Order) -> int | None:
+    """How many swaps its next route may have: half as many as one whose transaction was too much. None for any."""
+    legs, most = 0, None
+    for event in order.events:
+        if isinstance(event.detail, Routed):
+            legs = len(event.detail.decision.chosen.legs)
+        elif isinstance(event.detail, Retry) and event.detail.failure.code in TOO_MUCH:
+            most = max(1, min(legs, legs if most is None else most) // 2)
+    return most

@@ -32,6 +32,7 @@ def decide(
     max_price_impact_bps: int,
     lamports_per_leg: int = LAMPORTS_PER_LEG,
     tokens: Sequence[Token] = (),
+    most_legs: int | None = None,
 ) -> Decision:
     """Choose the way that gives most of the output token, net of the network fee. Pure and deterministic.
 
@@ -51,6 +52,7 @@ def decide(
         max_price_impact_bps: the most that the chosen way may lose against the marginal price, basis points.
         lamports_per_leg: the priority fee of one swap.
         tokens: the pair's, by which its amounts are said; without them they are said in base units.
+        most_legs: the best way of so many swaps is chosen, where there is one.
 
     Raises:
         NoRoute: no way fills the whole amount.
@@ -74,7 +76,8 @@ def decide(
     if not found.ranked:
         nothing = f"No pool or path can fill {_amount(amount_in, called.get(mint_in))}.{_absent(gone)}"
         raise NoRoute(nothing) if all(one.answered for one in left_out) else VenuesUnavailable(nothing)
-    chosen = found.candidate(found.ranked[0])
+    few = [route for route in found.ranked if most_legs is None or len(route.order) <= most_legs]
+    chosen = found.candidate((few or found.ranked)[0])
     decision = _decision(found, chosen, gone, called)
     if chosen.price_impact_bps > max_price_impact_bps:
         too_high = (
@@ -207,7 +210,7 @@ def _decision(
         second = None
     over_other = _gain(second, chosen) if second else None
     keep = [chosen, *(c for c in venue_quotes if c != chosen)]
-    for route in found.ranked[1:]:
+    for route in found.ranked:
         if len(keep) >= MAX_QUOTES:
             break
         candidate = found.candidate(route)

@@ -28,6 +28,7 @@ class Decide(Protocol):
         max_price_impact_bps: int,
         lamports_per_leg: int = LAMPORTS_PER_LEG,
         tokens: Sequence[Token] = (),
+        most_legs: int | None = None,
     ) -> Decision: ...
 
 
@@ -62,8 +63,13 @@ class Router:
         found = await gather_pools(self.venues, mint_in, mint_out, deadline_ms=self.deadline_ms, clock=self.clock)
         return Gathered(*found)
 
-    def choose(self, gathered: Gathered, token_in: Token, token_out: Token, amount_in: int) -> Decision:
+    def choose(
+        self, gathered: Gathered, token_in: Token, token_out: Token, amount_in: int, *, most_legs: int | None = None
+    ) -> Decision:
         """The best way to fill an amount (base units) through pools that were gathered for the pair.
+
+        Args:
+            most_legs: see ``decide``.
 
         Raises:
             AttemptFailed: there is none, or none that is allowed.
@@ -77,13 +83,19 @@ class Router:
             max_price_impact_bps=self.max_price_impact_bps,
             lamports_per_leg=self.lamports_per_leg,
             tokens=(token_in, token_out),
+            most_legs=most_legs,
         )
 
-    async def route(self, token_in: Token, token_out: Token, amount_in: int) -> Decision:
+    async def route(
+        self, token_in: Token, token_out: Token, amount_in: int, *, most_legs: int | None = None
+    ) -> Decision:
         """The best way to fill an amount (base units) now.
+
+        Args:
+            most_legs: see ``decide``.
 
         Raises:
             AttemptFailed: there is none, or none that is allowed.
         """
         gathered = await self.gather(token_in.mint, token_out.mint)
-        return self.choose(gathered, token_in, token_out, amount_in)
+        return self.choose(gathered, token_in, token_out, amount_in, most_legs=most_legs)

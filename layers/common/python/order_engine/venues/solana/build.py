@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from order_engine.domain.amounts import slippage_min_out
-from order_engine.domain.errors import BuildFailed, QuoteRefused
+from order_engine.domain.errors import BuildFailed, QuoteRefused, RouteTooLarge
 from order_engine.domain.quote import Leg
 from order_engine.venues.solana.instructions import create_token_account, memo
 from order_engine.venues.solana.messages import ComputeBudget, Instruction, compile_message, fits
@@ -151,14 +151,14 @@ def message_of(calls: Sequence[Instruction], wallet: str, blockhash: str, budget
     """The message of a transaction, in version 0 where it fits and else in version 1.
 
     Raises:
-        BuildFailed: it fits into neither.
+        RouteTooLarge: it fits into neither.
     """
     message = compile_message(0, wallet, calls, blockhash, budget)
     if fits(message):
         return message
     message = compile_message(1, wallet, calls, blockhash, budget)
     if not fits(message):
-        raise BuildFailed(f"The route has {len(calls)} instructions, and does not fit into one transaction.")
+        raise RouteTooLarge(f"The route has {len(calls)} instructions, and does not fit into one transaction.")
     return message
 
 

@@ -97,7 +97,8 @@ class SolanaChain:
         """Implements ``Chain.build``: the swaps of the route in one transaction, simulated before it is signed.
 
         Raises:
-            BuildFailed: the pools cannot give the least output any more, or the transaction would be too large.
+            BuildFailed: the pools cannot give the least output any more.
+            RouteTooLarge: it does not fit into one transaction.
             SwapRefused: its simulation failed, or no node answered.
         """
         if order.routed is None:

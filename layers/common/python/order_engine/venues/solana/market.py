@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 # What one swap takes of the compute budget, where it crosses few bins or ticks (docs/live.md has the figures).
 UNITS_PER_LEG = 60_000
 _MICRO = 1_000_000
+# Quotes of one process share a reading for so long: however many ask, the provider is asked this often.
+_QUOTES_FRESH_S = 0.4
 # A value that is not written down but kept in a store of secrets, under the name that follows.
 _SECRET = "secret:"  # noqa: S105 - a mark, not a secret
 
@@ -139,7 +141,8 @@ class Solana:
         """
         with self._making:
             if self._source is None:
-                self._source = PoolSource(self.node, self.listing.pools)
+                only_looks = self.settings.signer.startswith("address:")
+                self._source = PoolSource(self.node, self.listing.pools, fresh_s=_QUOTES_FRESH_S if only_looks else 0.0)
             return self._source
 
     @cached_property

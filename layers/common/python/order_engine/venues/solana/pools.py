@@ -78,10 +78,19 @@ class PoolSource:
 
     Args:
         addresses: the configured pools.
+        fresh_s: how long after it began a reading is good enough, seconds, for whoever only looks and signs nothing.
     """
 
-    def __init__(self, node: Node, addresses: Sequence[str], programs: Mapping[str, Program] = PROGRAMS) -> None:
+    def __init__(
+        self,
+        node: Node,
+        addresses: Sequence[str],
+        programs: Mapping[str, Program] = PROGRAMS,
+        *,
+        fresh_s: float = 0.0,
+    ) -> None:
         self._node = node
+        self._fresh_s = fresh_s
         self._addresses = tuple(dict.fromkeys(addresses))
         self._programs = programs
         # By pool: the accounts that it needed last time, and its two mints. Both are hints; what is read decides.
@@ -105,7 +114,7 @@ class PoolSource:
         wanted, loop = frozenset(mints), asyncio.get_running_loop()
         key, now = (loop, wanted), time.monotonic()
         found = self._under_way.get(key)
-        if found is None or now - found.began > _SHARED_S:
+        if found is None or now - found.began > (self._fresh_s or _SHARED_S):
             found = _UnderWay(now, asyncio.create_task(self._read(wanted)))
             self._under_way[key] = found
             found.task.add_done_callback(lambda task: self._forget(key, task))
@@ -113,12 +122,11 @@ class PoolSource:
         return await asyncio.shield(found.task)
 
     def _forget(self, key: tuple[asyncio.AbstractEventLoop, frozenset[str]], task: asyncio.Task[Reading]) -> None:
+        # Everybody may have stopped waiting: its error is then nobody's.
+        broken = task.cancelled() or task.exception() is not None
         under_way = self._under_way.get(key)
-        if under_way is not None and under_way.task is task:
+        if under_way is not None and under_way.task is task and (broken or not self._fresh_s):
             del self._under_way[key]
-        if not task.cancelled():
-            # Everybody may have stopped waiting: its error is then nobody's.
-            task.exception()
 
     async def read_all(self) -> Reading:
         """All configured pools.

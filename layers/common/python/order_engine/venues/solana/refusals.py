@@ -27,7 +27,7 @@ from order_engine.venues.solana.addresses import (
 SLIPPAGE = "slippage_tolerance_exceeded"
 FUNDS, SOL, FROZEN, MINT = "insufficient_funds", "insufficient_sol", "account_frozen", "mint_not_found"
 CLOSED, MOVED, REFUSED = "pool_closed", "pool_out_of_range", "pool_refused"
-COMPUTE, OTHER = "compute_exceeded", "landed_with_error"
+COMPUTE, LARGE, OTHER = "compute_exceeded", "route_too_large", "landed_with_error"
 # What speaks against a pool, and not against the order or the moment.
 AGAINST_THE_POOL = frozenset({CLOSED, REFUSED})
 
@@ -90,6 +90,13 @@ _OF_THE_RUNTIME: Mapping[str, str] = {
     "InsufficientFundsForRent": SOL,
     "ComputationalBudgetExceeded": COMPUTE,
     "ProgramFailedToComplete": COMPUTE,
+    "AccountLoadedTwice": LARGE,
+    "CallDepth": LARGE,
+    "MaxAccountsDataAllocationsExceeded": LARGE,
+    "MaxAccountsExceeded": LARGE,
+    "MaxInstructionTraceLengthExceeded": LARGE,
+    "MaxLoadedAccountsDataSizeExceeded": LARGE,
+    "TooManyAccountLocks": LARGE,
 }
 _SENTENCES: Mapping[str, str] = {
     SLIPPAGE: "It would have given less than the minimum; the swap did not happen.",
@@ -99,6 +106,7 @@ _SENTENCES: Mapping[str, str] = {
     MINT: "A token of the swap does not exist on this chain.",
     CLOSED: "The pool is closed for swaps.",
     MOVED: "The pool cannot fill its part at the price that it has by now.",
+    LARGE: "The transaction does more, or names more accounts, than the chain takes at once.",
     COMPUTE: "The programs needed more computation than the transaction had bought.",
 }
 _FAILED = re.compile(r"^Program (\w{32,44}) failed: (.{0,200})")

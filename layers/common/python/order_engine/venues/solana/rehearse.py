@@ -46,7 +46,7 @@ async def rehearse(node: Node, calls: Sequence[Instruction], wallet: str, price:
         price: micro-lamports per compute unit that it will offer.
 
     Raises:
-        BuildFailed: it is too large.
+        RouteTooLarge: it does not fit into a transaction.
         NodeUnavailable, NodeRefused: the node gave no answer.
     """
     message = message_of(calls, wallet, _NO_BLOCKHASH, ComputeBudget(MAX_UNITS, -(-price * _USUAL_UNITS // MAX_UNITS)))
