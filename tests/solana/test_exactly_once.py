@@ -14,6 +14,7 @@ from order_engine.domain.tokens import SOL, USDC
 from order_engine.engine.execute import Execute
 from order_engine.venues.solana import chain
 from order_engine.venues.solana.node import Known, Node
+from order_engine.venues.solana.parse import Signed
 from tests.simulation.mutants import edit, replaced
 from tests.solana.campaign import TYPHOON, Campaign
 from tests.solana.desk import Desk, with_desk
@@ -55,8 +56,8 @@ def both(*bugs: Callable[[], AbstractContextManager[Any]]) -> Callable[[], Abstr
     return planted
 
 
-async def _status(nodes: Sequence[Node], signature: str, blockhash: str, last_valid: int) -> Known:
-    known = await nodes[0].status(signature, search_history=True)
+async def _status(nodes: Sequence[Node], signed: Signed, last_valid: int) -> Known:
+    known = await nodes[0].status(signed.signature, search_history=True)
     return known if known.landed is not None else Known(known.slot - vars(chain)["FORK_SLOTS"], None)
 
 

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from order_engine.engine.ports import Height
 from order_engine.venues.solana.node import Blockhash, Known, Landed, Node
+from order_engine.venues.solana.parse import Signed
 from order_engine.venues.solana.proof import (
     FORK_SLOTS,
     VALID_BLOCKS,
     agreed_height,
-    has_blocks,
+    begin_of,
     look_through,
     vouches,
 )
@@ -43,6 +44,7 @@ class Told:
         lacks: from which slot to which it has none of them.
         first: the oldest slot that it says to have.
         landed: in which slot it knows the transaction.
+        listed: of the wallet's transactions, the signatures, each after its slot, newest first.
         moved: by how much its word about statuses and block hashes is behind its height.
     """
 
@@ -52,6 +54,7 @@ class Told:
     landed: int | None = None
     hash_dies_at: int = 0
     moved: int = 0
+    listed: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
 
     @property
@@ -80,6 +83,13 @@ class Told:
                 return {"context": context, "value": [None if self.landed is None else status]}
             case "getTransaction":
                 return None
+            case "getSignaturesForAddress":
+                assert params[0] == "wallet"
+                start = 0 if "before" not in params[1] else self.listed.index(params[1]["before"]) + 1
+                page = self.listed[start : start + params[1]["limit"]]
+                return [
+                    {"signature": each, "slot": int(each) if each.isdigit() else 16_600, "err": None} for each in page
+                ]
         raise AssertionError(method)
 
 
@@ -90,31 +100,27 @@ class Told:
     hole=st.integers(0, TIP),
     size=st.integers(0, 800),
 )
-async def test_a_node_has_blocks_only_if_none_of_them_is_missing(
+async def test_a_node_begin_of_only_if_none_of_them_is_missing(
     skipped: int, low: int, length: int, hole: int, size: int
 ) -> None:
     node = Told(slots_with_blocks(skipped), range(hole, hole + size))
     high = max(0, low) + length
-    found = await has_blocks(Node(node), low, high, node.height)
+    begins = await begin_of(Node(node), low, high, node.height)
+    found = begins is not None
     wanted = node.chain[max(0, low) : high + 1]
     there = high <= node.height.blocks and not any(slot in node.lacks for slot in wanted)
     # Of a node that has them it may not be found out, where a part that does not matter is missing; never otherwise.
     assert there or not found
     assert found or not there or size > 0
+    assert not found or begins == wanted[0]
 
 
 @pytest.mark.parametrize("age", [10, 200, 3_000, 17_000])
 async def test_blocks_are_found_with_few_questions(age: int) -> None:
     node = Told()
     low = node.height.blocks - age - 400
-    assert await has_blocks(Node(node), low, low + 365, node.height)
+    assert await begin_of(Node(node), low, low + 365, node.height)
     assert len(node.asked) <= 12
-
-
-async def test_what_a_node_has_from_elsewhere_does_not_count() -> None:
-    node = Told(first=15_000)
-    assert await has_blocks(Node(node), 14_500, 14_600, node.height)
-    assert not await has_blocks(Node(node), 14_000, 14_600, node.height)
 
 
 def old(node: Told) -> int:
@@ -123,7 +129,8 @@ def old(node: Told) -> int:
 
 async def proved(*nodes: Told, last_valid: int | None = None) -> Known:
     valid = old(nodes[0]) if last_valid is None else last_valid
-    return await look_through([Node(node) for node in nodes], "signature", "hash", valid)
+    signed = Signed(0, "signature", b"", "hash", ("wallet",), ())
+    return await look_through([Node(node) for node in nodes], signed, valid)
 
 
 async def test_a_node_that_has_every_block_proves_absence_up_to_the_last_fork() -> None:
@@ -140,12 +147,29 @@ async def test_a_hole_where_the_transaction_may_be_proves_nothing(slot: int) -> 
         await proved(replace(node, lacks=range(slot, slot + 2)))
 
 
+async def test_what_is_older_than_a_nodes_own_ledger_is_believed_only_with_the_wallets_list() -> None:
+    """It has such blocks from elsewhere; that nobody answered there about a transaction it does not say."""
+    many = [f"{slot}" for slot in range(19_990, 17_000, -1)]
+    for listed, there in (([], False), (many, False), ([*many, "900"], True), ([*many, "16700", "900"], True)):
+        node = Told(first=TIP - 100, listed=listed)
+        if there:
+            assert (await proved(node)).landed is None
+        else:
+            with pytest.raises(NodeUnavailable, match="every block"):
+                await proved(node)
+    with pytest.raises(NodeUnavailable, match="every block"):
+        await proved(Told(first=TIP - 100, listed=[*many, "signature", "900"]))
+    whole = Told(first=15_000)
+    await proved(whole)
+    assert "getSignaturesForAddress" not in whole.asked
+
+
 async def test_what_one_node_knows_to_have_landed_has() -> None:
     assert await proved(Told(), Told(landed=16_000), Told()) == Known(TIP, Landed(16_000, None))
 
 
 async def test_two_nodes_must_prove_it_where_there_are_two_and_any_two_of_three() -> None:
-    blind = Told(first=TIP)
+    blind = Told(lacks=range(TIP))
     with pytest.raises(NodeUnavailable):
         await proved(Told(), blind)
     assert (await proved(Told(), blind, Told())).landed is None

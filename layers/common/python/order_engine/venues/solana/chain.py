@@ -217,9 +217,7 @@ class SolanaChain:
         """
         signed = _open(tx)
         if search_history:
-            known = await look_through(
-                await self._node.apart(), tx.signature, signed.blockhash, tx.last_valid_block_height
-            )
+            known = await look_through(await self._node.apart(), signed, tx.last_valid_block_height)
         else:
             seen = await self._looks.known(tx.signature)
             known = seen if seen.landed is not None else replace(seen, slot=seen.slot - FORK_SLOTS)

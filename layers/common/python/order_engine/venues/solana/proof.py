@@ -4,6 +4,8 @@ A node says of a transaction that it has not seen the same as of one that never 
 has every block in which the transaction might be: a node that has thrown away its older blocks, or that began anew from
 a snapshot and has a gap in the middle, proves nothing. And one node may be wrong, or lie: where several are configured,
 two must say so.
+
+Blocks are found by their height: those in which a transaction may be are the 150 before its last valid one.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from order_engine.engine.ports import Height
-from order_engine.venues.solana.node import Known, Landed, Node
+from order_engine.venues.solana.node import MAX_SIGNATURES, Known, Landed, Node
+from order_engine.venues.solana.parse import Signed
 from order_engine.venues.solana.rpc import NodeRefused, NodeUnavailable
 
 # For how many blocks a block hash is good. Source: Agave, ``MAX_PROCESSING_AGE``.
@@ -25,6 +28,8 @@ FORK_SLOTS = 32
 _EARLIER, _LATER = VALID_BLOCKS + 2 * FORK_SLOTS, VALID_BLOCKS
 # How many blocks are listed at once; and how often anybody looks for those of a height.
 _MOST_BLOCKS, _ROUNDS = 500, 6
+# So many pages of the wallet's transactions are read back, at most.
+_MOST_PAGES = 20
 
 
 async def agreed_height(nodes: Sequence[Node], *, alone: bool = False) -> Height:
@@ -40,18 +45,17 @@ async def agreed_height(nodes: Sequence[Node], *, alone: bool = False) -> Height
     return sorted(heights, key=lambda height: height.blocks, reverse=True)[_needed(heights) - 1]
 
 
-async def look_through(nodes: Sequence[Node], signature: str, blockhash: str, last_valid: int) -> Known:
+async def look_through(nodes: Sequence[Node], signed: Signed, last_valid: int) -> Known:
     """What became of a transaction. That it has not landed is said only if it is proved, up to the slot in the answer.
 
     Args:
-        blockhash: the one that it names.
         last_valid: the last block height at which it may land.
 
     Raises:
         NodeUnavailable, NodeRefused: too few nodes can know it.
     """
     needed = _needed(nodes)
-    found = await _enough(nodes, lambda node: _testimony(node, signature, blockhash, last_valid), needed)
+    found = await _enough(nodes, lambda node: _testimony(node, signed, last_valid), needed)
     landed = next((known for known in found if known.landed is not None), None)
     return landed or Known(sorted((known.slot for known in found), reverse=True)[needed - 1], None)
 
@@ -60,11 +64,12 @@ async def vouches(node: Node) -> bool:
     """Whether a node tells what a proof needs, of its newest blocks."""
     height = await node.height()
     await node.knows_blockhash("1" * 32)
-    return await has_blocks(node, height.blocks - VALID_BLOCKS, height.blocks - FORK_SLOTS, height)
+    begins = await begin_of(node, height.blocks - VALID_BLOCKS, height.blocks - FORK_SLOTS, height)
+    return begins is not None and await node.first_slot() <= begins
 
 
-async def has_blocks(node: Node, low: int, high: int, newest: Height) -> bool:
-    """Whether a node has all blocks from a height to a height in a ledger of its own.
+async def begin_of(node: Node, low: int, high: int, newest: Height) -> int | None:
+    """The slot of the first of all blocks from a height to a height; None where a node does not have every one of them.
 
     Args:
         newest: how far the node is.
@@ -78,25 +83,41 @@ async def has_blocks(node: Node, low: int, high: int, newest: Height) -> bool:
     for _ in range(_ROUNDS):
         slots = await node.blocks(slot, _MOST_BLOCKS)
         if not slots:
-            return False
+            return None
         first = await node.height_of(slots[0])
         if first > low:
             if slot == 0:
-                return False
+                return None
             slot = max(0, slots[0] - 2 * (first - low) - FORK_SLOTS)
         elif high - first < len(slots):
             # Between two blocks whose heights differ by as much as their places, none is missing.
             ends = slots[low - first], slots[high - first]
             heights = await asyncio.gather(*map(node.height_of, ends))
-            return list(heights) == [low, high] and await node.first_slot() <= ends[0]
+            return ends[0] if list(heights) == [low, high] else None
         elif len(slots) == _MOST_BLOCKS:
             slot = max(slots[0] + 1, slots[0] + low - first)
         else:
+            return None
+    return None
+
+
+async def _lists(node: Node, signed: Signed, since: int) -> bool:
+    """Whether a node's list of the wallet's transactions reaches back beyond a slot, and has not this one."""
+    before: str | None = None
+    for _ in range(_MOST_PAGES):
+        page = await node.signatures(signed.payer, before=before)
+        for mention in page:
+            if mention.signature == signed.signature:
+                return False
+            if mention.slot < since:
+                return True
+        if len(page) < MAX_SIGNATURES:
             return False
+        before = page[-1].signature
     return False
 
 
-async def _testimony(node: Node, signature: str, blockhash: str, last_valid: int) -> Known:
+async def _testimony(node: Node, signed: Signed, last_valid: int) -> Known:
     """What one node knows of a transaction.
 
     Raises:
@@ -104,11 +125,12 @@ async def _testimony(node: Node, signature: str, blockhash: str, last_valid: int
     """
     newest = await node.height()
     low, high = last_valid - _EARLIER, min(last_valid + _LATER, newest.blocks - FORK_SLOTS)
-    known, ledger, (slot, valid), whole = await asyncio.gather(
-        node.status(signature, search_history=True),
-        node.ledger(signature),
-        node.knows_blockhash(blockhash),
-        has_blocks(node, low, high, newest),
+    known, ledger, (slot, valid), own, begins = await asyncio.gather(
+        node.status(signed.signature, search_history=True),
+        node.ledger(signed.signature),
+        node.knows_blockhash(signed.blockhash),
+        node.first_slot(),
+        begin_of(node, low, high, newest),
     )
     if known.landed is not None:
         return known
@@ -118,7 +140,9 @@ async def _testimony(node: Node, signature: str, blockhash: str, last_valid: int
         raise NodeUnavailable("Its answer about a transaction is older than the one about its height.")
     if newest.blocks - FORK_SLOTS > last_valid and (valid or slot < newest.slot - FORK_SLOTS):
         raise NodeUnavailable("It says that a transaction has expired, and that its block hash has not.")
-    if not whole:
+    # What is older than its own ledger it has from elsewhere, and does not say if nobody answered there: then its list
+    # of the wallet's transactions must reach back so far, too.
+    if begins is None or (begins < own and not await _lists(node, signed, begins)):
         raise NodeUnavailable("It does not have every block in which the transaction may be.")
     return Known(known.slot - FORK_SLOTS, None)
 
