@@ -80,7 +80,7 @@ class _Exhaustion:
                 first, second = self.on(case.mint_in, middle), self.on(middle, case.mint_out)
                 if first and second:
                     self.edges.append((first, second))
-        self.fees = [_network_fee(case, legs) for legs in range(LEGS + 1)]
+        self.fees = [network_fee(case, legs) for legs in range(LEGS + 1)]
 
     def on(self, mint_in: str, mint_out: str) -> list[int]:
         places = [i for i, pool in enumerate(self.case.pools) if set(pool.mints) == {mint_in, mint_out}]
@@ -424,7 +424,7 @@ def _take(parts: Sequence[_Steps], amount: int) -> list[int]:
     return [int(takes[a:b].sum()) for a, b in pairwise(starts)]
 
 
-def _network_fee(case: Case, legs: int) -> int:
+def network_fee(case: Case, legs: int) -> int:
     """Base units of output: lamports at the median marginal price, directly or over another token."""
 
     def median(a: str, b: str) -> Fraction | None:

@@ -163,6 +163,8 @@ def overflows(network: Network, family: Family) -> bool:
     amount = float(network.amount)
     worst = inf
     for ladder in (*family.fixed[via.first], *family.free[via.first]):
+        if not ladder.concave:
+            return False
         most = min(amount, ladder.capacity())
         worst = min(worst, ladder.gives(most) / most if most else inf)
     sold = _largest(family, via.second, Ladder.capacity)
@@ -170,8 +172,11 @@ def overflows(network: Network, family: Family) -> bool:
 
 
 def capacity(network: Network, family: Family) -> float:
-    """No route of a family takes more than this of the order's token, base units."""
-    total = _largest(family, 0, Ladder.capacity)
+    """No route of a family takes more than this of the order's token, base units.
+
+    Pools round up what drains them, bin by bin, so that they may take some units more than their curves.
+    """
+    total = _largest(family, 0, Ladder.capacity) + _UNITS
     for via in network.vias:
         sold = _largest(family, via.second, Ladder.capacity) * (1 + _WEIGHT) + _UNITS
         # Each of the pools into the token by itself gives no more than can be sold of it.

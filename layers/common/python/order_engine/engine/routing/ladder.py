@@ -25,6 +25,7 @@ class Ladder:
         number: which ladder of the network this is.
         channel: which pool it belongs to; ladders of one pool exclude each other.
         top: the price at which it starts.
+        concave: it gives from its first unit on.
     """
 
     __slots__ = (
@@ -39,6 +40,7 @@ class Ladder:
         "_roots",
         "_toll",
         "channel",
+        "concave",
         "number",
         "top",
     )
@@ -53,6 +55,7 @@ class Ladder:
         self.channel = channel
         self._ahead: Iterator[Piece] = iter(curve.pieces)
         self._idle, self._toll = float(curve.idle), float(curve.toll)
+        self.concave = not self._idle and not self._toll
         self._most = most
         # Of each piece: the negative of its price, the root of it, its bend; before it: all input and output.
         self._costs: list[float] = []

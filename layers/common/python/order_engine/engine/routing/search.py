@@ -253,8 +253,14 @@ class _Search:
 
     def _stretch(self, family: Family, least: Minimum) -> None:
         """Look at a family whose most profitable pools cannot take the whole order: others may."""
+        if capacity(self._network, family) < self._network.amount * (1 - _HAIR):
+            return
         free = [ladder for edge in family.free for ladder in edge]
-        if not free or capacity(self._network, family) < self._network.amount * (1 - _HAIR):
+        if not free:
+            # They can take it, though not at prices: where more arrives of an intermediate token than can go on, only
+            # if some of the order buys less of it than it might.
+            self._try(least)
+            self._close(family.bound)
             return
         largest = [ladder for edge in family.fixed for ladder in edge]
         for fixed, edge, room in zip(family.fixed, family.free, family.rooms, strict=True):
