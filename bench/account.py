@@ -23,16 +23,13 @@ from unittest.mock import patch
 from urllib.parse import unquote
 
 import boto3
-from botocore.awsrequest import AWSPreparedRequest, AWSResponse
-from botocore.compat import HTTPHeaders
-from botocore.handlers import BUILTIN_HANDLERS
-from moto.core.botocore_stubber import MockRawResponse
 
-from local.aws import Services
+from local.cloud import deployment
 from local.cloud.account import ACCOUNT, CREDENTIALS, REGION
-from local.cloud.provision import provision
-from local.cloud.template import Function, Template, functions
-from local.functions import Context, Invocation, common_environment, context_of, handler_of, process_environment
+from local.cloud.deployment import Deployment
+from local.cloud.services import Answer
+from local.cloud.template import Function
+from local.functions import Context, Invocation, context_of, handler_of
 from order_engine.aws.endpoint import Endpoint
 from order_engine.compose import Engine as OrderEngine
 from order_engine.compose import deployed
@@ -151,21 +148,7 @@ def read_units(size: int, *, consistent: bool) -> float:
     return max(1, math.ceil(size / (4 * _KIB))) * (1.0 if consistent else 0.5)
 
 
-def _text(value: object) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
 _function: ContextVar[str] = ContextVar("function", default="")
-_current: Account | None = None
-
-
-def _intercept(request: AWSPreparedRequest, **_: object) -> AWSResponse | None:
-    account = _current
-    return None if account is None else account.answer(request)
-
-
-# Before all others: sessions copy the list when they are made, and the first hook that answers wins.
-BUILTIN_HANDLERS.insert(0, ("before-send", _intercept))
 
 
 def _context(function: Function, timeout_s: float) -> Context:
@@ -175,8 +158,8 @@ def _context(function: Function, timeout_s: float) -> Context:
 class Account:
     """The account. One at a time per process, since handlers read its environment: use ``running``."""
 
-    def __init__(self, template: Template, services: Services) -> None:
-        self.template = template
+    def __init__(self, made: Deployment) -> None:
+        self.template = template = made.template
         self.calls: list[Call] = []
         # Sockets that have gone without a word, and frames that were sent to the others, with their sockets.
         self.gone: set[str] = set()
@@ -184,10 +167,10 @@ class Account:
         self.closed: list[str] = []
         # Operations that fail, once each, with this status: what a network does.
         self.failing: dict[str, int] = {}
-        self.functions: dict[str, Function] = {}
+        self.functions = made.functions
         self.engine: OrderEngine = deployed()
         self._handlers: dict[str, Callable[[Json, Context], Json]] = {}
-        self._services = services
+        self._services = made.services
         self._lock = threading.Lock()
         self._inside_s = 0.0
         self._read_records = 0
@@ -205,24 +188,19 @@ class Account:
 
     # --- the service's side
 
-    def answer(self, request: AWSPreparedRequest) -> AWSResponse:
-        """Answer a request as AWS would, and note it."""
+    def answer(self, target: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Answer a call as AWS would, and note it."""
         started = time.thread_time()
-        headers = {str(name): _text(value) for name, value in request.headers.items()}
-        body = request.body if isinstance(request.body, bytes) else _text(request.body or "").encode()
-        status, content = self._call(headers, body)
-        answer_headers = HTTPHeaders()
-        answer_headers["Content-Type"] = "application/x-amz-json-1.0"
+        answer = self._call(target, headers, body)
         with self._lock:
             self._inside_s += time.thread_time() - started
-        return AWSResponse(request.url, status, answer_headers, MockRawResponse(content))
+        return answer
 
-    def _call(self, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
-        target = headers["X-Amz-Target"]
+    def _call(self, target: str, headers: Mapping[str, str], body: bytes) -> Answer:
         prefix, _, operation = target.partition(".")
         failure = self.failing.pop(operation, None)
         if failure is not None:
-            return failure, b'{"__type": "InternalServerError", "message": "made to fail"}'
+            return Answer(failure, {}, b'{"__type": "InternalServerError", "message": "made to fail"}')
         asked = json.loads(body)
         # Not to be mixed with another call's writes.
         with self._lock:
@@ -238,7 +216,7 @@ class Account:
             elif call.action.startswith("dynamodb:"):
                 call = _with_reads(call, asked, told)
             self._note(call)
-        return answer.status, answer.body
+        return answer
 
     def _stored(self, asked: Json) -> tuple[Item | None]:
         """The item that a write is about, boxed."""
@@ -430,21 +408,8 @@ def _with_reads(call: Call, asked: Json, told: Json) -> Call:
 @contextlib.contextmanager
 def running(body: Mapping[str, Json], **settings: str) -> Iterator[Account]:
     """The account of a synthesised template. ``settings`` by environment name win over the template's."""
-    global _current
-    template = Template(body, account=ACCOUNT, region=REGION)
-    services = Services()
-    with process_environment({**CREDENTIALS, "AWS_PROFILE": None, "AWS_ENDPOINT_URL": None}):
-        account = Account(template, services)
-        _current = account
-        try:
-            boto3.DEFAULT_SESSION = None
-            provision(template, boto3.Session(region_name=REGION))
-            account.functions = {function.name: function for function in functions(template)}
-            own = process_environment({**common_environment(account.functions), **settings})
-            with own, patch.object(Endpoint, "send", lambda self, *asked, **limits: account.socket(self, *asked)):
-                account.forget()
-                yield account
-        finally:
-            _current = None
-            boto3.DEFAULT_SESSION = None
-            services.close()
+    with deployment.deployed(body, **settings) as made:
+        account = Account(made)
+        made.services.attach(account.answer)
+        with patch.object(Endpoint, "send", lambda self, *asked, **limits: account.socket(self, *asked)):
+            yield account

@@ -1,6 +1,7 @@
 """What a beat of the price watcher reads, against how many orders rest and how many the price reaches.
 
-The orders table is moto's, in this process; the resting orders are written past its API, which would take minutes.
+The orders table is the deployment's, simulated in this process; the resting orders are written past its API, which
+would take minutes.
 Read units are computed from what the table returned, by DynamoDB's rules: a query is charged the sum of its items'
 sizes in steps of 4 KB, half where it is eventually consistent; a consistent read of one item its size in whole steps.
 
@@ -13,21 +14,22 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from typing import Any
 
 import boto3
-from moto import mock_aws
-from moto.dynamodb.models import dynamodb_backends
 
 from bench.machine import record
+from infra.synth import template
+from infra.tree import ROOT
+from local.cloud import moto_state
+from local.cloud.deployment import deployed
 from order_engine.aws import codec
 from order_engine.aws.orders import DynamoOrders
 from order_engine.clock import SystemClock
@@ -37,16 +39,13 @@ from order_engine.domain.tokens import SOL, USDC
 from order_engine.domain.venues import VENUES
 from order_engine.engine.routing.router import Router
 from order_engine.engine.triggers import Triggers
+from order_engine.settings import Settings
 from order_engine.venues.paper.market import PaperMarket
 from order_engine.venues.paper.tokens import TOKENS
 from order_engine.venues.paper.venue import PaperVenue
 
-_REGION = "us-east-1"
-_ACCOUNT = "123456789012"
-_TABLE = "orders"
 # A beat's bounds of entries and orders are measured here, not its time: moto is slower than what it stands for.
 _UNHURRIED_MS = 600_000
-_ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": _REGION}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,64 +119,55 @@ class _Silent:
         raise RuntimeError(f"{what}: {detail}")
 
 
-def _create(client: Any) -> None:
-    names = ("user_id", "order_id", "work_pk", "work_sk")
-    client.create_table(
-        TableName=_TABLE,
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in names],
-        KeySchema=_keys("user_id", "order_id"),
-        GlobalSecondaryIndexes=[
-            {
-                "IndexName": "work",
-                "KeySchema": _keys("work_pk", "work_sk"),
-                "Projection": {"ProjectionType": "KEYS_ONLY"},
-            }
-        ],
-    )
-
-
-def _keys(hash_key: str, range_key: str) -> list[dict[str, str]]:
-    return [{"AttributeName": hash_key, "KeyType": "HASH"}, {"AttributeName": range_key, "KeyType": "RANGE"}]
-
-
-def _fill(table: Any, number: int, price: int, now: int) -> None:
+def _resting(number: int, price: int, now: int) -> Iterator[Order]:
     """Limit orders of 1 SOL: at ``price`` USDC and up, a cent apart."""
     for position in range(number):
         limit = Decimal(price) + Decimal(position) / 100
         request = OrderRequest("limit", SOL, USDC, SOL.unit, 50, limit, now + 86_400_000)
         ref = OrderRef(f"user-{position % 997}", f"{price}-{position:07d}")
-        table.put_item(codec.to_item(lifecycle.place(ref, request, "f", now)), overwrite=True)
+        yield lifecycle.place(ref, request, "f", now)
+
+
+def _unfillable(number: int, now: int) -> Iterator[Order]:
+    """Limit orders of another user that no pool could fill, at next to no price."""
+    for position in range(number):
+        limit = Decimal("0.000000001") + Decimal(position) / 10**15
+        amount = 9_000_000_000 * SOL.unit + position
+        request = OrderRequest("limit", SOL, USDC, amount, 50, limit, now + 86_400_000)
+        yield lifecycle.place(OrderRef("attacker", f"junk-{position:07d}"), request, "f", now)
 
 
 @dataclass(slots=True)
 class _Bench:
-    """A table in moto and the triggers over it."""
+    """The deployment's orders table, and the triggers over it."""
 
-    table: Any
+    table: str
     meter: _Meter
     queue: _Queue
     watch: Triggers
 
+    def fill(self, orders: Iterable[Order]) -> None:
+        moto_state.fill(self.table, map(codec.to_item, orders))
+
 
 @contextmanager
 def _bench() -> Iterator[_Bench]:
-    with mock_aws():
+    with deployed(template(ROOT / "build")):
         client: Any = boto3.client("dynamodb")
-        _create(client)
         clock, meter, queue, market = SystemClock(), _Meter(), _Queue(), PaperMarket(1)
         client.meta.events.register("after-call.dynamodb", meter.read)
         venues = [PaperVenue(name, market, clock, 0) for name in VENUES]
-        watch = Triggers(DynamoOrders(client, _TABLE), queue, Router(venues, clock), clock, _Silent(), lambda: TOKENS)
-        yield _Bench(dynamodb_backends[_ACCOUNT][_REGION].tables[_TABLE], meter, queue, watch)
+        table = Settings.load().resources.orders_table
+        watch = Triggers(DynamoOrders(client, table), queue, Router(venues, clock), clock, _Silent(), lambda: TOKENS)
+        yield _Bench(table, meter, queue, watch)
 
 
 async def _measure(resting: int, reached: int) -> Beat:
     with _bench() as bench:
         now, meter = bench.watch.clock.now_ms(), bench.meter
         # The paper market trades SOL far below 100,000 USDC and far above 1.
-        _fill(bench.table, resting, 100_000, now)
-        _fill(bench.table, reached, 1, now)
+        bench.fill(_resting(resting, 100_000, now))
+        bench.fill(_resting(reached, 1, now))
         # Less often than a beat: which pairs have resting orders at all.
         await bench.watch.find_pairs()
         finding = meter.calls["Query"], meter.read_units
@@ -221,13 +211,8 @@ class Attacked:
 async def _measure_attacked(unfillable: int) -> Attacked:
     with _bench() as bench:
         now, meter = bench.watch.clock.now_ms(), bench.meter
-        for number in range(unfillable):
-            limit = Decimal("0.000000001") + Decimal(number) / 10**15
-            amount = 9_000_000_000 * SOL.unit + number
-            request = OrderRequest("limit", SOL, USDC, amount, 50, limit, now + 86_400_000)
-            order = lifecycle.place(OrderRef("attacker", f"junk-{number:07d}"), request, "f", now)
-            bench.table.put_item(codec.to_item(order), overwrite=True)
-        _fill(bench.table, 1, 1, now)
+        bench.fill(_unfillable(unfillable, now))
+        bench.fill(_resting(1, 1, now))
         await bench.watch.find_pairs()
         meter.read_units, beats, fired_in = 0, 0, 0
         meter.calls.clear()
@@ -257,7 +242,6 @@ def main() -> int:
     parser.add_argument("--unfillable", type=int, default=10_000)
     parser.add_argument("--json", action="store_true", help="record the result in bench/results/triggers.json")
     given = parser.parse_args()
-    os.environ.update(_ENVIRONMENT)
     beats: list[Beat] = []
     titles = ("resting", "reached", "fired", "queries", "entries", "orders read", "read units")
     print(" ".join(f"{title:>11}" for title in titles))

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import hashlib
 import json
 import os
@@ -56,22 +57,16 @@ def template(
         subprocess.CalledProcessError: the synthesis failed; its output has gone to stderr.
     """
     chosen = sorted((context or {}).items())
-    sources = f"template-{_fingerprint()}"
+    sources = f"template-{fingerprint()}"
     cached = cache_dir / f"{sources}{hashlib.sha256(repr(chosen).encode()).hexdigest()[:8] if chosen else ''}.json"
     if not cached.exists():
-        announce()
         cache_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache_dir) as directory:
-            out = Path(directory)
-            # In a process of its own: the CDK's node process and its memory go with it.
-            command = [sys.executable, "-m", "infra.synth", "--out", str(out), "--no-bundle", "-c", "stage=local"]
-            for name, value in chosen:
-                command += ["-c", f"{name}={value}"]
-            environment = {name: value for name, value in os.environ.items() if not name.startswith("CDK_")}
-            subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, check=True)  # noqa: S603
-            made = next(out.glob("*.template.json"))
-            # At once: another process may be looking for the same template.
-            made.replace(cached)
+        with (cache_dir / "template.lock").open("w") as lock:
+            # Whoever comes second waits for what the first one makes.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not cached.exists():
+                announce()
+                _make(cached, chosen)
         for stale in cache_dir.glob("template-*.json"):
             if not stale.name.startswith(sources):
                 stale.unlink(missing_ok=True)
@@ -79,17 +74,32 @@ def template(
     return parsed
 
 
+def _make(cached: Path, context: Sequence[tuple[str, str]]) -> None:
+    with tempfile.TemporaryDirectory(dir=cached.parent) as directory:
+        out = Path(directory)
+        # In a process of its own: the CDK's node process and its memory go with it.
+        command = [sys.executable, "-m", "infra.synth", "--out", str(out), "--no-bundle", "-c", "stage=local"]
+        for name, value in context:
+            command += ["-c", f"{name}={value}"]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("CDK_")}
+        subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, check=True)  # noqa: S603
+        made = next(out.glob("*.template.json"))
+        # At once: another process may be looking for the same template.
+        made.replace(cached)
+
+
 def _defaults() -> dict[str, object]:
     context: dict[str, object] = json.loads((ROOT / "cdk.json").read_text())["context"]
     return context
 
 
-def _fingerprint() -> str:
+def fingerprint(root: Path = ROOT) -> str:
+    """Of everything that the template of a tree is made from."""
     digest = hashlib.sha256(f"{version('aws-cdk-lib')} {sys.version_info[:2]}".encode())
     for pattern in _SOURCES:
-        for path in sorted(ROOT.glob(pattern)):
+        for path in sorted(root.glob(pattern)):
             content = path.read_bytes()
-            digest.update(f"\0{path.relative_to(ROOT)}\0{len(content)}\0".encode() + content)
+            digest.update(f"\0{path.relative_to(root)}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()[:16]
 
 

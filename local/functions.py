@@ -16,11 +16,11 @@ import threading
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from local.cloud.template import Function, Json, TemplateError
+from local.cloud.template import Function, Json
 from local.threads import in_thread
 
 logger = logging.getLogger("local")
@@ -302,39 +302,3 @@ def _within_limit(text: str, otherwise: str) -> None:
     """
     if len(text) > MAX_PAYLOAD:
         raise InvocationError(otherwise, f"{len(text)} bytes; Lambda takes {MAX_PAYLOAD} of a synchronous invocation.")
-
-
-def common_environment(functions: Mapping[str, Function]) -> dict[str, str]:
-    """All functions' variables in one, for handlers that share a process.
-
-    Raises:
-        TemplateError: two functions give a name different values. POWERTOOLS_* may differ: the first one counts.
-    """
-    merged: dict[str, str] = {}
-    for function in functions.values():
-        for name, value in function.environment.items():
-            if merged.setdefault(name, value) != value and not name.startswith("POWERTOOLS_"):
-                raise TemplateError(
-                    f"{name} differs between functions ({merged[name]!r}, and {value!r} in {function.name}): "
-                    "run them apart with --isolate."
-                )
-    return merged
-
-
-@contextlib.contextmanager
-def process_environment(variables: Mapping[str, str | None]) -> Iterator[None]:
-    """Set variables of this process, or unset those that are None; put the former ones back at the end."""
-    former = {name: os.environ.get(name) for name in variables}
-    _apply(variables)
-    try:
-        yield
-    finally:
-        _apply(former)
-
-
-def _apply(variables: Mapping[str, str | None]) -> None:
-    for name, value in variables.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value

@@ -19,12 +19,14 @@ from aiohttp import web
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local import event_sources, queue_poller, schedules, stream_poller
-from local.aws import Services, serve
 from local.cloud.account import ACCOUNT, CREDENTIALS, REGION
+from local.cloud.environment import common_environment, process_environment
 from local.cloud.provision import provision
+from local.cloud.server import serve
+from local.cloud.services import Services
 from local.cloud.template import Function, Json, Template, TemplateError, functions
 from local.discreet import keep_requests_out_of_logs
-from local.functions import Functions, Host, InProcess, common_environment, process_environment
+from local.functions import Functions, Host, InProcess
 from local.gateway import Api, Gatekeeper, apis
 from local.http_api import HttpApi
 from local.isolated import Isolated

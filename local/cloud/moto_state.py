@@ -1,16 +1,19 @@
-"""What moto keeps of queues and streams: looked into where it has no public way, put right where AWS differs."""
+"""What moto keeps: looked into where it has no public way, put right where AWS differs, and brought back as it was."""
 
 from __future__ import annotations
 
 import base64
+import copy
 import datetime as dt
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from moto.dynamodb.models import dynamodb_backends
 from moto.dynamodb.models.table import StreamShard
 from moto.dynamodbstreams.models import ShardIterator
+from moto.secretsmanager.models import secretsmanager_backends
 from moto.sqs.models import Queue, sqs_backends
 
 from local.cloud.account import ACCOUNT, REGION
@@ -85,3 +88,38 @@ def plain(value: object) -> str | float:
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     raise TypeError(f"{type(value).__name__} in a stream record")
+
+
+def remembered() -> Callable[[], None]:
+    """Copy all tables, queues and secrets; what comes back puts such copies in the place of those that are there."""
+    # A lock cannot be copied, and need not be.
+    locks = {id(lock): lock for queue in sqs_backends[ACCOUNT][REGION].queues.values() for lock in [_lock_of(queue)]}
+    kept = {what: copy.deepcopy(getattr(backend(), what), {**locks}) for what, backend in _HOLDERS.items()}
+
+    def restore() -> None:
+        for what, backend in _HOLDERS.items():
+            setattr(backend(), what, copy.deepcopy(kept[what], {**locks}))
+
+    return restore
+
+
+def _lock_of(queue: Queue) -> object:
+    return queue._messages_lock  # noqa: SLF001 - moto has no public way
+
+
+_HOLDERS: Mapping[str, Callable[[], Any]] = {
+    "tables": lambda: dynamodb_backends[ACCOUNT][REGION],
+    "queues": lambda: sqs_backends[ACCOUNT][REGION],
+    "secrets": lambda: secretsmanager_backends[ACCOUNT][REGION],
+}
+
+
+def fill(table: str, items: Iterable[dict[str, Any]]) -> None:
+    """Put items into a table past its API and its stream, which would take minutes for very many."""
+    target = dynamodb_backends[ACCOUNT][REGION].tables[table]
+    shard, target.stream_shard = target.stream_shard, None
+    try:
+        for item in items:
+            target.put_item(item, overwrite=True)
+    finally:
+        target.stream_shard = shard

@@ -25,6 +25,7 @@ from order_engine.engine.accounts import (
 from order_engine.engine.tokens import identify_token, user_of
 from order_engine.runtime import event_loop
 from tests.api.conftest import Deploy
+from tests.support import cloud
 from tests.support.clock import StandingClock
 from tests.support.cloud import engine
 from tests.support.events import Context
@@ -185,9 +186,7 @@ def test_only_the_hash_of_a_key_is_stored(deploy: Deploy, clock: StandingClock) 
     deploy()
     key, stored = new_key("alice", clock.now)
     add(stored)
-    import boto3
-
-    items = boto3.client("dynamodb").scan(TableName="keys")["Items"]
+    items = cloud.stored("keys")
 
     assert len(items) == 1
     assert key.removeprefix("oek_") not in str(items)

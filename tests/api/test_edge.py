@@ -16,7 +16,7 @@ from order_engine.runtime import event_loop
 from submit.authorizer import lambda_handler as authorize
 from tests.support import cloud
 from tests.support.clock import StandingClock
-from tests.support.cloud import Resources, deployed, engine, new_engine
+from tests.support.cloud import Resources, deployed, engine, new_engine, ticket_secret
 from tests.support.events import Context
 from tests.support.http import Reply, request
 
@@ -157,7 +157,7 @@ def _socket(headers: dict[str, str], query: dict[str, str] | None = None) -> str
 
 def test_the_authorizers_know_nobody_without_the_key(edge: Resources, clock: StandingClock) -> None:
     bearer = {"Authorization": f"Bearer {_key(clock.now)}"}
-    ticket = sign_ticket(Ticket("alice", None, clock.now + 60_000, "k1", None, None), "a secret of this test")
+    ticket = sign_ticket(Ticket("alice", None, clock.now + 60_000, "k1", None, None), ticket_secret())
     for shown in ({}, {"X-Origin-Key": "wrong"}, {"x-origin-key": ""}, {"x-origin-key": "\ud800"}):
         assert _http(bearer | shown) == ""
         assert _socket(bearer | shown) == "Deny"

@@ -6,13 +6,12 @@ import base64
 import json
 from collections.abc import Iterator
 
-import boto3
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from local.cloud import events
-from tests.support.cloud import Resources, deployed, engine
+from tests.support.cloud import Resources, deployed, engine, stored
 from tests.support.events import Context
 from tests.support.http import request
 from tests.unit.hostile import little_work, numerals
@@ -31,8 +30,8 @@ def resources() -> Iterator[Resources]:
         yield made
 
 
-def stored() -> int:
-    return len(boto3.client("dynamodb").scan(TableName="orders")["Items"])
+def count() -> int:
+    return len(stored())
 
 
 @pytest.mark.parametrize("field", ["amountIn", "limitPrice", "slippage", "slippageBps"])
@@ -46,7 +45,7 @@ def test_one_small_request_cannot_hold_the_api(field: str, number: str) -> None:
         reply = request("POST", EXECUTE, body=body)
 
     assert (reply.status, reply.json["field"]) == (422, field)
-    assert stored() == 0
+    assert count() == 0
 
 
 @given(st.sampled_from(["limit", "cursor", "status"]), numerals())

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import pytest
 
-from tests.support.cloud import Resources, deployed, engine
+from tests.support.cloud import Resources, deployed, engine, stored
 from tests.support.http import request
 
 ORDER: dict[str, Any] = {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "1"}
@@ -62,7 +61,7 @@ def test_head_answers_as_get_does_without_the_body(path: str) -> None:
 
 def test_head_changes_nothing() -> None:
     assert request("HEAD", EXECUTE, body=ORDER).status == 405
-    assert boto3.client("dynamodb").scan(TableName="orders")["Items"] == []
+    assert stored() == []
 
 
 def answers() -> dict[str, dict[str, str]]:

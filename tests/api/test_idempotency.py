@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-import threading
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import boto3
 import pytest
-from botocore.client import BaseClient
 from botocore.exceptions import ReadTimeoutError
 from hypothesis import given
 from hypothesis import strategies as st
-from moto.core.botocore_stubber import BotocoreStubber
 
+from local.cloud.services import Answer
 from order_engine.engine.place import order_id_for
 from tests.api.conftest import Deploy
 from tests.support.clock import StandingClock
+from tests.support.cloud import services, stored
 from tests.support.http import Reply, request
 
 ORDER: dict[str, Any] = {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "1"}
@@ -34,24 +33,6 @@ def place(key: str, body: Any = ORDER, **more: Any) -> Reply:
     )
 
 
-def stored() -> list[dict[str, Any]]:
-    return boto3.client("dynamodb").scan(TableName="orders")["Items"]
-
-
-@pytest.fixture
-def one_call_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """moto checks and writes in two steps that threads could enter together; DynamoDB does not."""
-    lock = threading.Lock()
-    ask = BaseClient._make_api_call  # type: ignore[attr-defined]
-
-    def locked(self: BaseClient, *arguments: Any) -> Any:
-        with lock:
-            return ask(self, *arguments)
-
-    monkeypatch.setattr(BaseClient, "_make_api_call", locked)
-
-
-@pytest.mark.usefixtures("one_call_at_a_time")
 @pytest.mark.parametrize("posts", [200, pytest.param(1000, marks=pytest.mark.long)])
 def test_posts_with_one_key_are_one_order_with_one_answer(deploy: Deploy, clock: StandingClock, posts: int) -> None:
     # A replay is a read, and read limits are not what this is about.
@@ -70,7 +51,6 @@ def test_posts_with_one_key_are_one_order_with_one_answer(deploy: Deploy, clock:
     ]
 
 
-@pytest.mark.usefixtures("one_call_at_a_time")
 def test_of_two_bodies_at_the_same_moment_one_wins_and_the_other_is_told(deploy: Deploy, clock: StandingClock) -> None:
     deploy()
 
@@ -84,25 +64,23 @@ def test_of_two_bodies_at_the_same_moment_one_wins_and_the_other_is_told(deploy:
     assert sum(reply.status == 202 for reply in replies) == 32
 
 
-@pytest.mark.usefixtures("one_call_at_a_time")
 def test_an_order_whose_acceptance_was_not_answered_is_no_replay_to_the_call_that_made_it(
-    deploy: Deploy, clock: StandingClock, monkeypatch: pytest.MonkeyPatch
+    deploy: Deploy, clock: StandingClock
 ) -> None:
     deploy()
-    respond = BotocoreStubber.__call__
     lost: list[str] = []
 
-    def losing(self: BotocoreStubber, event_name: str, request: Any, **named: Any) -> Any:
-        answer = respond(self, event_name, request, **named)
-        if event_name == "before-send.dynamodb.PutItem" and not lost:
-            lost.append(event_name)
-            raise ReadTimeoutError(endpoint_url=request.url)
+    def losing(target: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        answer = services().answer(target, headers, body)
+        if target.endswith(".PutItem") and not lost:
+            lost.append(target)
+            raise ReadTimeoutError(endpoint_url="https://dynamodb")
         return answer
 
-    monkeypatch.setattr(BotocoreStubber, "__call__", losing)
+    services().attach(losing)
     first = place("k")
 
-    assert (first.status, lost) == (202, ["before-send.dynamodb.PutItem"])
+    assert (first.status, lost) == (202, ["DynamoDB_20120810.PutItem"])
     assert "idempotent-replayed" not in first.headers
     assert place("k").headers["idempotent-replayed"] == "true"
     assert len(stored()) == 1

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-import boto3
 import pytest
 
 from order_engine.engine.accounts import Ticket, new_key, sign_ticket
@@ -24,7 +23,7 @@ from order_engine.engine.tokens import user_of
 from order_engine.runtime import event_loop
 from tests.api.conftest import Deploy
 from tests.support.clock import StandingClock
-from tests.support.cloud import engine
+from tests.support.cloud import engine, stored, ticket_secret
 from tests.support.events import Context
 from tests.support.http import Reply, request
 
@@ -251,7 +250,7 @@ class Attack:
             [
                 tampered(self.choose, ticket),
                 sign_ticket(Ticket(self.victim.name, order_id, self.clock.now + 60_000), "another secret"),
-                sign_ticket(ended, "a secret of this test"),
+                sign_ticket(ended, ticket_secret()),
                 self.choose.choice(self.attacker.tickets).partition(".")[0] + "." + ticket.partition(".")[2],
                 ticket.partition(".")[0] + "." + self.choose.choice(self.attacker.tickets).partition(".")[2],
             ]
@@ -262,7 +261,7 @@ class Attack:
 
 
 def statuses() -> dict[tuple[str, str], str]:
-    items = boto3.client("dynamodb").scan(TableName="orders")["Items"]
+    items = stored()
     return {(item["user_id"]["S"], item["order_id"]["S"]): item["status"]["S"] for item in items}
 
 

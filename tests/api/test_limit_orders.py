@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from decimal import Decimal
 from itertools import permutations
 from typing import Any
 
 import boto3
 import pytest
-from moto.dynamodb.models import dynamodb_backends
 
 from local.cloud import events
+from local.cloud.moto_state import fill
 from order_engine.aws import codec
 from order_engine.domain import lifecycle
 from order_engine.domain.order import OrderRef, OrderRequest
@@ -189,12 +189,15 @@ def test_a_cancelled_order_never_fires(resources: Resources, clock: StandingCloc
 
 def unfillable(resources: Resources, number: int, now: int) -> None:
     """Orders of another user that the market's price has met and no pool could fill, past the API and its bounds."""
-    table = dynamodb_backends["123456789012"]["us-east-1"].tables[resources.orders_table]
-    for place in range(number):
-        limit = Decimal("0.000000001") + Decimal(place) / 10**15
-        asked = OrderRequest("limit", SOL, USDC, 9_000_000_000 * SOL.unit + place, 50, limit)
-        order = lifecycle.place(OrderRef("attacker", f"{place:08d}-junk"), asked, "f", now)
-        table.put_item(codec.to_item(order), overwrite=True)
+
+    def orders() -> Iterator[dict[str, Any]]:
+        for place in range(number):
+            limit = Decimal("0.000000001") + Decimal(place) / 10**15
+            asked = OrderRequest("limit", SOL, USDC, 9_000_000_000 * SOL.unit + place, 50, limit)
+            order = lifecycle.place(OrderRef("attacker", f"{place:08d}-junk"), asked, "f", now)
+            yield codec.to_item(order)
+
+    fill(resources.orders_table, orders())
 
 
 @pytest.mark.parametrize("number", [1_100, pytest.param(10_000, marks=pytest.mark.long)])

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import boto3
 import pytest
 from hypothesis import given
 from hypothesis import settings as with_settings
@@ -18,7 +16,7 @@ from order_engine.engine.rates import Allowance, Rate, RateLimited
 from order_engine.runtime import event_loop
 from tests.api.conftest import Deploy
 from tests.support.clock import StandingClock
-from tests.support.cloud import counted, deployed, engine
+from tests.support.cloud import counted, deployed, engine, resources, stored
 from tests.support.http import Reply, request
 
 ORDER: dict[str, Any] = {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "1"}
@@ -28,23 +26,10 @@ def place(body: Any = ORDER, **more: Any) -> Reply:
     return request("POST", "/api/orders/execute", body=body, **more)
 
 
-class OneAtATime:
-    """A client whose calls exclude each other, as writes of one item do in DynamoDB (moto's threads may overlap)."""
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
-        self._lock = threading.Lock()
-
-    def update_item(self, **arguments: Any) -> Any:
-        with self._lock:
-            return self._client.update_item(**arguments)
-
-
 @pytest.mark.parametrize(("per_minute", "burst"), [(100, 100), (100, 7), (33, 1)])
 def test_64_threads_at_one_moment_are_admitted_exactly_the_burst(deploy: Deploy, per_minute: int, burst: int) -> None:
-    deploy()
-    client: Any = OneAtATime(engine().stores.clients.dynamodb)
-    shared = [DynamoRateLimiter(client, "accounts") for _ in range(4)]
+    table = deploy().accounts_table
+    shared = [DynamoRateLimiter(engine().stores.clients.dynamodb, table) for _ in range(4)]
 
     def one(number: int) -> bool:
         try:
@@ -99,7 +84,7 @@ def test_two_processes_together_admit_what_one_would(
     rate, now = Rate(per_minute, burst), 1_800_000_000_000
     model = Model(rate)
     with deployed():
-        processes = [DynamoRateLimiter(engine().stores.clients.dynamodb, "accounts") for _ in range(2)]
+        processes = [DynamoRateLimiter(engine().stores.clients.dynamodb, resources().accounts_table) for _ in range(2)]
         for wait, second in steps:
             now += wait
             answer = admitted(processes[second], rate, now)
@@ -304,5 +289,5 @@ def test_an_order_costs_one_rate_write_one_put_and_one_send(deploy: Deploy, cloc
     assert calls.count == {"UpdateItem accounts": 1, "PutItem orders": 1, "SendMessage": 1}
     # One write unit each, up to 1 KB; the order's entries in its two indexes cost one more each.
     for table in ("accounts", "orders"):
-        for item in boto3.client("dynamodb").scan(TableName=table)["Items"]:
+        for item in stored(table):
             assert sum(len(name) + len(str(value)) for name, value in item.items()) <= 1024

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from unittest.mock import patch
 
 import boto3
 import pytest
-from moto.core.botocore_stubber import BotocoreStubber
 
 from order_engine.aws import codec
 from order_engine.aws.connections import DynamoConnections
@@ -95,29 +91,15 @@ def in_memory() -> Services:
     )
 
 
-@contextmanager
-def one_call_at_a_time() -> Iterator[None]:
-    """moto checks a condition and writes in two steps; the service that it stands for does both in one."""
-    lock, respond = threading.Lock(), BotocoreStubber.__call__
-
-    def locked(self: BotocoreStubber, *arguments: Any, **named: Any) -> Any:
-        with lock:
-            return respond(self, *arguments, **named)
-
-    with patch.object(BotocoreStubber, "__call__", locked):
-        yield
-
-
 @pytest.fixture(params=["in memory", "on AWS"])
 def services(request: pytest.FixtureRequest) -> Iterator[Services]:
     if request.param == "in memory":
         yield in_memory()
         return
-    with one_call_at_a_time(), deployed() as made:
+    with deployed() as made:
         sqs = boto3.client("sqs")
         dynamodb: Any = LaggingClient(engine().stores.clients.dynamodb)
         queue: Any = PickyClient(engine().stores.clients.sqs)
-        sqs.set_queue_attributes(QueueUrl=made.orders_queue_url, Attributes={"VisibilityTimeout": "90"})
 
         def receive(url: str) -> list[Received]:
             answer = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)

@@ -66,7 +66,7 @@ def test_the_local_template_is_made_once_and_read_afterwards(
 def test_a_cached_template_costs_no_import_of_the_cdk(tmp_path: Path) -> None:
     code = (
         "import sys, pathlib; from infra import synth\n"
-        "path = pathlib.Path(sys.argv[1]); (path / f'template-{synth._fingerprint()}.json').write_text('{}')\n"
+        "path = pathlib.Path(sys.argv[1]); (path / f'template-{synth.fingerprint()}.json').write_text('{}')\n"
         "assert synth.template(path) == {}; assert not any(m.startswith(('aws_cdk', 'jsii')) for m in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, check=True)

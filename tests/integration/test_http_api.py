@@ -12,7 +12,7 @@ import pytest
 
 from order_engine.domain.tokens import SOL, USDC
 from order_engine.wire import forms
-from tests.support.cloud import Resources, deployed
+from tests.support.cloud import Resources, deployed, stored
 from tests.support.http import Reply, request
 
 ORDER: dict[str, Any] = {"type": "market", "tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "1.5", "slippageBps": 100}
@@ -23,10 +23,6 @@ EXECUTE = "/api/orders/execute"
 def resources() -> Iterator[Resources]:
     with deployed(ORDERS_BURST="10000", ORDERS_PER_MINUTE="100000") as made:
         yield made
-
-
-def stored() -> list[dict[str, Any]]:
-    return boto3.client("dynamodb").scan(TableName="orders")["Items"]
 
 
 def queued(resources: Resources) -> list[Any]:
@@ -73,7 +69,7 @@ def test_an_order_is_accepted_even_if_the_queue_refuses_it(resources: Resources)
 
 
 def test_nothing_is_accepted_if_the_store_refuses_it(resources: Resources) -> None:
-    boto3.client("dynamodb").delete_table(TableName="orders")
+    boto3.client("dynamodb").delete_table(TableName=resources.orders_table)
 
     reply = place()
 
@@ -315,7 +311,7 @@ def test_an_order_that_a_newer_release_has_written_is_neither_shown_nor_changed(
     body = {**ORDER, "amountIn": "2.5"}
     headers = {"Idempotency-Key": "once"}
     order_id = place(body, headers=headers).json["orderId"]
-    table = boto3.resource("dynamodb").Table("orders")
+    table = boto3.resource("dynamodb").Table(resources.orders_table)
     key = {"user_id": "alice", "order_id": order_id}
     raised: dict[str, Any] = {"UpdateExpression": "SET #s = :s", "ExpressionAttributeNames": {"#s": "schema"}}
     table.update_item(Key=key, ExpressionAttributeValues={":s": forms.ORDER.reads + 1}, **raised)

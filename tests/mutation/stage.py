@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
+import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from infra import synth
 
 ROOT = Path(__file__).parents[2]
 STAGE = ROOT / "build" / "mutants"
@@ -90,6 +94,11 @@ def prepare() -> None:
             if place.removesuffix(".meta") not in files:
                 (root / place).unlink()
     (STAGE / "pyproject.toml").write_text(_config(wanted, files))
+    # No template can be synthesised where the parts lie elsewhere: the tests get the tree's.
+    build = PLANTED / "build"
+    shutil.rmtree(build, ignore_errors=True)
+    build.mkdir(parents=True)
+    (build / f"template-{synth.fingerprint(STAGE)}.json").write_text(json.dumps(synth.template(ROOT / "build")))
 
 
 def _copied(root: Path) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The deployment's tables, queues and secret in moto, for tests of adapters and handlers."""
+"""The deployment's tables, queues and secret in simulated services, for tests of adapters and handlers."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from typing import Any
+from unittest.mock import patch
 
 import boto3
-from moto import mock_aws
 
+from infra.synth import template
+from infra.tree import ROOT
+from local.cloud import deployment as cloud
+from local.cloud.services import Services
 from order_engine.aws.stores import AwsStores
 from order_engine.clock import SystemClock
 from order_engine.compose import Engine, compose
@@ -35,7 +40,19 @@ class Resources:
     ticket_secret_arn: str
 
 
+# Nobody waits, and sockets have an address that says so.
+_QUICK = {
+    "POWERTOOLS_DEV": "false",
+    "QUOTE_DELAY_MS": "0",
+    "LANDING_MIN_MS": "0",
+    "LANDING_MAX_MS": "0",
+    "LANDING_POLL_MS": "1",
+    "FAILURE_RATE": "0",
+    "WEBSOCKET_URL": "wss://socket.example/live",
+    "CONNECTIONS_ENDPOINT": "https://socket.example/live",
+}
 _engine: DeployedEngine | None = None
+_services: Services | None = None
 _clock: Clock = SystemClock()
 
 
@@ -76,102 +93,46 @@ def set_clock(clock: Clock) -> Clock:
     return former
 
 
-def _table(name: str, hash_key: str, range_key: str | None = None, **more: Any) -> None:
-    schema: list[Any] = [{"AttributeName": hash_key, "KeyType": "HASH"}]
-    if range_key is not None:
-        schema.append({"AttributeName": range_key, "KeyType": "RANGE"})
-    names = {key["AttributeName"] for key in schema}
-    for index in more.get("GlobalSecondaryIndexes", ()):
-        names |= {key["AttributeName"] for key in index["KeySchema"]}
-    boto3.client("dynamodb").create_table(
-        TableName=name,
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in sorted(names)],
-        KeySchema=schema,
-        **more,
-    )
-
-
-def _index(name: str, hash_key: str, range_key: str) -> dict[str, Any]:
-    return {
-        "IndexName": name,
-        "KeySchema": [
-            {"AttributeName": hash_key, "KeyType": "HASH"},
-            {"AttributeName": range_key, "KeyType": "RANGE"},
-        ],
-        "Projection": {"ProjectionType": "KEYS_ONLY"},
-    }
+@cache
+def _template() -> dict[str, Any]:
+    return template(ROOT / "build")
 
 
 @contextmanager
 def deployed(**settings: str) -> Iterator[Resources]:
-    """The resources, with the process's environment pointing at them. ``settings`` by environment name."""
-    environment = {
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_ACCOUNT_ID_ENDPOINT_MODE": "disabled",
-        "POWERTOOLS_DEV": "false",
-        "QUOTE_DELAY_MS": "0",
-        "LANDING_MIN_MS": "0",
-        "LANDING_MAX_MS": "0",
-        "LANDING_POLL_MS": "1",
-        "FAILURE_RATE": "0",
-        **settings,
-    }
-    before = dict(os.environ)
-    os.environ.update(environment)
-    global _engine
-    try:
-        with mock_aws():
-            made = _make()
-            for name in Resources.__dataclass_fields__:
-                os.environ[name.upper()] = getattr(made, name)
-            os.environ["WEBSOCKET_URL"] = "wss://socket.example/live"
-            os.environ["CONNECTIONS_ENDPOINT"] = "https://socket.example/live"
-            _engine = new_engine()
-            yield made
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-        _engine = None
+    """The stage's resources, empty, and this process's environment that of its functions, with ``settings``.
+
+    What a test adds to the environment meanwhile goes with them.
+    """
+    global _engine, _services
+    with patch.dict(os.environ), cloud.deployed(_template(), **{**_QUICK, **settings}) as made:
+        _engine, _services = new_engine(), made.services
+        try:
+            yield resources()
+        finally:
+            _engine = _services = None
 
 
-def _make() -> Resources:
-    _table(
-        "orders",
-        "user_id",
-        "order_id",
-        GlobalSecondaryIndexes=[
-            _index("by_time", "user_id", "by_time"),
-            _index("work", "work_pk", "work_sk"),
-            _index("expiry", "expiry_pk", "expiry_sk"),
-            _index("by_status", "user_id", "by_status"),
-        ],
-        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
-    )
-    _table(
-        "connections",
-        "user_id",
-        "connection_id",
-        GlobalSecondaryIndexes=[_index("ends", "ends_pk", "ends_sk")],
-    )
-    _table("accounts", "pk", "sk")
-    _table("keys", "key_hash")
-    sqs = boto3.client("sqs")
-    urls = {name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in ("orders", "dead", "quarantine", "stream")}
-    secret = boto3.client("secretsmanager").create_secret(Name="tickets", SecretString="a secret of this test")
-    return Resources(
-        "orders",
-        "connections",
-        "accounts",
-        "keys",
-        urls["orders"],
-        urls["dead"],
-        urls["quarantine"],
-        urls["stream"],
-        secret["ARN"],
-    )
+def services() -> Services:
+    """What answers for AWS."""
+    assert _services is not None, "nothing is deployed"
+    return _services
+
+
+def resources() -> Resources:
+    """The names of what is deployed."""
+    return Resources(**{field.name: os.environ[field.name.upper()] for field in fields(Resources)})
+
+
+def stored(table: str = "orders") -> list[dict[str, Any]]:
+    """All items of a table: of ``orders``, ``connections``, ``accounts`` or ``keys``."""
+    return boto3.client("dynamodb").scan(TableName=getattr(resources(), f"{table}_table"))["Items"]
+
+
+def ticket_secret() -> str:
+    """What stream tickets are signed with."""
+    arn = resources().ticket_secret_arn
+    return boto3.client("secretsmanager").get_secret_value(SecretId=arn)["SecretString"]
 
 
 @dataclass(slots=True)
@@ -185,9 +146,10 @@ class Calls:
 def counted() -> Iterator[Calls]:
     """Count what this process asks of AWS from now on, by hooking into the deployed engine's clients."""
     calls = Calls()
+    tables = {name: field.removesuffix("_table") for field, name in asdict(resources()).items()}
 
     def ask(params: dict[str, Any], model: Any, **_: Any) -> None:
-        calls.count[f"{model.name} {params.get('TableName', '')}".strip()] += 1
+        calls.count[f"{model.name} {tables.get(params.get('TableName', ''), '')}".strip()] += 1
 
     clients = engine().stores.clients
     for client in (clients.dynamodb, clients.sqs, clients.secrets):

@@ -10,13 +10,13 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from moto import mock_aws
 from typer.testing import CliRunner
 
 from cli import main, operate, terminal
 from order_engine.aws.connections import DynamoConnections
 from order_engine.aws.keys import DynamoKeyUse
 from order_engine.engine.ports import Connection
+from tests.support.cloud import deployed, resources, stored
 
 runner = CliRunner()
 
@@ -40,39 +40,14 @@ def client() -> Any:
     return boto3.client("dynamodb", region_name="us-east-1")
 
 
-def _make_table(name: str, *keys: str, index: str | None = None) -> None:
-    more: dict[str, Any] = {}
-    if index is not None:
-        names = (f"{index}_pk", f"{index}_sk")
-        keyed = [{"AttributeName": key, "KeyType": kind} for key, kind in zip(names, ("HASH", "RANGE"), strict=True)]
-        more = {
-            "GlobalSecondaryIndexes": [
-                {"IndexName": index, "KeySchema": keyed, "Projection": {"ProjectionType": "KEYS_ONLY"}}
-            ]
-        }
-    client().create_table(
-        **more,
-        TableName=name,
-        KeySchema=[{"AttributeName": key, "KeyType": kind} for key, kind in zip(keys, ("HASH", "RANGE"), strict=False)],
-        AttributeDefinitions=[
-            {"AttributeName": key, "AttributeType": "S"}
-            for key in (*keys, *((f"{index}_pk", f"{index}_sk") if index else ()))
-        ],
-        BillingMode="PAY_PER_REQUEST",
-    )
-
-
 @pytest.fixture
 def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A stage whose tables are in moto."""
-    with mock_aws():
-        _make_table("the-keys", "key_hash")
-        _make_table("the-accounts", "pk", "sk")
-        _make_table("the-connections", "user_id", "connection_id", index="ends")
+    """A stage whose tables are in simulated services."""
+    with deployed() as made:
         outputs = {
-            "KeysTable": "the-keys",
-            "AccountsTable": "the-accounts",
-            "ConnectionsTable": "the-connections",
+            "KeysTable": made.keys_table,
+            "AccountsTable": made.accounts_table,
+            "ConnectionsTable": made.connections_table,
             "WebSocketUrl": "wss://socket.example/live",
         }
         monkeypatch.setattr(operate.Place, "output", lambda place, name: outputs[name])
@@ -92,8 +67,7 @@ def test_a_key_is_created_shown_once_listed_and_revoked(stage: str) -> None:
     assert (listed["userId"], listed["scopes"], listed["state"]) == ("alice", ["read"], "valid")
     assert (listed["maxSockets"], listed["maxOpenOrders"], listed["lastUsedAt"]) == (3, 7, None)
     assert key not in stdout
-    stored = client().scan(TableName="the-keys")
-    assert key not in json.dumps(stored)
+    assert key not in json.dumps(stored("keys"))
 
     assert run("keys", "revoke", listed["keyId"], "--stage", stage)[0] == terminal.OK
     _, stdout, _ = run("keys", "list", "--stage", stage)
@@ -104,7 +78,7 @@ def test_a_key_is_created_shown_once_listed_and_revoked(stage: str) -> None:
 def test_the_list_of_keys_says_who_did_what_and_when(stage: str) -> None:
     _, stdout, _ = run("keys", "create", "alice", "--stage", stage, "--json")
     key_id = json.loads(stdout)["keyId"]
-    asyncio.run(DynamoKeyUse(client(), "the-accounts").note(key_id, 1_800_000_000_000))
+    asyncio.run(DynamoKeyUse(client(), resources().accounts_table).note(key_id, 1_800_000_000_000))
     run("keys", "revoke", key_id, "--stage", stage)
 
     _, stdout, _ = run("keys", "list", "--stage", stage, "--json")
@@ -119,7 +93,7 @@ def test_the_list_of_keys_says_who_did_what_and_when(stage: str) -> None:
 
 def test_the_first_command_after_an_upgrade_moves_the_former_keys(stage: str) -> None:
     client().put_item(
-        TableName="the-accounts",
+        TableName=resources().accounts_table,
         Item={
             "pk": {"S": "key#" + "ab" * 32},
             "sk": {"S": "key"},
@@ -179,7 +153,7 @@ def test_a_revocation_ends_and_closes_the_keys_sockets(
 
     monkeypatch.setattr(operate.Place, "client", of)
     key_id = json.loads(run("keys", "create", "alice", "--stage", stage, "--json")[1])["keyId"]
-    connections = DynamoConnections(client(), "the-connections")
+    connections = DynamoConnections(client(), resources().connections_table)
     for name, key in (("a", key_id), ("b", key_id), ("c", "another")):
         asyncio.run(connections.add(Connection("alice", name, key_id=key), expires_at=2_000_000_000_000))
 

@@ -23,7 +23,6 @@ from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 from hypothesis import given
 from hypothesis import strategies as st
-from moto import mock_aws
 from typer.testing import CliRunner
 
 from cli import client as client_module
@@ -35,6 +34,7 @@ from order_engine.domain.order import OrderRef, Status
 from order_engine.domain.tokens import SOL, USDC
 from order_engine.version import VERSION
 from order_engine.wire.messages import encode
+from tests.support.cloud import deployed
 from tests.unit.cli_engine import ORDER, OTHER, ROUTE
 
 runner = CliRunner()
@@ -309,9 +309,8 @@ def test_a_stage_is_found_by_its_stack(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def queues() -> Iterator[dict[str, str]]:
-    with mock_aws():
-        client = boto3.client("sqs", region_name="us-east-1")
-        yield {name: client.create_queue(QueueName=name)["QueueUrl"] for name in ("source", "orders")}
+    with deployed() as made:
+        yield {"source": made.quarantine_queue_url, "orders": made.orders_queue_url}
 
 
 def send(queue: str, *bodies: str) -> None:
