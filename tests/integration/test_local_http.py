@@ -27,7 +27,7 @@ async def stack() -> AsyncIterator[Stack]:
 
 @pytest_asyncio.fixture
 async def client(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=stack.http_url, trust_env=False) as started:
+    async with httpx.AsyncClient(base_url=stack.http_url, trust_env=False, timeout=30) as started:
         yield started
 
 
@@ -184,7 +184,7 @@ async def test_reserved_concurrency_throttles() -> None:
     resources["Slow"]["Properties"]["ReservedConcurrentExecutions"] = 1
     async with (
         Stack(sample.template(resources)) as stack,
-        httpx.AsyncClient(base_url=stack.http_url, trust_env=False) as client,
+        httpx.AsyncClient(base_url=stack.http_url, trust_env=False, timeout=30) as client,
     ):
         answers = await asyncio.gather(*(client.get("/slow?seconds=0.4") for _ in range(3)))
         assert sorted(answer.status_code for answer in answers) == [200, 503, 503]
@@ -201,7 +201,7 @@ _DESK = {"Origin": "https://desk.example.com"}
 async def served(resources: dict[str, Any]) -> AsyncIterator[httpx.AsyncClient]:
     async with (
         Stack(sample.template(resources), {"GREETING": "hello"}) as stack,
-        httpx.AsyncClient(base_url=stack.http_url, trust_env=False) as client,
+        httpx.AsyncClient(base_url=stack.http_url, trust_env=False, timeout=30) as client,
     ):
         yield client
 

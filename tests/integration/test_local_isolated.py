@@ -122,7 +122,8 @@ async def test_no_process_survives_the_stack() -> None:
         inside = {child.pid for child in psutil.Process().children(recursive=True)} - before
         assert len(inside) >= 2
         stopping = time.monotonic()
-    assert time.monotonic() - stopping < 1
+    # Not the 30 seconds that the message takes.
+    assert time.monotonic() - stopping < 10
     assert all([await gone(pid) for pid in inside])
 
 

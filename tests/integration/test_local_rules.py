@@ -70,7 +70,7 @@ async def no_wait(_: float) -> None:
 def run(function: Function, count: int, policy: Policy, now: float = 0.0, at: Sequence[float] = ()) -> None:
     records = [record(n, at[n] if at else 0.0) for n in range(count)]
     work = deliver(records, function.invoke, policy, function.discard, sleep=no_wait, now=lambda: now)
-    asyncio.run(asyncio.wait_for(work, 5))
+    asyncio.run(asyncio.wait_for(work, 30))
 
 
 _COUNTS = st.dictionaries(st.integers(0, 9), st.integers(1, 4), max_size=4)
@@ -360,7 +360,7 @@ def test_a_run_whose_function_is_busy_waits_as_long_as_its_event_may_be_old(
     monkeypatch.setattr(schedules, "_FIRST_WAIT_S", 0.001)
     function = Busy(busy)
     schedule = schedules.Schedule("EveryMinute", "Sweep", 60, {}, patience_s)
-    asyncio.run(asyncio.wait_for(schedules._once(schedule, cast(Functions, function)), 5))
+    asyncio.run(asyncio.wait_for(schedules._once(schedule, cast(Functions, function)), 30))
     assert function.invoked == invoked
 
 

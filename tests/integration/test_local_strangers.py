@@ -41,7 +41,7 @@ async def answer(url: str, request: str) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
     writer.write(request.encode("latin-1"))
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             return await reader.read(4096)
     finally:
         writer.transport.abort()

@@ -154,7 +154,7 @@ async def test_the_orders_of_a_batch_are_worked_on_side_by_side() -> None:
         most = max(most, waiting)
         if waiting == 3:
             everybody.set()
-        await asyncio.wait_for(everybody.wait(), 5)
+        await asyncio.wait_for(everybody.wait(), 30)
         return Done("met")
 
     run = Run({})

@@ -37,7 +37,7 @@ async def _run(slots: int, parties: Sequence[str], *, cancelled: frozenset[int] 
         tasks[number].cancel()
     await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 10)
     # None was lost: all slots can be taken again.
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(20):
         held = [turns.of("again") for _ in range(slots)]
         for turn in held:
             await turn.__aenter__()

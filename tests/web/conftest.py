@@ -45,7 +45,7 @@ QUICK = {
     "WATCH_BEAT_MS": "300",
 }
 
-expect.set_options(timeout=10_000)
+expect.set_options(timeout=30_000)
 
 
 # Not longer than a module: while it is open, an event loop runs in this thread, and other files' tests need their own.
@@ -146,7 +146,7 @@ class Desk:
         gateway = self.stack.ws_url.replace("ws://", "http://").rstrip("/")
         cut = 0
         for item in found:
-            reply = httpx.delete(f"{gateway}/@connections/{item['connection_id']['S']}", timeout=5)
+            reply = httpx.delete(f"{gateway}/@connections/{item['connection_id']['S']}", timeout=30)
             cut += reply.status_code in (200, 204)
         return cut
 
@@ -171,7 +171,7 @@ def open_desk(browser: Browser) -> Iterator[OpenDesk]:
         stack: Running, *, sign_in: bool = True, expected_errors: tuple[str, ...] = (), **options: Any
     ) -> Desk:
         context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(30_000)
         desk = Desk(context.new_page(), stack, create_key(stack), expected_errors=expected_errors)
         opened.append((desk, context))
         watch(desk)

@@ -89,7 +89,7 @@ def test_the_venues_are_compared_and_the_route_is_drawn(desk: Desk) -> None:
 
 def test_quotes_are_refreshed_while_the_page_is_seen(desk: Desk) -> None:
     expect(desk.page.locator("#quotes table")).to_be_visible()
-    with desk.page.expect_request(lambda request: "/api/quote" in request.url, timeout=8_000):
+    with desk.page.expect_request(lambda request: "/api/quote" in request.url, timeout=30_000):
         pass
 
 
@@ -104,7 +104,7 @@ def test_the_demonstration_runs_orders_side_by_side(desk: Desk) -> None:
     page = desk.page
     page.get_by_role("button", name="Run orders").click()
     expect(page.locator("tbody.order")).to_have_count(5)
-    expect(page.locator("#count-confirmed")).to_have_text("5", timeout=20_000)
+    expect(page.locator("#count-confirmed")).to_have_text("5", timeout=60_000)
     expect(page.locator("#success-value")).to_have_text("100 %")
     expect(page.locator("#success-note")).to_contain_text("5 confirmed")
     expect(page.locator("#latency-value")).to_have_text(re.compile(r"\d"))
@@ -164,7 +164,7 @@ def test_a_limit_order_at_the_market_fires_and_is_confirmed(desk: Desk) -> None:
     expect(page.locator("#ticket-hint")).to_contain_text("fire at once")
     page.get_by_role("button", name="Place limit order").click()
     row = desk.only_row()
-    expect(row).to_have_attribute("data-status", "confirmed", timeout=45_000)
+    expect(row).to_have_attribute("data-status", "confirmed", timeout=60_000)
     order_id = str(row.get_attribute("data-order"))
     desk.open_row(order_id)
     assert [status for _, status in desk.timeline(order_id)] == ["open", *STEPS]
@@ -194,7 +194,7 @@ def test_a_failing_order_shows_its_retries_and_their_reasons(failing_stack: Runn
     order_id = desk.place()
     row = desk.row(order_id)
     expect(row.locator(".badge")).to_have_text("Retry 1")
-    expect(row).to_have_attribute("data-status", "failed", timeout=20_000)
+    expect(row).to_have_attribute("data-status", "failed", timeout=60_000)
     expect(row).to_contain_text("2 attempts")
     panel = desk.open_row(order_id)
     assert desk.timeline(order_id) == desk.stored(order_id)
@@ -537,17 +537,17 @@ def test_the_page_itself_cannot_turn_text_into_html(desk: Desk) -> None:
 def test_the_page_is_served_with_a_strict_policy(stack: Running) -> None:
     import httpx
 
-    reply = httpx.get(stack.http_url)
+    reply = httpx.get(stack.http_url, timeout=30)
     policy = dict(part.strip().split(" ", 1) for part in reply.headers["content-security-policy"].split(";"))
     assert policy["default-src"] == "'none'"
     assert policy["script-src"] == policy["style-src"] == "'self'"
     assert policy["connect-src"] == f"'self' {stack.ws_url}"
     assert policy["require-trusted-types-for"] == "'script'"
     assert " style=" not in reply.text
-    again = httpx.get(stack.http_url, headers={"If-None-Match": reply.headers["etag"]})
+    again = httpx.get(stack.http_url, timeout=30, headers={"If-None-Match": reply.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
-    assert httpx.get(f"{stack.http_url}/web/../pyproject.toml").status_code == 404
-    assert httpx.get(f"{stack.http_url}/web/%2e%2e/README.md").status_code == 404
+    assert httpx.get(f"{stack.http_url}/web/../pyproject.toml", timeout=30).status_code == 404
+    assert httpx.get(f"{stack.http_url}/web/%2e%2e/README.md", timeout=30).status_code == 404
 
 
 # How it feels

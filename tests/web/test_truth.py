@@ -252,7 +252,7 @@ def test_orders_from_a_gap_in_the_stream_are_all_there_after_it(stack: Running, 
 def test_the_tiles_say_what_their_numbers_are_of(desk: Desk) -> None:
     page = desk.page
     page.get_by_role("button", name="Run orders").click()
-    expect(page.locator("#success-span")).to_have_text("last 5", timeout=20_000)
+    expect(page.locator("#success-span")).to_have_text("last 5", timeout=60_000)
     expect(page.locator("#latency-span")).to_have_text("last 5")
     expect(page.locator("#success-all")).to_have_text("all time: 100 % of 5")
     expect(page.locator("#latency-all")).to_have_text(re.compile(r"^all time: p99 ≤ [\d.]+ m?s$"))
@@ -384,7 +384,7 @@ def test_nothing_is_cut_at_any_width(stack: Running, open_desk: OpenDesk, width:
             assert page.evaluate(CUT) == []
         if view in (None, "Orders"):
             for order_id in done:
-                expect(desk.row(order_id)).to_have_attribute("data-status", "confirmed", timeout=20_000)
+                expect(desk.row(order_id)).to_have_attribute("data-status", "confirmed", timeout=60_000)
             desk.open_row(done[2])
         assert page.evaluate(CUT) == [], view
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), view

@@ -19,7 +19,7 @@ class Results:
         self._url = self._client.get_queue_url(QueueName="Results")["QueueUrl"]
         self.notes: list[dict[str, Any]] = []
 
-    async def until(self, enough: Callable[[list[dict[str, Any]]], bool], *, seconds: float = 10) -> list[Any]:
+    async def until(self, enough: Callable[[list[dict[str, Any]]], bool], *, seconds: float = 30) -> list[Any]:
         """All notes so far, once there are enough; fails if that takes too long."""
         deadline = time.monotonic() + seconds
         while not enough(self.notes):
@@ -27,7 +27,7 @@ class Results:
             await self._read(wait_s=1)
         return self.notes
 
-    async def of(self, key: str, count: int, *, seconds: float = 10) -> list[dict[str, Any]]:
+    async def of(self, key: str, count: int, *, seconds: float = 30) -> list[dict[str, Any]]:
         """The first ``count`` notes that have a key."""
         notes = await self.until(lambda found: sum(key in note for note in found) >= count, seconds=seconds)
         return [note for note in notes if key in note][:count]

@@ -18,5 +18,5 @@ def socket(stack: Stack, user: str = "ann", **arguments: Any) -> connect:
 async def ask(client: ClientConnection, message: str = "{}") -> dict[str, Any]:
     """Send a message and return the event that the function posted back."""
     await client.send(message)
-    answer: dict[str, Any] = json.loads(await asyncio.wait_for(client.recv(), 5))
+    answer: dict[str, Any] = json.loads(await asyncio.wait_for(client.recv(), 30))
     return answer
