@@ -13,11 +13,10 @@ from solders.account import Account
 from solders.message import MessageV1
 from solders.transaction import VersionedTransaction
 
-from local.solana.balances import Holdings
 from local.solana.inner import inner_of
+from local.solana.landed import ledger_of, memo_of
 from local.solana.ledger import CONFIRMED_AFTER, FINALIZED_AFTER, SLOTS_PER_EPOCH, VALID_BLOCKS, Chain, Landed
 from order_engine.domain import base58
-from order_engine.venues.solana.addresses import MEMO
 
 _INVALID_PARAMS, _METHOD_NOT_FOUND = -32602, -32601
 _PREFLIGHT_FAILED, _SIGNATURE_FAILED, _NO_BLOCK, _BEHIND_MIN_CONTEXT = -32002, -32003, -32004, -32016
@@ -259,7 +258,7 @@ class Methods:
         version = 1 if isinstance(landed.transaction.message, MessageV1) else 0
         if options.get("maxSupportedTransactionVersion", -1) < version:
             raise Refusal(-32015, f"Transaction version ({version}) is not supported by the requesting client")
-        return _ledger(landed, version)
+        return ledger_of(landed, version)
 
     def _signatures_for(self, view: _View, p: list[Any]) -> Any:
         options = _options(p, 1)
@@ -283,7 +282,7 @@ class Methods:
                 "slot": landed.slot,
                 "err": landed.error,
                 "blockTime": landed.block_time,
-                "memo": _memo(landed),
+                "memo": memo_of(landed),
                 "confirmationStatus": view.commitment_of(landed.slot),
             }
             for signature, landed in names[: options.get("limit", 1000)]
@@ -364,58 +363,3 @@ def _parse(text: str, options: dict[str, Any]) -> VersionedTransaction:
     if len(raw) > limit:
         raise Refusal(_INVALID_PARAMS, f"Invalid params: the transaction is too large: {len(raw)} bytes (max {limit})")
     return transaction
-
-
-def _memo(landed: Landed) -> str | None:
-    message = landed.transaction.message
-    keys = [str(key) for key in message.account_keys]
-    notes = [bytes(call.data) for call in message.instructions if keys[call.program_id_index] == MEMO]
-    return "; ".join(f"[{len(note)}] {note.decode(errors='replace')}" for note in notes) or None
-
-
-def _ledger(landed: Landed, version: int) -> dict[str, Any]:
-    message = landed.transaction.message
-    return {
-        "slot": landed.slot,
-        "blockTime": landed.block_time,
-        "version": version,
-        "transaction": {
-            "signatures": [str(signature) for signature in landed.transaction.signatures],
-            "message": {
-                "accountKeys": [str(key) for key in message.account_keys],
-                "recentBlockhash": str(message.recent_blockhash),
-                "instructions": [
-                    {
-                        "programIdIndex": call.program_id_index,
-                        "accounts": list(call.accounts),
-                        "data": base58.encode(bytes(call.data)),
-                    }
-                    for call in message.instructions
-                ],
-            },
-        },
-        "meta": {
-            "err": landed.error,
-            "fee": landed.fee,
-            "computeUnitsConsumed": landed.units,
-            "logMessages": list(landed.logs),
-            "preBalances": list(landed.before.lamports),
-            "postBalances": list(landed.after.lamports),
-            "preTokenBalances": _tokens(landed.before),
-            "postTokenBalances": _tokens(landed.after),
-            "loadedAddresses": {"readonly": [], "writable": []},
-        },
-    }
-
-
-def _tokens(held: Holdings) -> list[dict[str, Any]]:
-    return [
-        {
-            "accountIndex": each.place,
-            "mint": each.mint,
-            "owner": each.owner,
-            "programId": each.program,
-            "uiTokenAmount": {"amount": str(each.amount), "decimals": each.decimals},
-        }
-        for each in held.tokens
-    ]

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from order_engine.domain import lifecycle
 from order_engine.domain.order import Status
-from order_engine.engine.ports import Tally
-from order_engine.engine.stats import moves, stage
+from order_engine.engine.stats import Tally, moves, stage
 from order_engine.runtime import event_loop
 from tests.api.conftest import Deploy
 from tests.support.cloud import counted, engine

@@ -19,8 +19,9 @@ from order_engine.aws.rates import DynamoRateLimiter
 from order_engine.aws.statistics import DynamoStatistics
 from order_engine.domain.order import OrderRef
 from order_engine.engine.accounts import KeyStore, KeyUse
-from order_engine.engine.ports import ConnectionStore, OrderStore, StatisticsStore
+from order_engine.engine.ports import ConnectionStore, OrderStore
 from order_engine.engine.rates import RateLimiter
+from order_engine.engine.stats import StatisticsStore
 from tests.contract.lagging import LaggingClient
 from tests.contract.picky import PickyClient
 from tests.fakes.accounts import FakeKeys, FakeKeyUse, FakeRateLimiter

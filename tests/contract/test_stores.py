@@ -17,9 +17,9 @@ from order_engine.aws.queue import NotSent
 from order_engine.domain.errors import InvalidInput
 from order_engine.domain.order import OrderRef, Status
 from order_engine.engine.accounts import new_key
-from order_engine.engine.ports import Connection, ConnectionGone, ConnectionStore, Tally, TooManyOrders
+from order_engine.engine.ports import Connection, ConnectionGone, ConnectionStore, TooManyOrders
 from order_engine.engine.rates import Rate, RateLimited
-from order_engine.engine.stats import bucket
+from order_engine.engine.stats import Tally, bucket
 from order_engine.wire import messages
 from tests.contract.conftest import Services
 from tests.support.orders import T0

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from order_engine.domain.lifecycle import EXECUTED, TERMINAL
-from order_engine.engine.ports import Statistics, Tally
-from order_engine.engine.stats import REMEMBERED_MINUTES, bucket, minute, moves
+from order_engine.engine.stats import REMEMBERED_MINUTES, Statistics, Tally, bucket, minute, moves
 from tests.fakes.wire import Direct, Replica, Wire
 
 

@@ -12,7 +12,7 @@ import pytest
 from bench.account import item_size, write_units
 from order_engine.aws.statistics import DynamoStatistics
 from order_engine.domain.order import Status
-from order_engine.engine.ports import Tally
+from order_engine.engine.stats import Tally
 from tests.support.cloud import deployed, engine
 
 T0 = 1_767_225_600_000

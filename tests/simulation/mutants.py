@@ -22,7 +22,7 @@ from order_engine.domain import lifecycle
 from order_engine.domain.order import Order, SignedTransaction, Status
 from order_engine.engine import dead_letters, execute, place, push, sockets, sweep, triggers
 from order_engine.engine.cancel import Cancel
-from order_engine.engine.ports import Tally
+from order_engine.engine.stats import Tally
 from tests.fakes.orders import FakeOrders
 from tests.fakes.queue import FakeQueue
 from tests.fakes.statistics import FakeStatistics, Totals

@@ -218,3 +218,10 @@ def confirmed(order: Order) -> Order:
 def reasons(order: Order) -> list[str]:
     """Why each attempt failed."""
     return [event.detail.failure.code for event in order.events if isinstance(event.detail, Retry)]
+
+
+KINDS = ("cpmm", "clmm", "amm_v4", "dlmm", "damm2")
+
+
+def of_kind(desk: Desk, kind: str) -> Listing:
+    return next(each for each in desk.pools if each.kind == kind)

@@ -15,8 +15,7 @@ from order_engine.engine.routing.breaker import GuardedVenue
 from order_engine.venues.solana.addresses import TOKEN
 from order_engine.venues.solana.programs.program import Trade
 from order_engine.venues.solana.venue import LiveVenue
-from tests.solana.desk import Desk, Process, confirmed, reasons, with_desk
-from tests.solana.test_refusals import KINDS, of_kind
+from tests.solana.desk import KINDS, Desk, Process, confirmed, of_kind, reasons, with_desk
 
 AMOUNT, STATE = slice(64, 72), slice(108, 109)
 type Ask = Callable[..., Awaitable[Any]]

@@ -8,21 +8,16 @@ from typing import Any
 
 import pytest
 
-from local.solana.genesis import TAXED, Listing
+from local.solana.genesis import TAXED
 from order_engine.domain.errors import SwapRefused
 from order_engine.domain.failures import CATALOGUE
 from order_engine.domain.order import Order, Routed, Status
 from order_engine.domain.tokens import JUP, SOL, USDC, Token
 from order_engine.venues.solana import addresses
 from order_engine.venues.solana.addresses import TOKEN, token_account
-from tests.solana.desk import START_UNITS, Desk, Process, confirmed, place, reasons, with_desk
+from tests.solana.desk import KINDS, START_UNITS, Desk, Process, confirmed, of_kind, place, reasons, with_desk
 
-KINDS = ("cpmm", "clmm", "amm_v4", "dlmm", "damm2")
 TAX = Token("TAXED", TAXED.mint, TAXED.decimals)
-
-
-def of_kind(desk: Desk, kind: str) -> Listing:
-    return next(each for each in desk.pools if each.kind == kind)
 
 
 def failed(order: Order, code: str) -> None:

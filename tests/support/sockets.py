@@ -14,8 +14,9 @@ from order_engine.domain import lifecycle
 from order_engine.domain.order import Order, OrderRef, OrderRequest
 from order_engine.domain.tokens import SOL, USDC
 from order_engine.engine.execute import Silent
-from order_engine.engine.ports import Connection, ConnectionGone, StatisticsStore
+from order_engine.engine.ports import Connection, ConnectionGone
 from order_engine.engine.push import Change, PushEvents
+from order_engine.engine.stats import StatisticsStore
 from order_engine.wire.views import event_frame, snapshot_frames
 from tests.fakes.connections import FakeConnections
 from tests.support.clock import StandingClock

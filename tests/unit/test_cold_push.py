@@ -18,8 +18,9 @@ from order_engine.aws.endpoint import Endpoint
 from order_engine.aws.push import ApiGatewayPush
 from order_engine.engine import push
 from order_engine.engine.execute import Silent
-from order_engine.engine.ports import Connection, GatewayUnreachable, StatisticsStore
+from order_engine.engine.ports import Connection, GatewayUnreachable
 from order_engine.engine.push import PushEvents
+from order_engine.engine.stats import StatisticsStore
 from order_engine.wire.views import event_frame, snapshot_frames
 from tests.infra.authority import https_server, issue
 from tests.support.clock import StandingClock

@@ -11,16 +11,9 @@ from hypothesis import strategies as st
 from order_engine.domain.amounts import U64_MAX
 from order_engine.domain.errors import QuoteRefused
 from order_engine.venues.raydium.amm_v4 import AmmV4Pool
+from tests.unit.venues.pools.amm_v4 import pools
 
-reserve = st.integers(1, 2**60)
 amount = st.integers(1, 2**62)
-
-
-@st.composite
-def pools(draw: st.DrawFn) -> AmmV4Pool:
-    denominator = draw(st.integers(1, 100_000))
-    fee = (draw(st.integers(0, min(denominator - 1, denominator // 5))), denominator)
-    return AmmV4Pool("pool", ("x", "y"), (draw(reserve), draw(reserve)), fee)
 
 
 def quoted(pool: AmmV4Pool, mint_in: str, amount_in: int) -> int:

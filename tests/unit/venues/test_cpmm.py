@@ -10,34 +10,12 @@ from hypothesis import strategies as st
 
 from order_engine.domain.amounts import U64_MAX
 from order_engine.domain.errors import QuoteRefused
-from order_engine.domain.quote import Pool
 from order_engine.venues.raydium.cpmm import CpmmPool, CreatorFeeOn
+from tests.unit.venues.pools.cpmm import X, Y, pools
+from tests.unit.venues.pools.quotes import quote_or_zero
 from tests.unit.venues.recorded import load
 
-X, Y = "mint-x", "mint-y"
-RESERVES = st.integers(1, 2**62)
 AMOUNTS = st.integers(1, 2**62)
-
-
-def pools(**fixed: int) -> st.SearchStrategy[CpmmPool]:
-    return st.builds(
-        CpmmPool,
-        pool_id=st.just("pool"),
-        mints=st.just((X, Y)),
-        reserves=st.tuples(RESERVES, RESERVES),
-        trade_fee_rate=st.just(fixed["trade"]) if "trade" in fixed else st.integers(1, 100_000),
-        protocol_fee_rate=st.integers(0, 500_000),
-        fund_fee_rate=st.integers(0, 500_000),
-        creator_fee_rate=st.just(0) | st.integers(1, 100_000),
-        creator_fee_on=st.sampled_from(CreatorFeeOn),
-    )
-
-
-def quote_or_zero(pool: Pool, mint_in: str, amount: int) -> int:
-    try:
-        return pool.quote(mint_in, amount)
-    except QuoteRefused:
-        return 0
 
 
 def simple_pool(**changes: Any) -> CpmmPool:

@@ -16,15 +16,15 @@ from order_engine.venues.meteora.dlmm import Bin, DlmmParameters, DlmmPool, Vola
 from order_engine.venues.raydium.clmm import ClmmPool, FeeOn
 from order_engine.venues.raydium.cpmm import CpmmPool
 from order_engine.venues.transfer_fee import TransferFee, TransferFeePool
-from tests.unit.venues import test_amm_v4, test_clmm, test_cpmm, test_damm2, test_dlmm
+from tests.unit.venues.pools import amm_v4, clmm, cpmm, damm2, dlmm
 
 AMOUNTS = st.integers(1, 10_000) | st.integers(1, 2**50) | st.integers(1, U64_MAX)
 KINDS: dict[str, st.SearchStrategy[CurvedPool]] = {
-    "cpmm": test_cpmm.pools(),
-    "clmm": test_clmm.pools(),
-    "dlmm": test_dlmm.pools(),
-    "damm2": test_damm2.pools(),
-    "amm_v4": test_amm_v4.pools(),
+    "cpmm": cpmm.pools(),
+    "clmm": clmm.pools(),
+    "dlmm": dlmm.pools(),
+    "damm2": damm2.pools(),
+    "amm_v4": amm_v4.pools(),
 }
 FEES = st.builds(TransferFee, st.integers(0, 1_000), st.integers(0, 10) | st.integers(0, 2**40))
 
@@ -87,8 +87,8 @@ def test_prices_fall_along_a_curve(kind: str, data: st.DataObject, side: int) ->
     ("pool", "amount"),
     [
         (CpmmPool("p", ("x", "y"), (10**12, 3 * 10**12), 2_500, 0, 0, 500), 10**10),
-        (test_clmm.around_zero(), 5 * 10**9),
-        (test_dlmm.two_bins(), 15_000),
+        (clmm.around_zero(), 5 * 10**9),
+        (dlmm.two_bins(), 15_000),
     ],
 )
 def test_a_quote_is_below_the_curve_by_rounding_only(pool: CurvedPool, amount: int) -> None:
@@ -124,7 +124,7 @@ def test_an_empty_pool_has_no_curve(reserves: tuple[int, int]) -> None:
 
 
 def _clmm(**changes: object) -> ClmmPool:
-    base = test_clmm.around_zero()
+    base = clmm.around_zero()
     return ClmmPool(
         base.pool_id,
         base.mints,
@@ -160,7 +160,7 @@ def test_a_clmm_fee_that_is_not_computed_is_refused_by_name(changes: dict[str, o
 
 @pytest.mark.parametrize(("fee_on", "side"), [(FeeOn.ONLY_TOKEN_0, 0), (FeeOn.ONLY_TOKEN_1, 1)])
 def test_a_clmm_fee_on_the_token_that_goes_in_is_the_usual_one(fee_on: FeeOn, side: int) -> None:
-    mint = test_clmm.around_zero().mints[side]
+    mint = clmm.around_zero().mints[side]
     assert _clmm(fee_on=fee_on).quote(mint, 10**6) == _clmm().quote(mint, 10**6)
 
 

@@ -9,32 +9,11 @@ from hypothesis import strategies as st
 from order_engine.domain.amounts import U64_MAX
 from order_engine.domain.errors import QuoteRefused
 from order_engine.venues.meteora.damm2 import CollectFeeMode, Damm2Pool
+from tests.unit.venues.pools.damm2 import A, B, pools
+from tests.unit.venues.pools.quotes import quote_or_zero
 from tests.unit.venues.recorded import load
 
-A, B = "mint-a", "mint-b"
 AMOUNTS = st.integers(1, 10_000) | st.integers(1, 2**40)
-
-
-@st.composite
-def pools(draw: st.DrawFn) -> Damm2Pool:
-    price = draw(st.integers(2**56, 2**72))
-    return Damm2Pool(
-        pool_id="pool",
-        mints=(A, B),
-        sqrt_price=price,
-        liquidity=draw(st.integers(2**104, 2**124)),
-        fee_numerator=draw(st.integers(0, 500_000_000)),
-        collect_fee_mode=draw(st.sampled_from(CollectFeeMode)),
-        sqrt_min_price=price - price * draw(st.integers(1, 90)) // 100,
-        sqrt_max_price=price + price * draw(st.integers(1, 900)) // 100,
-    )
-
-
-def quote_or_zero(pool: Damm2Pool, mint_in: str, amount: int) -> int:
-    try:
-        return pool.quote(mint_in, amount)
-    except QuoteRefused:
-        return 0
 
 
 def test_every_swap_of_the_real_program_is_reproduced() -> None:

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
         Mailbox,
         OrderStore,
         Push,
-        StatisticsStore,
     )
     from order_engine.engine.push import PushEvents
     from order_engine.engine.quote import Quote
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from order_engine.engine.routing.router import Router
     from order_engine.engine.sockets import CloseEnded, Connect, Subscribe
     from order_engine.engine.statistics import Summarise
+    from order_engine.engine.stats import StatisticsStore
     from order_engine.engine.sweep import Sweep
     from order_engine.engine.triggers import Triggers
     from order_engine.venues.markets import Market

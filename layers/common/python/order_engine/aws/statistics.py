@@ -11,8 +11,7 @@ from botocore.exceptions import ClientError
 
 from order_engine.aws.clients import CONDITION_FAILED, call, error_code, items_of, old_item
 from order_engine.domain.lifecycle import EXECUTED, TERMINAL
-from order_engine.engine.ports import Statistics, Tally
-from order_engine.engine.stats import REMEMBERED_MINUTES, bucket, mark, minute, moves
+from order_engine.engine.stats import REMEMBERED_MINUTES, Statistics, Tally, bucket, mark, minute, moves
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

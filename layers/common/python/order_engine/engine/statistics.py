@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from order_engine.engine.ports import OrderQueue, OrderStore, StatisticsStore
-from order_engine.engine.stats import quantile
+from order_engine.engine.ports import OrderQueue, OrderStore
+from order_engine.engine.stats import StatisticsStore, quantile
 
 SHARES = (50, 90, 99)
 

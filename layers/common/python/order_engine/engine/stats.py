@@ -1,12 +1,13 @@
-"""What is counted of orders, and how a count is known again: stages, latency buckets, quantiles, marks. Pure."""
+"""What is counted of orders, how a count is known again (stages, latency buckets, marks), and who keeps it."""
 
 from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import takewhile
-from typing import Literal
+from typing import Literal, Protocol
 
 from order_engine.domain.order import Status
 
@@ -78,3 +79,51 @@ def quantile(counts: Mapping[int, int], share: int) -> int | None:
 
     skipped = sum(1 for _ in takewhile(below, ordered))
     return BUCKETS_MS[ordered[min(skipped, len(ordered) - 1)][0]]
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What one change of an order adds to its user's statistics.
+
+    Attributes:
+        order_id, seq: the change's last event, which is what makes the tally the same one when it comes again.
+        at: the event's time, milliseconds since the epoch.
+        status, before: after the change and before it; None before an order's first, and for market orders.
+        venue: where a confirmed order was filled.
+        latency_ms: from accepted, or from when a limit order fired, to this change. Counted of executed orders.
+    """
+
+    order_id: str
+    seq: int
+    at: int
+    status: Status
+    venue: str | None
+    latency_ms: int
+    before: Status | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """A user's orders in numbers.
+
+    Attributes:
+        by_status, by_venue: totals of finished orders.
+        latency_counts: finished orders per bucket of ``BUCKETS_MS``.
+        by_stage: how many orders rest, under ``open``.
+    """
+
+    by_status: Mapping[str, int]
+    by_venue: Mapping[str, int]
+    latency_counts: Mapping[int, int]
+    by_stage: Mapping[str, int] = field(default_factory=dict)
+
+
+class StatisticsStore(Protocol):
+    async def count(self, user_id: str, tallies: Sequence[Tally]) -> None:
+        """Add tallies, in any order and from any number of callers at once.
+
+        One that comes again is skipped, if it does so before its event is ``REMEMBERED_MINUTES`` old.
+        """
+
+    async def of_user(self, user_id: str) -> Statistics:
+        """What was counted, up to a moment ago: the read may lag behind the last count."""
