@@ -117,6 +117,14 @@ def test_a_height_that_cannot_be_is_not_signed_for(wrong: int) -> None:
     with_desk(scene)
 
 
+@pytest.mark.parametrize("lags", [(0, 45), (45, 0), (0, 0, 0, 45), (120, 0, 0, 0, 0)])
+def test_nodes_of_different_age_behind_one_address_contradict_nothing(lags: tuple[int, ...]) -> None:
+    async def scene(desk: Desk) -> None:
+        assert "node_unavailable" not in reasons(confirmed(await desk.process().swap(SOL, USDC, 10**9)))
+
+    with_desk(scene, weather=Weather(lags=lags))
+
+
 def test_a_process_that_is_hours_old_still_knows_which_heights_can_be() -> None:
     async def scene(desk: Desk) -> None:
         process = desk.process()

@@ -16,8 +16,8 @@ from order_engine.venues.solana.rpc import NodeUnavailable
 _FRESH_MS = 600_000
 # No slot is shorter.
 _SLOT_MS = 100
-# Nodes answer at different moments.
-_APART_BLOCKS = 20
+# Nodes answer at different moments, and the one that told the height may have been behind.
+_APART_BLOCKS, _BEHIND_SLOTS = 20, 150
 
 
 @dataclass(slots=True)
@@ -42,7 +42,7 @@ class Validity:
             self._known = (now, await agreed_height(await self.node.apart(), alone=True))
         known_at, height = self._known
         # Each block takes a slot at least.
-        newer = max(0, min(slot - height.slot, (now - known_at) // _SLOT_MS))
+        newer = max(0, min(slot - height.slot, (now - known_at) // _SLOT_MS + _BEHIND_SLOTS))
         told = blockhash.last_valid_block_height
         if not height.blocks <= told <= height.blocks + newer + VALID_BLOCKS + _APART_BLOCKS:
             self._known = None
