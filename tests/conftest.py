@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
 from typing import Any
 
 import pytest
@@ -16,14 +15,16 @@ def _descriptions_are_read_once() -> Iterator[None]:
 
     moto's loader is left alone: it writes into what it has read, by which botocore no longer knows its own errors.
     """
-    as_it_was, loader = Loader.load_data_with_path, Loader()
-
-    @cache
-    def read(name: str) -> Any:
-        return as_it_was(loader, name)
+    as_it_was = Loader.load_data_with_path
+    read: dict[tuple[str, ...], Any] = {}
 
     def load(self: Loader, name: str) -> Any:
-        return read(name) if type(self) is Loader else as_it_was(self, name)
+        if type(self) is not Loader:
+            return as_it_was(self, name)
+        key = (name, *self.search_paths)
+        if key not in read:
+            read[key] = as_it_was(self, name)
+        return read[key]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Loader, "load_data_with_path", load)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from order_engine.compose import Engine, Stores, compose
-from order_engine.engine.execute import Silent
+from order_engine.engine.observer import Silent
 from order_engine.engine.ports import Clock
 from order_engine.settings import Settings
 from order_engine.venues.markets import Market

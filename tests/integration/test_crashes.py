@@ -13,7 +13,8 @@ from order_engine.domain import lifecycle
 from order_engine.domain.order import Order, OrderRef, OrderRequest, SignedTransaction, Status
 from order_engine.domain.tokens import SOL, USDC
 from order_engine.domain.venues import VENUES
-from order_engine.engine.execute import Done, Execute, ExecutionPolicy, Later, Silent
+from order_engine.engine.execute import Done, Execute, ExecutionPolicy, Later
+from order_engine.engine.observer import Silent
 from order_engine.engine.place import Place
 from order_engine.engine.ports import Known
 from order_engine.engine.retry import RetryPolicy

@@ -19,7 +19,8 @@ from order_engine.domain import base58, lifecycle
 from order_engine.domain.order import Order, OrderRef, OrderRequest, Retry, Status
 from order_engine.domain.tokens import BONK, JUP, SOL, USDC, USDT, Token
 from order_engine.domain.venues import VENUES
-from order_engine.engine.execute import Done, Execute, ExecutionPolicy, Observer, Silent
+from order_engine.engine.execute import Done, Execute, ExecutionPolicy
+from order_engine.engine.observer import Observer, Silent
 from order_engine.engine.retry import RetryPolicy
 from order_engine.engine.routing.router import Router
 from order_engine.venues.solana.chain import SolanaChain

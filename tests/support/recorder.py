@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from order_engine.domain.order import Order
-from order_engine.engine.execute import Silent
+from order_engine.engine.observer import Silent
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from order_engine.compose import Engine
 from order_engine.domain import lifecycle
 from order_engine.domain.order import Order, OrderRef, OrderRequest
 from order_engine.domain.tokens import SOL, USDC
-from order_engine.engine.execute import Silent
+from order_engine.engine.observer import Silent
 from order_engine.engine.ports import Connection, ConnectionGone
 from order_engine.engine.push import Change, PushEvents
 from order_engine.engine.stats import StatisticsStore

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 
 from order_engine.domain import lifecycle
 from order_engine.domain.order import Lease, Order, OrderRef, SignedTransaction
-from order_engine.engine.execute import Execute, ExecutionPolicy, Silent, Verdict
+from order_engine.engine.execute import Execute, ExecutionPolicy, Verdict
+from order_engine.engine.observer import Silent
 from order_engine.engine.ports import Height, Known, Swapped, TransactionStatus
 from order_engine.engine.retry import RetryPolicy
 from order_engine.engine.routing.router import Router

@@ -12,7 +12,7 @@ from order_engine.domain.errors import IdempotencyConflict, InvalidInput, TooMan
 from order_engine.domain.order import OrderRequest
 from order_engine.engine import accept
 from order_engine.engine.accept import Accept, Accepted
-from order_engine.engine.execute import Silent
+from order_engine.engine.observer import Silent
 from order_engine.engine.place import Place
 from order_engine.engine.rates import Meter, Rate, RateLimited
 from tests.fakes.accounts import FakeRateLimiter

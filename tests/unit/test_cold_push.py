@@ -17,7 +17,7 @@ from order_engine.aws import endpoint as endpoints
 from order_engine.aws.endpoint import Endpoint
 from order_engine.aws.push import ApiGatewayPush
 from order_engine.engine import push
-from order_engine.engine.execute import Silent
+from order_engine.engine.observer import Silent
 from order_engine.engine.ports import Connection, GatewayUnreachable
 from order_engine.engine.push import PushEvents
 from order_engine.engine.stats import StatisticsStore

@@ -9,7 +9,7 @@ from local.cloud import events
 from order_engine.compose import Engine, Stores, compose
 from order_engine.domain.order import OrderRef, OrderRequest, Status
 from order_engine.domain.tokens import SOL, USDC
-from order_engine.engine.execute import Silent
+from order_engine.engine.observer import Silent
 from order_engine.settings import ExecutionSettings, PaperSettings, Settings
 from order_engine.venues.markets import Paper
 from order_engine.wire import messages

@@ -11,7 +11,8 @@ from order_engine.domain.errors import OrderNotFound
 from order_engine.domain.failures import WAITED_TOO_LONG
 from order_engine.domain.order import Order, OrderRef, Status
 from order_engine.engine.dead_letters import ANOTHER_MS, ResolveDeadLetter
-from order_engine.engine.execute import Done, Execute, ExecutionPolicy, Later, Silent, Verdict
+from order_engine.engine.execute import Done, Execute, ExecutionPolicy, Later, Verdict
+from order_engine.engine.observer import Silent
 from order_engine.engine.retry import PATIENCE_MS, RetryPolicy
 from order_engine.engine.routing.router import Router
 from tests.fakes.orders import FakeOrders

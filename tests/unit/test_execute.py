@@ -10,16 +10,8 @@ from hypothesis import given
 
 from order_engine.domain import lifecycle
 from order_engine.domain.order import Event, Lease, Order, OrderRef, SignedTransaction, Status
-from order_engine.engine.execute import (
-    MAX_EVENTS,
-    MAX_LOST_WORKERS,
-    Done,
-    Execute,
-    ExecutionPolicy,
-    Later,
-    Silent,
-    next_step,
-)
+from order_engine.engine.execute import MAX_EVENTS, MAX_LOST_WORKERS, Done, Execute, ExecutionPolicy, Later, next_step
+from order_engine.engine.observer import Silent
 from order_engine.engine.ports import Height, Known, Swapped, TransactionStatus
 from order_engine.engine.retry import RetryPolicy, lost_workers
 from order_engine.engine.routing.router import Router

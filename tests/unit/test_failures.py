@@ -20,7 +20,8 @@ from order_engine.domain.failures import CATALOGUE, LANDED_WITH_ERROR, is_final,
 from order_engine.domain.order import Failure, Lease, Order, OrderRef, Retry, Status
 from order_engine.domain.quote import NO_POOL, LeftOut, Pool
 from order_engine.domain.venues import RAYDIUM, VENUES
-from order_engine.engine.execute import MAX_EVENTS, Done, Execute, ExecutionPolicy, Later, Silent
+from order_engine.engine.execute import MAX_EVENTS, Done, Execute, ExecutionPolicy, Later
+from order_engine.engine.observer import Silent
 from order_engine.engine.ports import Venue
 from order_engine.engine.retry import LIMIT_NOT_MET, RetryPolicy, after_failure
 from order_engine.engine.routing.decide import decide

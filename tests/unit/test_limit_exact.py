@@ -7,7 +7,8 @@ import pytest
 from order_engine.domain import lifecycle
 from order_engine.domain.order import Order, OrderRef, Retry, SignedTransaction, Status
 from order_engine.domain.tokens import SOL
-from order_engine.engine.execute import Execute, ExecutionPolicy, Silent
+from order_engine.engine.execute import Execute, ExecutionPolicy
+from order_engine.engine.observer import Silent
 from order_engine.engine.retry import LIMIT_NOT_MET, RetryPolicy
 from order_engine.engine.routing.router import Gathered, Router
 from order_engine.engine.triggers import best_output

@@ -14,7 +14,7 @@ from order_engine.aws import codec
 from order_engine.domain.errors import IdempotencyConflict, SameToken, TooManyOpenOrders
 from order_engine.domain.order import OrderRef, OrderRequest, Status
 from order_engine.domain.tokens import BONK, SOL, USDC, USDT
-from order_engine.engine.execute import Silent
+from order_engine.engine.observer import Silent
 from order_engine.engine.place import Place, fingerprint, order_id_for
 from tests.fakes.orders import FakeOrders
 from tests.support.clock import TickingClock

@@ -10,7 +10,7 @@ from hypothesis import given
 
 from order_engine.domain import lifecycle
 from order_engine.domain.order import Order, OrderRef, Status
-from order_engine.engine.execute import Silent
+from order_engine.engine.observer import Silent
 from order_engine.engine.ports import Connection
 from order_engine.engine.push import Change, PushEvents, tally_of
 from order_engine.engine.stats import Tally

@@ -11,7 +11,7 @@ from notify import socket
 from order_engine.compose import Engine
 from order_engine.domain import lifecycle
 from order_engine.domain.order import Lease, Order, OrderRef
-from order_engine.engine.execute import Silent
+from order_engine.engine.observer import Silent
 from order_engine.engine.ports import Connection, Page
 from order_engine.engine.rates import Allowance, Rate
 from order_engine.engine.sockets import KEPT_MS, CloseEnded

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from order_engine.domain import lifecycle
 from order_engine.domain.failures import WAITED_TOO_LONG
 from order_engine.domain.order import Lease, Order, OrderRef, Status
-from order_engine.engine.execute import Silent
+from order_engine.engine.observer import Silent
 from order_engine.engine.retry import PATIENCE_MS
 from order_engine.engine.sweep import CROWDED_MS, LEASE_GRACE_MS, STRANDED_MS, Sweep, stranded
 from tests.fakes.orders import FakeOrders

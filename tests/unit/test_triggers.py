@@ -21,7 +21,7 @@ from order_engine.domain.order import Order, OrderRef, Status
 from order_engine.domain.quote import Pool
 from order_engine.domain.token_list import TokenList
 from order_engine.domain.tokens import JUP, RAY, SOL, USDC, Token
-from order_engine.engine.execute import Silent
+from order_engine.engine.observer import Silent
 from order_engine.engine.rounds import Rounds
 from order_engine.engine.routing import decide as routing
 from order_engine.engine.routing.router import Gathered, Router

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from order_engine.engine.audit import Audit
     from order_engine.engine.cancel import Cancel
     from order_engine.engine.dead_letters import ResolveDeadLetter
-    from order_engine.engine.execute import Execute, Observer
+    from order_engine.engine.execute import Execute
     from order_engine.engine.messages import Messages
+    from order_engine.engine.observer import Observer
     from order_engine.engine.place import Place
     from order_engine.engine.ports import (
         Clock,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from order_engine.engine.execute import Observer
+from order_engine.engine.observer import Observer
 from order_engine.engine.ports import Chain, Clock, Incomplete
 
 # Two swaps of one order that are further apart than this are left to the reconciliation of whole days.

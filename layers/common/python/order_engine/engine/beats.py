@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 
 from order_engine.domain.order import Order, OrderRef
-from order_engine.engine.execute import Observer
+from order_engine.engine.observer import Observer
 
 
 async def survive[T](observer: Observer, what: str, work: Callable[[], Awaitable[T]], order_id: str = "") -> T | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from order_engine.domain import lifecycle
 from order_engine.domain.errors import OrderNotFound, TooLateToCancel
 from order_engine.domain.order import Order, OrderRef, Status
-from order_engine.engine.execute import Observer
+from order_engine.engine.observer import Observer
 from order_engine.engine.ports import Clock, Conflict, OrderStore
 
 _TRIES = 5

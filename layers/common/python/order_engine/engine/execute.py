@@ -12,7 +12,6 @@ import contextlib
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
 
 from order_engine.domain import lifecycle
 from order_engine.domain.amounts import slippage_min_out
@@ -28,6 +27,7 @@ from order_engine.domain.order import (
     SignedTransaction,
     Status,
 )
+from order_engine.engine.observer import Observer
 from order_engine.engine.ports import Chain, Clock, Conflict, OrderStore, TransactionStatus
 from order_engine.engine.retry import (
     LIMIT_NOT_MET,
@@ -87,22 +87,6 @@ class Step:
     action: Action
     reason: str
     wait_ms: int = 0
-
-
-class Observer(Protocol):
-    """Told what happens, for logs and metrics."""
-
-    def changed(self, order: Order) -> None: ...
-
-    def noted(self, order_id: str, what: str, reason: str) -> None: ...
-
-
-class Silent:
-    """An observer that says nothing."""
-
-    def changed(self, order: Order) -> None: ...
-
-    def noted(self, order_id: str, what: str, reason: str) -> None: ...
 
 
 class _ChainSilent(Exception):

@@ -14,7 +14,7 @@ from order_engine.domain.amounts import format_price
 from order_engine.domain.errors import IdempotencyConflict, SameToken, TooManyOpenOrders
 from order_engine.domain.order import Order, OrderRef, OrderRequest, Status, first_fields, further_values
 from order_engine.domain.tokens import Token
-from order_engine.engine.execute import Observer
+from order_engine.engine.observer import Observer
 from order_engine.engine.ports import Clock, OrderExists, OrderQueue, OrderStore
 
 _NAMESPACE = uuid.UUID("6f1f4b9e-5f5a-4c39-9d9a-0a7c5f0f6f0e")

@@ -15,7 +15,7 @@ from itertools import groupby
 
 from order_engine.domain import lifecycle
 from order_engine.domain.order import Event, Order, Status
-from order_engine.engine.execute import Observer
+from order_engine.engine.observer import Observer
 from order_engine.engine.ports import Clock, Connection, ConnectionGone, ConnectionStore, GatewayUnreachable, Push
 from order_engine.engine.stats import StatisticsStore, Tally, stage
 from order_engine.engine.turns import FairTurns

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from order_engine.engine.beats import survive
-from order_engine.engine.execute import Observer
+from order_engine.engine.observer import Observer
 from order_engine.engine.ports import Clock, OrderStore
 from order_engine.engine.sweep import Sweep
 from order_engine.engine.triggers import Triggers

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from order_engine.domain import lifecycle
 from order_engine.domain.errors import EngineError
 from order_engine.domain.order import Order, OrderRef
-from order_engine.engine.execute import Observer
+from order_engine.engine.observer import Observer
 from order_engine.engine.ports import Clock, Connection, ConnectionStore, OrderStore, Push
 from order_engine.engine.push import SnapshotFrames
 

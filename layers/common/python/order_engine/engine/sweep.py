@@ -17,7 +17,7 @@ from order_engine.domain import lifecycle
 from order_engine.domain.failures import WAITED_TOO_LONG
 from order_engine.domain.order import Order, OrderRef, Status
 from order_engine.engine.beats import readable, survive
-from order_engine.engine.execute import Observer
+from order_engine.engine.observer import Observer
 from order_engine.engine.ports import Clock, Conflict, OrderQueue, OrderStore
 from order_engine.engine.retry import PATIENCE_MS, has_waited_too_long
 

@@ -26,8 +26,8 @@ from order_engine.domain.quote import Pool
 from order_engine.domain.token_list import TokenList
 from order_engine.domain.tokens import Token
 from order_engine.engine.beats import readable, survive
-from order_engine.engine.execute import Observer
 from order_engine.engine.fairness import fair_share
+from order_engine.engine.observer import Observer
 from order_engine.engine.ports import Clock, Conflict, OrderQueue, OrderStore
 from order_engine.engine.routing.network import INTERMEDIATES
 from order_engine.engine.routing.router import Gathered, Router
