@@ -56,7 +56,7 @@ def both(*bugs: Callable[[], AbstractContextManager[Any]]) -> Callable[[], Abstr
     return planted
 
 
-async def _status(nodes: Sequence[Node], signed: Signed, last_valid: int) -> Known:
+async def _status(nodes: Sequence[Node], signed: Signed, last_valid: int, places: object) -> Known:
     known = await nodes[0].status(signed.signature, search_history=True)
     return known if known.landed is not None else Known(known.slot - vars(chain)["FORK_SLOTS"], None)
 

@@ -105,7 +105,7 @@ async def test_a_node_begin_of_only_if_none_of_them_is_missing(
 ) -> None:
     node = Told(slots_with_blocks(skipped), range(hole, hole + size))
     high = max(0, low) + length
-    begins = await begin_of(Node(node), low, high, node.height)
+    begins = await begin_of(Node(node), low, high, node.height, {})
     found = begins is not None
     wanted = node.chain[max(0, low) : high + 1]
     there = high <= node.height.blocks and not any(slot in node.lacks for slot in wanted)
@@ -117,10 +117,19 @@ async def test_a_node_begin_of_only_if_none_of_them_is_missing(
 
 @pytest.mark.parametrize("age", [10, 200, 3_000, 17_000])
 async def test_blocks_are_found_with_few_questions(age: int) -> None:
-    node = Told()
+    node, places = Told(), dict[int, int]()
     low = node.height.blocks - age - 400
-    assert await begin_of(Node(node), low, low + 365, node.height)
+    assert await begin_of(Node(node), low, low + 365, node.height, places)
     assert len(node.asked) <= 12
+    # Whoever gave up in between goes on where the search was.
+    node.asked.clear()
+    assert await begin_of(Node(node), low, low + 365, node.height, places)
+    assert len(node.asked) <= 4
+    # A place that somebody told wrongly leads nobody astray, but for the one look at most.
+    for wrong in (TIP - 1, TIP + 10**6, 5):
+        places = {low: wrong}
+        first = await begin_of(Node(node), low, low + 365, node.height, places)
+        assert first or await begin_of(Node(node), low, low + 365, node.height, places)
 
 
 def old(node: Told) -> int:

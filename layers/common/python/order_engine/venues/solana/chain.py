@@ -40,6 +40,7 @@ PATH_TOLERANCE_BPS = 5
 _UNITS_PERCENT = 115
 # A pool that did not keep its quote is heard again some slots later.
 _HEARD_AGAIN_MS = 600
+_MOST_PLACES = 10_000
 # Amounts of tokens are unsigned, of 64 bits.
 _MOST_UNITS = 2**64 - 1
 # How long a block height is good enough. It goes up every 0.2 to 0.4 s, and matters once in 150 times that.
@@ -90,6 +91,8 @@ class SolanaChain:
         self._looks = Looks(node, clock)
         self._validity = Validity(node, clock)
         self._height: tuple[float, Height] | None = None
+        # By block height, a slot before it.
+        self._places: dict[int, int] = {}
         # Whether the wallet paid for a transaction, by signature.
         self._own: dict[str, bool] = {}
 
@@ -217,7 +220,9 @@ class SolanaChain:
         """
         signed = _open(tx)
         if search_history:
-            known = await look_through(await self._node.apart(), signed, tx.last_valid_block_height)
+            if len(self._places) > _MOST_PLACES:
+                self._places.clear()
+            known = await look_through(await self._node.apart(), signed, tx.last_valid_block_height, self._places)
         else:
             seen = await self._looks.known(tx.signature)
             known = seen if seen.landed is not None else replace(seen, slot=seen.slot - FORK_SLOTS)

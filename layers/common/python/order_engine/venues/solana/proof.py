@@ -45,17 +45,22 @@ async def agreed_height(nodes: Sequence[Node], *, alone: bool = False) -> Height
     return sorted(heights, key=lambda height: height.blocks, reverse=True)[_needed(heights) - 1]
 
 
-async def look_through(nodes: Sequence[Node], signed: Signed, last_valid: int) -> Known:
+async def look_through(
+    nodes: Sequence[Node], signed: Signed, last_valid: int, places: dict[int, int] | None = None
+) -> Known:
     """What became of a transaction. That it has not landed is said only if it is proved, up to the slot in the answer.
 
     Args:
         last_valid: the last block height at which it may land.
+        places: by height, a slot before it, as far as former looks have found. What this one finds is added, so that
+            one that is given up for its time makes the next one shorter.
 
     Raises:
         NodeUnavailable, NodeRefused: too few nodes can know it.
     """
     needed = _needed(nodes)
-    found = await _enough(nodes, lambda node: _testimony(node, signed, last_valid), needed)
+    known = {} if places is None else places
+    found = await _enough(nodes, lambda node: _testimony(node, signed, last_valid, known), needed)
     landed = next((known for known in found if known.landed is not None), None)
     return landed or Known(sorted((known.slot for known in found), reverse=True)[needed - 1], None)
 
@@ -64,22 +69,31 @@ async def vouches(node: Node) -> bool:
     """Whether a node tells what a proof needs, of its newest blocks."""
     height = await node.height()
     await node.knows_blockhash("1" * 32)
-    begins = await begin_of(node, height.blocks - VALID_BLOCKS, height.blocks - FORK_SLOTS, height)
+    begins = await begin_of(node, height.blocks - VALID_BLOCKS, height.blocks - FORK_SLOTS, height, {})
     return begins is not None and await node.first_slot() <= begins
 
 
-async def begin_of(node: Node, low: int, high: int, newest: Height) -> int | None:
+async def begin_of(node: Node, low: int, high: int, newest: Height, places: dict[int, int]) -> int | None:
     """The slot of the first of all blocks from a height to a height; None where a node does not have every one of them.
 
     Args:
         newest: how far the node is.
+        places: see ``look_through``.
 
     Raises:
         NodeUnavailable, NodeRefused: it does not tell.
     """
     low = max(0, low)
+    begins = await _begin_of(node, low, high, newest, places)
+    if begins is None:
+        # If it was a place that somebody told wrongly, the next look does without it.
+        places.pop(low, None)
+    return begins
+
+
+async def _begin_of(node: Node, low: int, high: int, newest: Height, places: dict[int, int]) -> int | None:
     # A slot has one block or none; some leaders miss theirs.
-    slot = max(0, newest.slot - (newest.blocks - low) * 9 // 8 - FORK_SLOTS)
+    slot = places.get(low, max(0, newest.slot - (newest.blocks - low) * 9 // 8 - FORK_SLOTS))
     for _ in range(_ROUNDS):
         slots = await node.blocks(slot, _MOST_BLOCKS)
         if not slots:
@@ -91,11 +105,12 @@ async def begin_of(node: Node, low: int, high: int, newest: Height) -> int | Non
             slot = max(0, slots[0] - 2 * (first - low) - FORK_SLOTS)
         elif high - first < len(slots):
             # Between two blocks whose heights differ by as much as their places, none is missing.
+            places[low] = slots[0]
             ends = slots[low - first], slots[high - first]
             heights = await asyncio.gather(*map(node.height_of, ends))
             return ends[0] if list(heights) == [low, high] else None
         elif len(slots) == _MOST_BLOCKS:
-            slot = max(slots[0] + 1, slots[0] + low - first)
+            slot = places[low] = max(slots[0] + 1, slots[0] + low - first)
         else:
             return None
     return None
@@ -117,7 +132,7 @@ async def _lists(node: Node, signed: Signed, since: int) -> bool:
     return False
 
 
-async def _testimony(node: Node, signed: Signed, last_valid: int) -> Known:
+async def _testimony(node: Node, signed: Signed, last_valid: int, places: dict[int, int]) -> Known:
     """What one node knows of a transaction.
 
     Raises:
@@ -130,7 +145,7 @@ async def _testimony(node: Node, signed: Signed, last_valid: int) -> Known:
         node.ledger(signed.signature),
         node.knows_blockhash(signed.blockhash),
         node.first_slot(),
-        begin_of(node, low, high, newest),
+        begin_of(node, low, high, newest, places),
     )
     if known.landed is not None:
         return known
