@@ -132,6 +132,15 @@ async def test_blocks_are_found_with_few_questions(age: int) -> None:
         assert first or await begin_of(Node(node), low, low + 365, node.height, places)
 
 
+@pytest.mark.parametrize(("before", "size"), [(5, 140), (60, 20), (150, 3_000), (2, 1)])
+async def test_what_is_missing_before_the_blocks_in_question_does_not_matter(before: int, size: int) -> None:
+    node = Told()
+    low = node.height.blocks - 1_000
+    begins = node.chain[low]
+    lacking = replace(node, lacks=range(begins - before - size, begins - before))
+    assert await begin_of(Node(lacking), low, low + 365, node.height, {}) == begins
+
+
 def old(node: Told) -> int:
     return node.height.blocks - BEHIND
 

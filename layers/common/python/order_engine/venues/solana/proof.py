@@ -108,7 +108,12 @@ async def _begin_of(node: Node, low: int, high: int, newest: Height, places: dic
             places[low] = slots[0]
             ends = slots[low - first], slots[high - first]
             heights = await asyncio.gather(*map(node.height_of, ends))
-            return ends[0] if list(heights) == [low, high] else None
+            if list(heights) == [low, high]:
+                return ends[0]
+            if first == low:
+                return None
+            # What is missing may lie before them: begin nearer to them.
+            slot = slots[0] + low - first
         elif len(slots) == _MOST_BLOCKS:
             slot = places[low] = max(slots[0] + 1, slots[0] + low - first)
         else:
