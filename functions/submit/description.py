@@ -6,13 +6,17 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 
 from order_engine.domain.refusals import REFUSALS
 from order_engine.engine.accounts import KEY_PREFIX
+from order_engine.wire.schema import ProblemView
 from submit.statuses import STATUSES
 
 type Json = dict[str, Any]
 
+# No route answers there: it brings the type of all problems into the document.
+_PROBLEM = "/problem"
 _ORDER_ID = "4c1b6f2e-9a53-5b0e-8f65-1f3a7c2d9e10"
 _ACCEPTED = {
     "orderId": _ORDER_ID,
@@ -61,7 +65,7 @@ def describe(app: FastAPI) -> None:
                     title=app.title,
                     version=app.version,
                     description=app.description,
-                    routes=app.routes,
+                    routes=[*app.routes, APIRoute(_PROBLEM, lambda: None, response_model=ProblemView)],
                     tags=app.openapi_tags,
                 )
             )
@@ -71,6 +75,7 @@ def describe(app: FastAPI) -> None:
 
 
 def _complete(document: Json) -> Json:
+    del document["paths"][_PROBLEM]
     components = document["components"]
     components["securitySchemes"] = {
         "apiKey": {

@@ -14,6 +14,7 @@ from starlette.convertors import StringConvertor, register_url_convertor
 from order_engine.wire import exact_json
 from submit import problems
 from submit.callers import identity
+from submit.schemas import COMMON_ERRORS
 
 MAX_BODY = 16_384
 MAX_ORDER_ID = 64
@@ -87,4 +88,4 @@ register_url_convertor("order_id", OrderIdConvertor())
 
 def api_router() -> APIRouter:
     """A router for addresses under /api/."""
-    return APIRouter(prefix="/api", route_class=ExactRoute)
+    return APIRouter(prefix="/api", route_class=ExactRoute, responses=COMMON_ERRORS)
