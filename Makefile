@@ -167,7 +167,7 @@ routes-report: $(VENV)/.ready ## compare routing strategies over a day of simula
 
 .PHONY: routing-proof
 routing-proof: $(VENV)/.ready ## compare routes with the best of all: make routing-proof CASES=100000
-	$(BIN)/python -m bench.routing compare --cases $(CASES) --state build/routing.json --references build/optimum.jsonl
+	$(BIN)/python -m bench.routing compare --cases $(CASES) --workers $(shell nproc) --state build/routing.json --references build/optimum.jsonl
 
 .PHONY: audit
 audit: $(VENV)/.ready ## compare the pinned dependencies with the public advisories (needs the internet)

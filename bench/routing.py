@@ -3,12 +3,12 @@
 ``python -m bench.routing speed [--json FILE]``: processor milliseconds of one decision, pools fresh as a venue would
 give them (their tables are built within).
 
-``python -m bench.routing compare [--cases N] [--state FILE] [--references FILE]``: every decision against the best
-route by exhaustion (``bench.optimum``), in turns on random networks and on the paper market with all of its paths. Of
-each case it also checks that the legs add up, that the pools give what the legs say, that the order of the pools
-changes nothing, and that the stated gap is not smaller than the true one. The state is written as it goes on: a run
-that was stopped goes on from there. The second file keeps what the reference found, which takes most of the time and
-which no change of the router alters: of a changed router the same cases are compared anew within minutes. With
+``python -m bench.routing compare [--cases N] [--workers N] [--state FILE] [--references FILE]``: every decision
+against the best route by exhaustion (``bench.optimum``), in turns on random networks and on the paper market with all
+of its paths. Of each case it also checks that the legs add up, that the pools give what the legs say, that the order of
+the pools changes nothing, and that the stated gap is not smaller than the true one. The state is written as it goes on:
+a run that was stopped goes on from there. The second file keeps what the reference found, which takes most of the time
+and which no change of the router alters: of a changed router the same cases are compared anew within minutes. With
 ``--unproved`` the reference is only asked where the router refuses, or where its stated gap is above the tolerance:
 that takes a tenth of the time, and trusts the stated gaps.
 """
@@ -16,12 +16,15 @@ that takes a tenth of the time, and trusts the stated gaps.
 from __future__ import annotations
 
 import argparse
+import gc
 import hashlib
 import json
 import random
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -114,17 +117,24 @@ class References:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("".join([_sources() + "\n", *lines]))
 
+    def __contains__(self, number: int) -> bool:
+        return number < len(self._known)
+
     def of(self, number: int) -> Reference | None:
         """What the reference finds of a case; None where it finds that nothing fills the order."""
-        if number < len(self._known):
+        if number in self:
             known = self._known[number]
             return None if known is None else Reference(int(known[0]), known[1])
         found = _look(numbered(number)[1])
+        self.keep(number, found)
+        return found
+
+    def keep(self, number: int, found: Reference | Optimum | None) -> None:
+        """Write down what it found, where it is the next case of the file."""
         if self._path is not None and number == len(self._known):
             self._known.append(None if found is None else [found.net_out, found.impact_bps])
             with self._path.open("a") as file:
                 file.write(json.dumps(self._known[-1]) + "\n")
-        return found
 
 
 def _look(case: Case) -> Reference | None:
@@ -225,23 +235,56 @@ def numbered(number: int) -> tuple[str, Case, random.Random]:
     return f"paper market, ${10**size:,} to ${10 ** (size + 1):,}", case, rng
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A case, decided and compared.
+
+    Attributes:
+        best: what the reference finds, where it was asked.
+        asked: whether it was.
+    """
+
+    number: int
+    table: str
+    decision: Decision | None
+    promises: list[str]
+    best: Reference | Optimum | None = None
+    asked: bool = False
+
+
+def judge(number: int, known: Reference | None = None, *, ask: bool = True, unproved: bool = False) -> Judged:
+    """Decide one case, and ask the reference for it.
+
+    Args:
+        known: what it has found already, where it need not be asked.
+        ask: whether it may be asked.
+        unproved: ask it only where the decision does not prove itself.
+    """
+    name, case, rng = numbered(number)
+    decision = route(case)
+    promises = [] if decision is None else broken_promises(case, decision, rng)
+    if unproved and decision is not None and proved(decision):
+        return Judged(number, name, decision, promises)
+    if not ask:
+        return Judged(number, name, decision, promises, known)
+    return Judged(number, name, decision, promises, optimum(case), asked=True)
+
+
 def examine(
     number: int, tables: dict[str, Tally], references: References | None = None, *, unproved: bool = False
 ) -> None:
     """Compare one case, and count it in its table."""
-    name, case, rng = numbered(number)
-    decision = route(case)
-    promises = [] if decision is None else broken_promises(case, decision, rng)
-    best: Reference | Optimum | None = None
-    if not unproved or decision is None or not proved(decision):
-        best = optimum(case) if references is None else references.of(number)
-    tables.setdefault(name, Tally()).add(number, decision, best, promises)
+    _count(_job((number, *_given(number, references), unproved)), tables, references)
 
 
 def compare(
-    cases: int, state: Path | None, references: Path | None = None, *, unproved: bool = False
+    cases: int, state: Path | None, references: Path | None = None, *, unproved: bool = False, workers: int = 1
 ) -> dict[str, Tally]:
-    """Compare so many cases in all, those that the state has already counted among them."""
+    """Compare so many cases in all, those that the state has already counted among them.
+
+    Args:
+        workers: processes that do so.
+    """
     tables: dict[str, Tally] = {}
     done = 0
     if state is not None and state.exists():
@@ -250,13 +293,38 @@ def compare(
         tables = {name: Tally(**tally) for name, tally in kept["tables"].items()}
     found = References(references)
     saved = time.monotonic()
-    for number in range(done, cases):
-        examine(number, tables, found, unproved=unproved)
-        last = number == cases - 1
-        if state is not None and (last or time.monotonic() - saved > _SAVE_S):
-            saved = time.monotonic()
-            _save(state, number + 1, tables)
+    jobs = ((number, *_given(number, found), unproved) for number in range(done, cases))
+    with ExitStack() as stack:
+        judged = (
+            map(_job, jobs)
+            if workers == 1
+            else stack.enter_context(get_context("spawn").Pool(workers)).imap(_job, jobs, chunksize=8)
+        )
+        for one in judged:
+            _count(one, tables, found)
+            last = one.number == cases - 1
+            if state is not None and (last or time.monotonic() - saved > _SAVE_S):
+                saved = time.monotonic()
+                _save(state, one.number + 1, tables)
     return tables
+
+
+def _given(number: int, references: References | None) -> tuple[Reference | None, bool]:
+    """What is known of a case, and whether the reference has to be asked."""
+    if references is not None and number in references:
+        return references.of(number), False
+    return None, True
+
+
+def _job(job: tuple[int, Reference | None, bool, bool]) -> Judged:
+    number, known, ask, unproved = job
+    return judge(number, known, ask=ask, unproved=unproved)
+
+
+def _count(one: Judged, tables: dict[str, Tally], references: References | None) -> None:
+    tables.setdefault(one.table, Tally()).add(one.number, one.decision, one.best, one.promises)
+    if references is not None and one.asked:
+        references.keep(one.number, one.best)
 
 
 def _save(state: Path, done: int, tables: dict[str, Tally]) -> None:
@@ -276,6 +344,7 @@ def speed(make: Callable[[random.Random], Case], cases: int, seed: int = 1) -> d
     for _ in range(cases):
         case = make(rng)
         pools = max(pools, len(case.pools))
+        gc.collect()  # what drawing the case left behind is no part of the decision
         began = time.process_time_ns()
         route(case)
         taken.append((time.process_time_ns() - began) / 1e6)
@@ -311,10 +380,11 @@ def main() -> None:
     parser.add_argument("--state", type=Path, help="where a comparison keeps what it has counted")
     parser.add_argument("--references", type=Path, help="where it keeps what the reference found of each case")
     parser.add_argument("--unproved", action="store_true", help="ask the reference only where the gap is too large")
+    parser.add_argument("--workers", type=int, default=1, help="processes that compare")
     parser.add_argument("--json", type=Path, help="write the figures of speed to this file")
     given = parser.parse_args()
     if given.what == "compare":
-        _print(compare(given.cases, given.state, given.references, unproved=given.unproved))
+        _print(compare(given.cases, given.state, given.references, unproved=given.unproved, workers=given.workers))
         return
     figures: Any = speeds(given.cases)
     print(json.dumps(figures, indent=2))

@@ -15,7 +15,17 @@ from hypothesis import strategies as st
 
 from bench.networks import Case, all_pools, market_case, network_case
 from bench.optimum import Optimum, optimum
-from bench.routing import TOLERATED_BPS, TOLERATED_UNITS, References, Tally, broken_promises, examine, numbered, proved
+from bench.routing import (
+    TOLERATED_BPS,
+    TOLERATED_UNITS,
+    References,
+    Tally,
+    broken_promises,
+    compare,
+    examine,
+    numbered,
+    proved,
+)
 from bench.routing import route as routed
 from order_engine.domain.errors import NoRoute, PriceImpactTooHigh, QuoteRefused
 from order_engine.domain.quote import Decision, LeftOut, Pool
@@ -317,6 +327,14 @@ def test_what_the_reference_found_is_kept_and_found_again(tmp_path: Path, monkey
     monkeypatch.setattr("bench.routing.optimum", lambda case: replace(best, net_out=best.net_out + 1))
     with pytest.raises(ValueError, match="see case 0"):
         References(path)
+
+
+def test_several_processes_find_what_one_does_and_go_on_where_another_stopped(tmp_path: Path) -> None:
+    alone = compare(4, None)
+    state, references = tmp_path / "state.json", tmp_path / "optimum.jsonl"
+    compare(1, state, references)
+    assert compare(4, state, references, workers=2) == alone
+    assert len(references.read_text().splitlines()) == 1 + 4
 
 
 def test_the_reference_refuses_what_no_pool_fills_and_takes_network_cases_of_any_size() -> None:
