@@ -27,7 +27,7 @@ from tests.solana.desk import (
 )
 
 PAIRS = [(SOL, USDC), (USDC, SOL), (USDC, BONK), (SOL, BONK), (JUP, SOL), (USDC, USDT), (BONK, USDC)]
-STORM = Weather(lost=0.2, doomed=0.05, late=0.1, vanishing=0.05, lags=(0, 2, 0, 7, 0, 45), forks=(0, 0, 0, 5, 20))
+STORM = Weather(lost=0.2, doomed=0.12, late=0.1, vanishing=0.05, lags=(0, 2, 0, 7, 0, 45), forks=(0, 0, 0, 5, 20))
 # Where nearly everything lands at the last moment, and most nodes know less than others.
 TYPHOON = Weather(
     lost=0.3, doomed=0.1, late=0.98, lags=(0, 60, 0, 120, 0, 0, 90), forks=(0, 25, 0, 30, 12), forgets_after=100
