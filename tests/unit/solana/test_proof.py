@@ -46,6 +46,7 @@ class Told:
         landed: in which slot it knows the transaction.
         listed: of the wallet's transactions, the signatures, each after its slot, newest first.
         moved: by how much its word about statuses and block hashes is behind its height.
+        hash_behind: by how much more the one about block hashes is.
     """
 
     chain: list[int] = field(default_factory=lambda: slots_with_blocks(20))
@@ -54,6 +55,7 @@ class Told:
     landed: int | None = None
     hash_dies_at: int = 0
     moved: int = 0
+    hash_behind: int = 0
     listed: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
 
@@ -76,7 +78,8 @@ class Told:
             case "minimumLedgerSlot":
                 return self.first
             case "isBlockhashValid":
-                return {"context": context, "value": self.height.blocks <= self.hash_dies_at}
+                older = {"slot": context["slot"] - self.hash_behind}
+                return {"context": older, "value": self.height.blocks <= self.hash_dies_at}
             case "getSignatureStatuses":
                 assert params == (["signature"], {"searchTransactionHistory": True})
                 status = {"slot": self.landed, "err": None, "confirmationStatus": "finalized"}
@@ -152,7 +155,13 @@ async def proved(*nodes: Told, last_valid: int | None = None) -> Known:
 
 
 async def test_a_node_that_has_every_block_proves_absence_up_to_the_last_fork() -> None:
-    assert await proved(Told()) == Known(TIP - FORK_SLOTS, None)
+    node = Told()
+    assert await proved(node) == Known(node.height.slot - FORK_SLOTS, None)
+
+
+async def test_a_proof_is_as_old_as_its_oldest_part() -> None:
+    """Behind one address stand machines of different age: one from before a block hash does not know it either."""
+    assert await proved(Told(hash_behind=20)) == Known(TIP - 20 - FORK_SLOTS, None)
 
 
 @pytest.mark.parametrize("slot", [*range(16_500, 16_900, 40)])
@@ -205,7 +214,7 @@ async def test_a_block_hash_that_is_still_good_contradicts_an_expiry() -> None:
 async def test_before_it_has_expired_nothing_is_contradictory() -> None:
     node = Told(hash_dies_at=10**9)
     known = await proved(node, last_valid=node.height.blocks + 100)
-    assert known == Known(TIP - FORK_SLOTS, None)
+    assert known == Known(node.height.slot - FORK_SLOTS, None)
 
 
 async def test_the_height_is_what_two_nodes_say() -> None:
