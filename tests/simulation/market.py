@@ -5,18 +5,23 @@ The real venues and the real router have tests of their own; here they would onl
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from order_engine.domain import base58
 from order_engine.domain.errors import VenuesUnavailable
 from order_engine.domain.quote import Candidate, Decision, LeftOut, Leg, Pool
 from order_engine.domain.tokens import SOL, USDC, Token
-from order_engine.domain.venues import METEORA, RAYDIUM
+from order_engine.domain.venues import METEORA, RAYDIUM, VENUES
+from order_engine.venues.swap import Fees, Swap
 from tests.simulation.world import World
 
 _PPM = 1_000_000
 _BASE = 150  # USDC per SOL
+# The address of each venue's pool, as transactions name it.
+ADDRESSES = {venue: base58.encode(hashlib.sha256(venue.encode()).digest()) for venue in VENUES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,11 @@ class SwingPool:
         fee_ppm = 3_000 + amount_in // SOL.unit * 10
         return amount_in * numerator * (_PPM - fee_ppm) // (denominator * _PPM)
 
+    def swap(self, mint_in: str, amount_in: int) -> Swap[SwingPool]:
+        """What a swap does. It leaves the pool as it was: the price swings by itself."""
+        sides = self.mints if mint_in == SOL.mint else self.mints[::-1]
+        return Swap(*sides, amount_in, self.quote(mint_in, amount_in), Fees(mint_in, 0, 0, 0, 0, mint_in), self)
+
 
 @dataclass(frozen=True, slots=True)
 class SwingMarket:
@@ -54,22 +64,27 @@ class SwingMarket:
         # The venues differ by a little that changes sides.
         tilt = 200 if (at_ms // 700 % 2 == 0) == (venue == RAYDIUM) else 0
         price = _BASE * USDC.unit * (_PPM + offset + tilt) // _PPM
-        return SwingPool(f"{venue}-pool", venue, price)
+        return SwingPool(ADDRESSES[venue], venue, price)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SwingVenue:
-    """``Venue`` over the swinging market."""
+    """``Venue`` over the swinging market.
+
+    Attributes:
+        last: the pool as it was told last.
+    """
 
     name: str
     market: SwingMarket
     world: World
+    last: SwingPool | None = None
 
     async def pools(self, mint_in: str, mint_out: str) -> Sequence[Pool]:
         if {mint_in, mint_out} != {SOL.mint, USDC.mint}:
             return ()
-        pool: Pool = await self.world.call(f"{self.name}.pools", lambda: self.market.pool(self.name, self.world.now))
-        return (pool,)
+        self.last = await self.world.call(f"{self.name}.pools", lambda: self.market.pool(self.name, self.world.now))
+        return (self.last,)
 
 
 def decide(

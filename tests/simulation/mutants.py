@@ -11,7 +11,7 @@ import inspect
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -22,7 +22,11 @@ from order_engine.domain import lifecycle
 from order_engine.domain.order import Order, SignedTransaction, Status
 from order_engine.engine import dead_letters, execute, place, push, sockets, sweep, triggers
 from order_engine.engine.cancel import Cancel
+from order_engine.engine.ports import Height
 from order_engine.engine.stats import Tally
+from order_engine.venues.solana import chain, node, proof, validity
+from order_engine.venues.solana.node import Known, Node
+from order_engine.venues.solana.parse import Signed
 from tests.fakes.orders import FakeOrders
 from tests.fakes.queue import FakeQueue
 from tests.fakes.statistics import FakeStatistics, Totals
@@ -83,6 +87,19 @@ def replaced(owner: Any, name: str, value: object) -> Callable[[], AbstractConte
     return partial(patch.object, owner, name, value)
 
 
+@contextmanager
+def _all_of(plants: Sequence[Callable[[], AbstractContextManager[Any]]]) -> Iterator[None]:
+    with ExitStack() as planted:
+        for plant in plants:
+            planted.enter_context(plant())
+        yield
+
+
+def together(*plants: Callable[[], AbstractContextManager[Any]]) -> Callable[[], AbstractContextManager[Any]]:
+    """Several edits, where one rule has a second one behind it that would do."""
+    return partial(_all_of, plants)
+
+
 def also(allowed: Status, *, after: Status) -> Callable[[], AbstractContextManager[Any]]:
     """One more transition in the table."""
     return partial(patch.dict, lifecycle.TRANSITIONS, {after: lifecycle.TRANSITIONS[after] | {allowed}})
@@ -110,11 +127,34 @@ def _only_newer(self: FakeStatistics, totals: Totals, tally: Tally) -> bool:
     return new
 
 
+async def _believe(nodes: Sequence[Node], signed: Signed, last_valid: int, places: object) -> Known:
+    known = await nodes[0].status(signed.signature, search_history=True)
+    return known if known.landed is not None else Known(known.slot - vars(chain)["FORK_SLOTS"], None)
+
+
+_begin_of = proof.begin_of
+
+
+async def _all_there(node: Node, low: int, high: int, newest: Height, places: dict[int, int]) -> int | None:
+    return await _begin_of(node, low, high, newest, places) or newest.slot
+
+
+def _one(of: Sequence[object]) -> int:
+    return 1
+
+
+def _nameless(order_id: str, attempt: int) -> str:
+    return "a swap"
+
+
 def _never(*arguments: object) -> bool:
     return False
 
 
 _E, _L, _D = execute.Execute, lifecycle, dead_letters.ResolveDeadLetter
+# A node is taken at its word: not two, and not for the blocks that it has.
+BELIEVED_AT_ONCE = replaced(chain, "look_through", _believe)
+_NO_MARGIN = together(replaced(chain, "FORK_SLOTS", 0), replaced(proof, "FORK_SLOTS", 0))
 _AT_ONCE = (
     "return await self._hand_back(order, now)",
     """from order_engine.domain.failures import WAITED_TOO_LONG
@@ -134,13 +174,13 @@ MUTANTS: Sequence[Mutant] = (
         "store-ignores-seq",
         "a write demands the sequence number that its writer read",
         replaced(FakeOrders, "conditions", frozenset({"version", "owner"})),
-        25,
+        13,
     ),
     Mutant(
         "store-ignores-fence",
         "a write demands its own lease and fencing number",
         replaced(FakeOrders, "conditions", frozenset({"seq"})),
-        60,
+        2,
     ),
     Mutant(
         "store-overwrites",
@@ -162,14 +202,14 @@ MUTANTS: Sequence[Mutant] = (
             "_create",
             ("self._created.get(order.ref) is not mark", "current.created_at != order.created_at"),
         ),
-        3,
+        4,
     ),
     # --- claims, leases and fences -------------------------------------------------------------------------------
     Mutant(
         "claim-ignores-lease",
         "an order that a living worker holds is left alone",
         edit(execute, "next_step", ("order.lease is not None and now < order.lease.until", "False")),
-        2,
+        3,
     ),
     Mutant(
         "claim-keeps-version",
@@ -205,13 +245,13 @@ MUTANTS: Sequence[Mutant] = (
         "dead-letter-ignores-lease",
         "a dead letter does not take an order from a living worker",
         edit(_D, "__call__", ("order.lease is not None and now < order.lease.until", "False"), _AT_ONCE),
-        3,
+        17,
     ),
     Mutant(
         "dead-letter-fails-what-waits",
         "a dead letter does not end an order that may wait on",
         edit(_D, "__call__", _AT_ONCE),
-        45,
+        40,
     ),
     # --- intent first, unknown is not failed ---------------------------------------------------------------------
     Mutant(
@@ -244,7 +284,7 @@ MUTANTS: Sequence[Mutant] = (
                 _FAIL_ON_SILENCE,
             ),
         ),
-        6,
+        26,
     ),
     Mutant(
         "silence-is-failure",
@@ -257,52 +297,166 @@ MUTANTS: Sequence[Mutant] = (
                 'except _ChainSilent:\n        return await self._retry(order, Failure("silent", "No answer."))',
             ),
         ),
-        0,
+        6,
     ),
     Mutant(
         "no-height-check",
         "a transaction has expired only when the block height has passed",
         edit(_E, "_look", ("height.blocks <= tx.last_valid_block_height", "height.blocks <= 0")),
-        0,
+        3,
     ),
     Mutant(
         "height-off-by-one",
         "the last valid block is still valid",
-        edit(_E, "_look", ("<= tx.last_valid_block_height", "< tx.last_valid_block_height")),
-        180,
+        together(
+            edit(_E, "_look", ("<= tx.last_valid_block_height", "< tx.last_valid_block_height")),
+            # Which counts from so far back that a block more or less does not matter.
+            _NO_MARGIN,
+            BELIEVED_AT_ONCE,
+        ),
+        7,
+        {"late": 1.0},
+    ),
+    Mutant(
+        "signs-too-early",
+        "a transaction is given up when it can no longer land, and no sooner",
+        together(
+            edit(_E, "_look", ("height.blocks <= tx.last_valid", "height.blocks <= -40 + tx.last_valid")),
+            BELIEVED_AT_ONCE,
+        ),
+        3,
+        {"late": 1.0},
+    ),
+    Mutant(
+        "slots-for-blocks",
+        "transactions expire by blocks, of which there are fewer than slots",
+        edit(chain.SolanaChain, "height", ("newest.blocks - FORK_SLOTS", "newest.slot - FORK_SLOTS")),
+        1,
     ),
     Mutant(
         "no-history-lookup",
         "expiry is believed only after a look-up through the history",
         edit(_E, "_look", ("search_history=True", "search_history=False")),
-        145,
+        3,
+        {"late": 1.0, "silent": 0.95},
+    ),
+    Mutant(
+        "height-is-enough",
+        "expiry is believed only after a look-up",
+        edit(_E, "_look", ("known = await self._ask(self.chain.status(tx, search_history=True), deadline)", "pass")),
+        3,
+        {"late": 1.0, "silent": 0.95},
     ),
     Mutant(
         "history-before-height",
         "the look-up comes after the height",
-        edit(
-            _E,
-            "_look",
-            (
-                "known = await self._ask(self.chain.status(tx, search_history=False), deadline)",
-                "known = await self._ask(self.chain.status(tx, search_history=True), deadline)",
+        together(
+            edit(
+                _E,
+                "_look",
+                (
+                    "known = await self._ask(self.chain.status(tx, search_history=False), deadline)",
+                    "known = await self._ask(self.chain.status(tx, search_history=True), deadline)",
+                ),
+                (
+                    "known = await self._ask(self.chain.status(tx, search_history=True), deadline)\n            if",
+                    "if",
+                ),
+                # Which would catch it: a look-up before the height comes from an earlier slot.
+                ("known.slot < height.slot", "False"),
             ),
-            (
-                "known = await self._ask(self.chain.status(tx, search_history=True), deadline)\n            if",
-                "if",
-            ),
-            # Which would catch it: a look-up before the height comes from an earlier slot.
-            ("known.slot < height.slot", "False"),
+            _NO_MARGIN,
+            BELIEVED_AT_ONCE,
         ),
-        15,
+        36,
         {"late": 1.0, "stalled": 0.08},
     ),
     Mutant(
         "expiry-from-behind",
         "a node that is behind the height cannot say that a transaction expired",
-        edit(_E, "_look", ("known.slot < height.slot", "False")),
-        4,
+        together(edit(_E, "_look", ("known.slot < height.slot", "False")), BELIEVED_AT_ONCE),
+        20,
         {"late": 1.0, "behind": 0.5},
+    ),
+    Mutant(
+        "expiry-from-a-fork",
+        "a node whose newest blocks are of a fork that dies cannot say so either",
+        together(_NO_MARGIN, BELIEVED_AT_ONCE),
+        7,
+        {"late": 1.0, "forked": 0.5},
+    ),
+    Mutant(
+        "gap-believed",
+        "a node that lacks blocks in which a transaction may be cannot say so either",
+        replaced(proof, "begin_of", _all_there),
+        296,
+        {"late": 1.0, "silent": 0.95, "lacking": 1.0},
+    ),
+    Mutant(
+        "proof-of-any-age",
+        "a proof of absence is as old as its oldest part",
+        edit(proof, "_testimony", ("min(known.slot, newest.slot, slot)", "known.slot")),
+        20,
+        {"late": 1.0, "behind": 0.5},
+    ),
+    Mutant(
+        "one-word-is-enough",
+        "where several nodes are configured, two must say so",
+        replaced(proof, "_needed", _one),
+        44,
+        {"late": 1.0, "silent": 0.95, "lying": 1.0, "behind": 0.3},
+    ),
+    Mutant(
+        "told-height-believed",
+        "until when a transaction can land is held against the chain's height",
+        together(
+            edit(
+                validity.Validity,
+                "last_valid",
+                ("return max(told, height.blocks + VALID_BLOCKS)", "return told"),
+            ),
+            # Which notices that the block hash is still good.
+            BELIEVED_AT_ONCE,
+        ),
+        19,
+        {"misdated": 0.5, "late": 0.5},
+    ),
+    Mutant(
+        "processed-is-confirmed",
+        "what is only processed may vanish again",
+        together(
+            replaced(node, "_LANDED", ("processed", "confirmed", "finalized")),
+            # Or the ledger would know nothing of it yet.
+            replaced(node, "COMMITMENT", "processed"),
+        ),
+        7,
+    ),
+    Mutant(
+        "unrecorded-is-unknown",
+        "what has landed is no unknown where the ledger cannot tell yet what it did",
+        edit(
+            chain.SolanaChain,
+            "_landed",
+            ('raise NodeUnavailable("It has landed, but the node cannot tell what it did yet.")', "return None"),
+        ),
+        41,
+        {"late": 1.0, "silent": 0.95, "unrecorded": 0.9},
+    ),
+    Mutant(
+        "quote-is-fill",
+        "what was received is what the ledger says",
+        edit(
+            _E,
+            "_landed",
+            ("tx.signature, status.amount_out", "tx.signature, order.routed.decision.chosen.amount_out"),
+        ),
+        0,
+    ),
+    Mutant(
+        "no-memo",
+        "every message names its order, so that two equal orders are two transactions",
+        replaced(chain, "note_of", _nameless),
+        26,
     ),
     Mutant(
         "landed-error-is-fill",
@@ -314,14 +468,14 @@ MUTANTS: Sequence[Mutant] = (
         "dead-letter-fails-submitted",
         "a dead letter's submitted order is asked for on the chain",
         edit(_D, "__call__", ("(Action.TAKE_OVER, Action.GIVE_UP)", "(Action.GIVE_UP,)"), _AT_ONCE),
-        3,
+        40,
     ),
     # --- retries and time ----------------------------------------------------------------------------------------
     Mutant(
         "retries-unbounded",
         "at most three retries",
         edit(execute, "after_failure", ("order.attempts > policy.max_retries", "False")),
-        2,
+        3,
     ),
     Mutant(
         "retry-at-once",
@@ -333,25 +487,25 @@ MUTANTS: Sequence[Mutant] = (
         "retry-too-early",
         "no attempt starts before its time",
         edit(execute, "_of_pending", ("order.retry_at is not None and now < order.retry_at", "False")),
-        2,
+        3,
     ),
     Mutant(
         "lost-workers-unbounded",
         "an order that ends its workers is given up",
         edit(execute, "_of_orphan", ("lost_workers(order) >= MAX_LOST_WORKERS", "False")),
-        24,
+        3,
     ),
     Mutant(
         "pending-never-expires",
         "a pending order past its time limit is not started",
         edit(execute, "_of_pending", ("expires_at is not None and expires_at <= now", "False")),
-        25,
+        8,
     ),
     Mutant(
         "orphan-never-expires",
         "an order past its time limit is not started again after its worker was lost",
         edit(execute, "_of_orphan", ("expires_at is not None and expires_at <= now", "False")),
-        39,
+        168,
     ),
     Mutant(
         "signed-after-limit",
@@ -361,32 +515,32 @@ MUTANTS: Sequence[Mutant] = (
             "_attempt",
             ("request.expires_at is not None and request.expires_at <= self.clock.now_ms()", "False"),
         ),
-        629,
+        334,
         {"stalled": 0.2},
     ),
     Mutant(
         "time-runs-backwards",
         "an order's history never runs backwards",
         edit(_L, "_step", ("max(now, last.at)", "now")),
-        17,
+        11,
     ),
     Mutant(
         "fires-too-early",
         "an order that missed its limit rests before it fires again",
         edit(triggers.Triggers, "_decide", ("order.retry_at is not None and now < order.retry_at", "False")),
-        29,
+        118,
     ),
     Mutant(
         "aside-forgotten",
         "an order that missed its limit at its full size fires once it can be filled",
         edit(triggers.Triggers, "_aside", ("if pair in self._none_aside:", "if True:")),
-        213,
+        725,
     ),
     Mutant(
         "patience-ignored",
         "a market order that has waited too long is not started",
         edit(execute, "next_step", ("if has_waited_too_long(order, patience_ms, now):", "if False:")),
-        66,
+        136,
     ),
     # --- what a swap may bring -----------------------------------------------------------------------------------
     Mutant(
@@ -399,7 +553,7 @@ MUTANTS: Sequence[Mutant] = (
         "limit-price-ignored",
         "the least output honours the limit price",
         edit(_E, "_route", ("max(min_out, request.trigger.floor)", "min_out")),
-        17,
+        6,
     ),
     Mutant(
         "min-out-not-signed",
@@ -461,7 +615,7 @@ MUTANTS: Sequence[Mutant] = (
             "__call__",
             ("self.new_id() if idempotency_key is None else order_id_for(user_id, idempotency_key)", "self.new_id()"),
         ),
-        0,
+        1,
     ),
     Mutant(
         "replay-without-fingerprint",
@@ -473,7 +627,7 @@ MUTANTS: Sequence[Mutant] = (
         "letters-dropped",
         "what cannot be read is kept",
         replaced(FakeQueue, "keep", lambda self, body, reason: _nothing()),
-        12,
+        3,
     ),
     # --- the stream of statuses ----------------------------------------------------------------------------------
     Mutant(
@@ -502,13 +656,13 @@ MUTANTS: Sequence[Mutant] = (
         "events-with-a-gap",
         "an event goes alone only after all before it",
         edit(push.PushEvents, "_frames", ("if has >= change.known_events:", "if True:")),
-        32,
+        8,
     ),
     Mutant(
         "believes-the-store",
         "a client has what it says, not what is stored",
         edit(sockets.Subscribe, "one", ("known=min(after, order.seq)", "known=order.seq")),
-        32,
+        162,
     ),
     Mutant(
         "remembers-what-failed",
@@ -518,7 +672,7 @@ MUTANTS: Sequence[Mutant] = (
             "_push_order",
             ("for frame in self._frames(known, change):", "frames = self._frames(known, change)\n" + _NOTED_BEFORE),
         ),
-        11,
+        66,
     ),
     Mutant(
         "work-left-behind",
@@ -529,7 +683,7 @@ MUTANTS: Sequence[Mutant] = (
             ("return_exceptions=True", "return_exceptions=False"),
             ("is not None", "is not None and False"),
         ),
-        5,
+        6,
     ),
     Mutant(
         "counted-twice",
@@ -541,7 +695,7 @@ MUTANTS: Sequence[Mutant] = (
         "counted-by-the-newest",
         "what one shard brings late is counted, whatever another has brought before",
         replaced(FakeStatistics, "is_new", _only_newer),
-        26,
+        25,
     ),
 )
 

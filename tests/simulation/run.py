@@ -38,10 +38,12 @@ from tests.fakes.accounts import FakeKeys, FakeKeyUse, FakeRateLimiter, NoTicket
 from tests.fakes.connections import FakeConnections
 from tests.fakes.orders import FakeOrders
 from tests.fakes.queue import FakeQueue, body_of
+from tests.fakes.signer import SeedSigner
 from tests.fakes.statistics import FakeStatistics
 from tests.simulation import market
 from tests.simulation.chain import DEADLY, SimChain
 from tests.simulation.loop import Deadlock, VirtualLoop, run
+from tests.simulation.network import Network, draw_nodes
 from tests.simulation.sockets import Client, Gateway
 from tests.simulation.sources import QueueSource, Schedule, Shard, StreamSource, WakeSource
 from tests.simulation.truth import Truth
@@ -86,7 +88,9 @@ class Plan:
 
     Attributes:
         bad_ms: how long the faults last.
-        validity: blocks within which a transaction may land.
+        nodes: how many addresses of the chain are configured.
+        confirmed_after: how many slots later a block is confirmed.
+        skips: every so many slots have no block; 0 for none.
         garbage: times at which something unreadable reaches the order queue.
         duplicates, letters: when a spare message for an order appears in the order queue, or among the dead letters.
         poison: times at which an unreadable record reaches the stream.
@@ -104,8 +108,9 @@ class Plan:
     bad_ms: int = 60_000
     period_ms: int = 120_000
     swing_ppm: int = 20_000
-    validity: int = 75
-    confirm_ms: int = 400
+    nodes: int = 1
+    confirmed_after: int = 2
+    skips: int = 20
     sweep_offset_ms: int = 0
     garbage: list[int] = field(default_factory=list)
     duplicates: list[tuple[int, int]] = field(default_factory=list)
@@ -156,8 +161,9 @@ def plan_of(seed: int) -> Plan:
         bad_ms=bad_ms,
         period_ms=rng.choice((20_000, 60_000, 120_000, 400_000)),
         swing_ppm=rng.choice((1_000, 10_000, 30_000)),
-        validity=rng.choice((20, 40, 75, 150)),
-        confirm_ms=rng.choice((0, rng.randint(0, 400), rng.randint(0, 1200))),
+        nodes=rng.choice((1, 1, 2, 3)),
+        confirmed_after=rng.choice((0, 1, 1, 2, 3)),
+        skips=rng.choice((0, 5, 20)),
         sweep_offset_ms=rng.randint(0, 59_000),
         garbage=sometimes(0.15),
         duplicates=[(at, rng.randrange(len(orders))) for at in sometimes(0.3)],
@@ -172,7 +178,16 @@ def plan_of(seed: int) -> Plan:
         plan.pauses.append((rng.choice(("process", "process", "dead_letters")), share, begin, bad_ms))
     if rng.random() < 0.2:
         plan.patience_ms = rng.randint(20_000, 120_000)
+    if rng.random() < 0.2:
+        plan.orders += _twins(rng, bad_ms)
     return plan
+
+
+def _twins(rng: random.Random, bad_ms: int) -> list[Planned]:
+    """Two equal orders at one moment, at whatever price: but for their names, their transactions may be equal too."""
+    request = market_order(rng.randint(1, 20 * SOL.unit), 10_000, buy=rng.random() < 0.5)
+    at_ms = rng.randint(0, bad_ms // 2)
+    return [Planned(at_ms, f"user{rng.randint(1, 2)}", request) for _ in range(2)]
 
 
 def _planned(rng: random.Random, bad_ms: int) -> Planned:
@@ -300,17 +315,19 @@ class Simulation:
         # It never fails here: what is counted is held against the orders at the end.
         self.limiter = FakeRateLimiter()
         self.market = market.SwingMarket(plan.period_ms, plan.swing_ppm)
-        self.chain = SimChain(
+        self.venues = tuple(market.SwingVenue(name, self.market, world) for name in VENUES)
+        self.network = Network(
             world,
             self.market,
-            plan.validity,
-            plan.confirm_ms,
+            draw_nodes(world, plan.nodes, plan.bad_ms),
+            plan.confirmed_after,
+            plan.skips,
             self.truth.broadcast,
             self.truth.landed,
             plan.script,
         )
         world.on_death = self.truth.died
-        self.truth.orders, self.truth.chain = self.orders, self.chain
+        self.truth.orders, self.truth.network = self.orders, self.network
         self.clients: list[Client] = []
         self._calm_at = 0
         self._fillable: dict[OrderRef, int] = {}
@@ -344,8 +361,7 @@ class Simulation:
         self.settings = Settings(
             execution=ExecutionSettings(landing_poll_ms=500, order_patience_ms=self.plan.patience_ms)
         )
-        venues = tuple(market.SwingVenue(name, self.market, world) for name in VENUES)
-        self._venues = _Market(venues, self.chain)
+        self._market = _Market(self.venues, SimChain(self.network, self.venues, SeedSigner()))
         self.stores = _Stores(
             orders=self.orders,
             connections=self.connections,
@@ -370,7 +386,7 @@ class Simulation:
         engine = compose(
             self.settings,
             clock=self.world,
-            market=self._venues,
+            market=self._market,
             stores=self.stores,
             observer=self.observer,
             order_id=lambda: f"order{next(self._orders_named)}",
@@ -439,6 +455,7 @@ class Simulation:
         acting = [self.loop.create_task(work) for work in self._acts()]
         await asyncio.sleep(plan.bad_ms / 1000)
         world.faults = Faults(skew_ms=plan.faults.skew_ms)
+        self.network.heal()
         self._calm_at = world.now
         world.note("world", "calms down")
         await asyncio.gather(*acting)

@@ -9,13 +9,13 @@ from tests.simulation.run import audited
 
 # Planted bugs under which an order really is swapped twice, and a seed at which that happens.
 TWICE = {
-    "store-overwrites": 3,
-    "broadcast-before-intent": 89,
-    "broadcast-error-is-failure": 1,
-    "silence-is-failure": 0,
-    "no-height-check": 1,
-    "history-before-height": 31,
-    "expiry-from-behind": 4,
+    "store-overwrites": 33,
+    "broadcast-before-intent": 87,
+    "broadcast-error-is-failure": 15,
+    "silence-is-failure": 16,
+    "no-height-check": 4,
+    "signs-too-early": 7,
+    "no-history-lookup": 38,
 }
 _NEAR_BY = 300
 

@@ -13,7 +13,7 @@ PAIRS = [30, pytest.param(300, marks=pytest.mark.long)]
 def test_a_death_at_any_call_breaks_no_promise_and_costs_less_than_a_minute(scenario: str) -> None:
     done = sweep(singles(scenario))
     assert not done.violations
-    assert done.cases == 2 * len(points(scenario))
+    assert len(points(scenario)) < done.cases <= 2 * len(points(scenario))
 
 
 @pytest.mark.parametrize("pairs", PAIRS)

@@ -13,6 +13,7 @@ from order_engine.domain.order import Order, OrderRef, Status
 from order_engine.domain.tokens import SOL
 from order_engine.wire import messages
 from tests.simulation.chain import DEADLY
+from tests.simulation.network import BLOCK_MS, VALID_BLOCKS
 from tests.simulation.run import Follower, Plan, Planned, Simulation, limit_order, market_order
 from tests.simulation.world import EPOCH_MS, Faults
 
@@ -32,35 +33,35 @@ def test_a_broadcast_that_times_out_after_landing_is_found_and_never_repeated_un
     signed_while_unknown: list[int] = []
     plan = Plan(
         [_order()],
-        validity=150,
         outages=[
             ("chain.broadcast", "unanswered", 0, 50_000),
             ("chain.status", "refused", 0, 50_000),
-            ("chain.height", "refused", 0, 50_000),
+            # Not before it is signed: until when it can land is held against the height.
+            ("chain.height", "refused", 3_000, 50_000),
         ],
-        probes=[(49_000, lambda simulation: signed_while_unknown.append(len(simulation.chain.signed)))],
+        probes=[(49_000, lambda simulation: signed_while_unknown.append(len(simulation.network.signed)))],
     )
     simulation = Simulation(1, plan)
     result = simulation.run()
     assert result.violation is None
     assert signed_while_unknown == [1]
-    assert len(simulation.chain.signed) == 1
+    assert len(simulation.network.signed) == 1
     assert _only(simulation).status is Status.CONFIRMED
 
 
 def test_a_broadcast_that_never_lands_is_signed_anew_only_after_its_expiry() -> None:
-    plan = Plan([_order()], script={1: "lost"}, validity=75)
+    plan = Plan([_order()], script={1: "lost"})
     simulation = Simulation(1, plan)
     assert simulation.run().violation is None
     order = _only(simulation)
     first, second = [event.at for event in order.events if event.status is Status.SUBMITTED]
-    assert second - first >= 75 * 400
+    assert second - first >= VALID_BLOCKS * BLOCK_MS
     assert order.status is Status.CONFIRMED
 
 
 def test_on_a_chain_that_lets_everything_expire_an_order_makes_all_its_attempts() -> None:
-    """Each takes 80 s and several receives of the message: receives are not attempts."""
-    plan = Plan([_order()], script=dict.fromkeys(range(1, 9), "lost"), validity=200)
+    """Each takes 40 s and several receives of the message: receives are not attempts."""
+    plan = Plan([_order()], script=dict.fromkeys(range(1, 9), "lost"))
     simulation = Simulation(1, plan)
     assert simulation.run().violation is None
     order = _only(simulation)
@@ -68,7 +69,7 @@ def test_on_a_chain_that_lets_everything_expire_an_order_makes_all_its_attempts(
     assert order.failure is not None
     assert order.failure.code == "expired"
     assert order.attempts == 4
-    assert len(simulation.chain.signed) == 4
+    assert len(simulation.network.signed) == 4
 
 
 def test_every_order_accepted_while_the_queue_refuses_for_half_an_hour_is_queued_within_a_minute_of_its_recovery() -> (
@@ -206,7 +207,7 @@ def test_a_limit_order_that_fires_into_an_outage_of_the_chain_is_filled_after_it
     """Ten minutes, of which a market order sees four attempts."""
     outage_ms = 10 * MINUTE_MS
     limit = Planned(1000, "user1", limit_order(2 * SOL.unit, Decimal(140), EPOCH_MS + 60 * MINUTE_MS))
-    plan = Plan([limit], outages=[(broken, "refused", 0, outage_ms)], bad_ms=outage_ms, validity=75)
+    plan = Plan([limit], outages=[(broken, "refused", 0, outage_ms)], bad_ms=outage_ms)
     simulation = Simulation(1, plan)
     assert simulation.run().violation is None
     order = _only(simulation)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from order_engine.domain.order import Fill, Order, OrderRef, Status, Submission
-from tests.simulation.chain import SimChain, Transaction
+from tests.simulation.network import Network, Transaction
 from tests.simulation.world import Invocation, World
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ ALLOWED: frozenset[tuple[Status, Status]] = frozenset(
 ENDED = frozenset({CONFIRMED, FAILED, CANCELLED, EXPIRED})
 # What says nothing against the order itself: a limit order goes on waiting for its price.
 PASSING = frozenset({
-    "no_route", "price_impact_too_high", "venues_unavailable", "routing_failed", "build_failed",
-    "slippage_tolerance_exceeded", "expired", "time_limit", "limit_not_met",
+    "no_route", "price_impact_too_high", "venues_unavailable", "node_unavailable", "routing_failed", "build_failed",
+    "slippage_tolerance_exceeded", "pool_refused", "expired", "time_limit", "limit_not_met",
 })  # fmt: skip
 MAX_ATTEMPTS = 4
 MAX_WORKERS = 4
@@ -40,7 +40,7 @@ LEASE_MS = 20_000
 
 @dataclass(slots=True)
 class Truth:
-    """The checker. ``orders`` and ``chain`` are set once they exist.
+    """The checker. ``orders`` and ``network`` are set once they exist.
 
     Attributes:
         waiting: orders that lost a worker, and since when they could have moved.
@@ -50,7 +50,7 @@ class Truth:
     world: World
     patience_ms: int
     orders: FakeOrders = field(init=False)
-    chain: SimChain = field(init=False)
+    network: Network = field(init=False)
     swaps: dict[OrderRef, list[Transaction]] = field(default_factory=dict)
     signatures: dict[OrderRef, list[str]] = field(default_factory=dict)
     holders: dict[str, asyncio.Task[Any] | None] = field(default_factory=dict)
@@ -181,7 +181,8 @@ class Truth:
             f"{name} is submitted without its signed transaction",
         )
         for former in self.signatures.get(new.ref, []):
-            self._must(not self.chain.can_still_land(former), f"{name} was signed again while {former} may still land")
+            note = self.network.signed[former].note
+            self._must(not self.network.can_still_land(former), f"{name} was signed again while {note} may still land")
         assert intent is not None
         self.signatures.setdefault(new.ref, []).append(intent.signature)
         self._must(not self.swaps.get(new.ref), f"{name} was signed again after it had been swapped")
@@ -193,16 +194,16 @@ class Truth:
     def _check_outcome(self, old: Order, new: Order) -> None:
         name = new.ref.order_id
         assert old.intent is not None
-        known = self.chain.signed[old.intent.signature]
+        known = self.network.signed[old.intent.signature]
         landing = known.landing
         if new.status is CONFIRMED:
             fill = new.events[-1].detail
-            said = (fill.signature, fill.amount_out, fill.slot) if isinstance(fill, Fill) else None
-            true = (known.signature, landing.amount_out, landing.slot) if landing else None
+            said = (fill.amount_out, fill.slot, fill.signature) if isinstance(fill, Fill) else None
+            true = (landing.amount_out, landing.slot, known.signature) if landing else None
             self._must(said == true, f"{name} was confirmed with {said}, and the ledger has {true}")
         else:
-            gone = landing.error is not None if landing else not self.chain.can_still_land(known.signature)
-            self._must(gone, f"{name} became {new.status} although {known.signature} has landed, or still may")
+            gone = landing.error is not None if landing else not self.network.can_still_land(known.signature)
+            self._must(gone, f"{name} became {new.status} although {known.note} has landed, or still may")
 
     def died(self, invocation: Invocation) -> None:
         """An invocation was killed: from here on, what it held or was about to take has lost its worker."""
@@ -220,7 +221,7 @@ class Truth:
         stored = self.orders.stored[tx.ref]
         intents = {event.detail.signature for event in stored.events if isinstance(event.detail, Submission)}
         self.sent.add(tx.signature)
-        self._must(tx.signature in intents, f"{tx.signature} was broadcast before it was stored")
+        self._must(tx.signature in intents, f"{tx.note} was broadcast before it was stored")
 
     def landed(self, tx: Transaction) -> None:
         landing, order = tx.landing, self.orders.stored[tx.ref]
@@ -245,7 +246,7 @@ class Truth:
     def finished(self) -> bool:
         """Every order has ended, and nothing that was sent to the chain can still land."""
         return all(order.status in ENDED for order in self.orders.stored.values()) and not any(
-            self.chain.can_still_land(signature) for signature in self.sent
+            self.network.can_still_land(signature) for signature in self.sent
         )
 
     def check_end(self) -> None:

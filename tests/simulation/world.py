@@ -41,8 +41,14 @@ class Faults:
         lost: a broadcast goes nowhere.
         late: a broadcast lands near the end of its validity, or after.
         rejected: a transaction lands with an error.
+        vanishing: a broadcast lands on a fork that dies, where it is seen for a while.
+        unrecorded: what a transaction did is not told until up to 8 s after it landed.
         silent: a chain look-up without history does not find what is there.
-        behind: a look-up is answered by a node that has not come as far as others.
+        behind: a question to the chain is answered by a node that has not come as far as others.
+        forked: it is answered by one whose newest blocks are of a fork that dies.
+        misdated: a node says that its newest block hash is good for more or fewer blocks than it is.
+        lacking: a configured node has no blocks of a part of the past.
+        lying: of several configured nodes, one says what is not so.
         disconnected: a socket breaks.
         shuffled: messages come in any order.
     """
@@ -64,6 +70,12 @@ class Faults:
     disconnected: float = 0
     shuffled: float = 0
     behind: float = 0
+    forked: float = 0
+    vanishing: float = 0
+    unrecorded: float = 0
+    misdated: float = 0
+    lacking: float = 0
+    lying: float = 0
 
 
 _RATES: dict[str, tuple[float, float]] = {
@@ -84,6 +96,8 @@ _RATES: dict[str, tuple[float, float]] = {
     "shuffled": (0.5, 1.0),
 }
 
+_OF_NODES = ("behind", "forked", "vanishing", "unrecorded", "misdated", "lacking", "lying")
+
 
 def draw_faults(rng: random.Random) -> Faults:
     """A random climate: about half of the kinds occur at all, each with its own frequency.
@@ -99,8 +113,9 @@ def draw_faults(rng: random.Random) -> Faults:
     # Drawn beside the others, so that the seeds that are known by what they find keep their dice.
     beside = random.Random()
     beside.setstate(rng.getstate())
-    if beside.random() < 0.3:
-        faults.behind = 0.05 + 0.9 * beside.random() ** 2
+    for name in _OF_NODES:
+        if beside.random() < 0.3:
+            setattr(faults, name, 0.05 + 0.9 * beside.random() ** 2)
     return faults
 
 
@@ -373,7 +388,8 @@ class World:
         assert invocation is not None
         self.counted["killed"] += 1
         self.kill(invocation, f"just {when} {name}")
-        await self.loop.create_future()
+        # Not only the handler ends: this may be a task of its own that nobody else would ever end.
+        raise asyncio.CancelledError
 
     async def _freeze(self, invocation: Invocation | None, name: str) -> None:
         assert invocation is not None

@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from nacl.signing import SigningKey
 
 from local.solana.genesis import TAXED, Listing, ProgramsMissing, begin, coin, find_programs, fund
 from local.solana.ledger import Chain, Weather
 from local.solana.methods import Methods, Refusal
-from order_engine.domain import base58, lifecycle
+from order_engine.domain import lifecycle
 from order_engine.domain.order import Order, OrderRef, OrderRequest, Retry, Status
 from order_engine.domain.tokens import BONK, JUP, SOL, USDC, USDT, Token
 from order_engine.domain.venues import VENUES
@@ -30,6 +29,7 @@ from order_engine.venues.solana.priority import FeePolicy
 from order_engine.venues.solana.rpc import NodeRefused, NodeUnavailable
 from order_engine.venues.solana.venue import LiveVenue
 from tests.fakes.orders import FakeOrders
+from tests.fakes.signer import SeedSigner
 from tests.simulation.loop import VirtualLoop, run
 from tests.support.clock import LoopClock
 
@@ -37,19 +37,6 @@ EPOCH_MS = 1_790_000_000_000
 COINS = [*(coin(token) for token in (SOL, USDC, USDT, BONK, JUP)), TAXED]
 START_UNITS, START_LAMPORTS = 10**15, 10**12
 LEASE_MS, INVOCATION_MS = 20_000, 14_000
-
-
-class SeedSigner:
-    """``Signer`` with a key of the tests."""
-
-    def __init__(self, seed: int = 7) -> None:
-        self._key = SigningKey(bytes([seed]) * 32)
-        self.address = base58.encode(bytes(self._key.verify_key))
-        self.signed = 0
-
-    async def sign(self, message: bytes) -> bytes:
-        self.signed += 1
-        return self._key.sign(message).signature
 
 
 @dataclass

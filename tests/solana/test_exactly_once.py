@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
@@ -13,9 +13,7 @@ from order_engine.domain.order import Retry, Status
 from order_engine.domain.tokens import SOL, USDC
 from order_engine.engine.execute import Execute
 from order_engine.venues.solana import chain
-from order_engine.venues.solana.node import Known, Node
-from order_engine.venues.solana.parse import Signed
-from tests.simulation.mutants import edit, replaced
+from tests.simulation.mutants import BELIEVED_AT_ONCE, edit, replaced, together
 from tests.solana.campaign import TYPHOON, Campaign
 from tests.solana.desk import Desk, with_desk
 
@@ -43,32 +41,12 @@ def test_at_the_last_moment_and_behind_many_nodes_nothing_is_swapped_twice_or_de
     assert Campaign(60, 1, weather=TYPHOON).run().violations() == []
 
 
-def both(*bugs: Callable[[], AbstractContextManager[Any]]) -> Callable[[], AbstractContextManager[Any]]:
-    """Bugs that show only together: each rule would do alone."""
-
-    @contextmanager
-    def planted() -> Iterator[None]:
-        with ExitStack() as stack:
-            for bug in bugs:
-                stack.enter_context(bug())
-            yield
-
-    return planted
-
-
-async def _status(nodes: Sequence[Node], signed: Signed, last_valid: int, places: object) -> Known:
-    known = await nodes[0].status(signed.signature, search_history=True)
-    return known if known.landed is not None else Known(known.slot - vars(chain)["FORK_SLOTS"], None)
-
-
-# What a node says of a transaction is taken as it is: no other word of its, and not its blocks, is asked for.
-BELIEVED_AT_ONCE = replaced(chain, "look_through", _status)
 BUGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
-    "an expiry is concluded from a lagging node": both(
+    "an expiry is concluded from a lagging node": together(
         edit(Execute, "_look", ("known.landed is None and known.slot < height.slot", "False")),
         BELIEVED_AT_ONCE,
     ),
-    "an expiry is concluded from a node on a fork": both(replaced(chain, "FORK_SLOTS", 0), BELIEVED_AT_ONCE),
+    "an expiry is concluded from a node on a fork": together(replaced(chain, "FORK_SLOTS", 0), BELIEVED_AT_ONCE),
     "an expiry is concluded from the height alone": edit(
         Execute, "_look", ("known = await self._ask(self.chain.status(tx, search_history=True), deadline)", "pass")
     ),
