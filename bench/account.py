@@ -171,6 +171,7 @@ class Account:
         self.engine: OrderEngine = deployed()
         self._handlers: dict[str, Callable[[Json, Context], Json]] = {}
         self._services = made.services
+        self._apart = made.apart
         self._lock = threading.Lock()
         self._inside_s = 0.0
         self._read_records = 0
@@ -298,13 +299,14 @@ class Account:
     def invoke(self, handler: str, event: Json, *, timeout_s: float | None = None) -> Invoked:
         """Run a handler as Lambda does. ``handler`` is its module; ``timeout_s`` wins over the function's own."""
         function = self.function(handler)
-        run = self._handler(function.handler)
-        token = _function.set(handler)
-        known = len(self.calls)
         context = _context(function, timeout_s or function.timeout_s)
         event = json.loads(json.dumps(event))
-        inside, started, cpu = self._inside_s, time.monotonic(), time.process_time()
+        token = _function.set(handler)
         try:
+            # What it does while it starts is not part of the invocation.
+            run = self._handler(function.handler)
+            known = len(self.calls)
+            inside, started, cpu = self._inside_s, time.monotonic(), time.process_time()
             result = run(event, context)
         finally:
             _function.reset(token)
@@ -319,8 +321,14 @@ class Account:
     def _handler(self, dotted: str) -> Callable[[Json, Context], Json]:
         if dotted not in self._handlers:
             found: Any = handler_of(dotted)
-            self._handlers[dotted] = found.over(self.engine)
+            self._handlers[dotted] = found.over(self._engine_of(dotted))
         return self._handlers[dotted]
+
+    def _engine_of(self, dotted: str) -> OrderEngine:
+        if self._apart is None:
+            return self.engine
+        function = self.function(dotted.rpartition(".")[0])
+        return deployed({**function.environment, **self._apart})
 
     def messages(self, queue: str, limit: int = 10) -> list[Json]:
         """Receive from a queue, by the beginning of its logical id: records as the event source gives them."""

@@ -22,7 +22,12 @@ _POOLS = "pools.json"
 class Live(Construct):
     """The live market, for the functions that are connected to it."""
 
-    def __init__(self, scope: Construct, construct_id: str, live: LiveConfig) -> None:
+    def __init__(self, scope: Construct, construct_id: str, live: LiveConfig, *, emulated: bool = False) -> None:
+        """Make what the functions share.
+
+        Args:
+            emulated: an emulator runs the functions on this machine, and unpacks layers wherever it likes.
+        """
         super().__init__(scope, construct_id)
         self._live = live
         content = live.pools.read_bytes()
@@ -31,6 +36,7 @@ class Live(Construct):
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(live.pools, folder / _POOLS)
         make_readable(folder)
+        self._path = str(folder / _POOLS) if emulated else f"/opt/{_POOLS}"
         self._pools = lambda_.LayerVersion(
             self,
             "Pools",
@@ -39,24 +45,28 @@ class Live(Construct):
             compatible_runtimes=[RUNTIME],
         )
 
-    def connect(self, function: PythonFunction, *, signs: bool = False) -> None:
+    def connect(self, function: PythonFunction, *, signs: bool = False, sends: bool = False) -> None:
         """Let a function read the market.
 
         Args:
             signs: whether it signs transactions; any other knows the wallet's address, and cannot read its key.
+            sends: whether it sends what was signed.
         """
         live = self._live
         function.function.add_layers(self._pools)
         function.configure(
             market="solana",
-            pools=f"/opt/{_POOLS}",
+            pools=self._path,
             rpc_url=f"secret:{live.nodes_secret}",
             signer=f"secret:{live.wallet_secret}" if signs else f"address:{live.wallet}",
             priority_fee_percentile=live.priority_fee_percentile,
             priority_fee_max_microlamports=live.priority_fee_max_microlamports,
             max_slippage_bps=live.max_slippage_bps,
         )
-        if live.send_secret is not None:
+        secrets = [live.nodes_secret]
+        if signs:
+            secrets.append(live.wallet_secret)
+        if sends and live.send_secret is not None:
             function.configure(send_url=f"secret:{live.send_secret}")
-        secrets = [live.nodes_secret, live.send_secret, live.wallet_secret if signs else None]
-        function.allow(["secretsmanager:GetSecretValue"], [secret for secret in secrets if secret is not None])
+            secrets.append(live.send_secret)
+        function.allow(["secretsmanager:GetSecretValue"], secrets)

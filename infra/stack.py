@@ -47,10 +47,12 @@ class OrderEngineStack(Stack):
             Edge(self, "Edge", config, config.edge, http=http, websocket=websocket, authorizer=authorizer)
         workers = Workers(self, "Workers", platform, storage=storage, queues=queues, websocket=websocket)
         if config.live is not None:
-            live = Live(self, "Live", config.live)
-            live.connect(workers.process, signs=True)
-            for function in (http.submit, workers.dead_letters, workers.sweep):
-                live.connect(function)
+            live = Live(self, "Live", config.live, emulated=config.emulator_url is not None)
+            live.connect(workers.process, signs=True, sends=True)
+            # What is submitted already is sent again.
+            live.connect(workers.dead_letters, sends=True)
+            live.connect(http.submit)
+            live.connect(workers.sweep)
         functions = [
             http.submit,
             authorizer,

@@ -16,7 +16,7 @@ from local.cloud.environment import common_environment, process_environment
 from local.cloud.moto_state import remembered
 from local.cloud.provision import provision
 from local.cloud.services import Services
-from local.cloud.template import Function, Json, Template, functions
+from local.cloud.template import Function, Json, Template, TemplateError, functions
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +25,14 @@ class Deployment:
 
     Attributes:
         functions: by name.
+        apart: where functions have different values for a variable, so that no process can be all of them: what wins
+            over each function's own. Else None.
     """
 
     template: Template
     services: Services
     functions: Mapping[str, Function]
+    apart: Mapping[str, str] | None = None
 
 
 @contextmanager
@@ -49,11 +52,22 @@ def deployed(body: Mapping[str, Json], **settings: str) -> Iterator[Deployment]:
         try:
             template = _provisioned(body, session)
             found = {function.name: function for function in functions(template)}
-            with process_environment({**common_environment(found), **settings}):
-                yield Deployment(template, services, found)
+            try:
+                shared, apart = common_environment(found), None
+            except TemplateError:
+                shared, apart = _agreed(found), settings
+            with process_environment({**shared, **settings}):
+                yield Deployment(template, services, found, apart)
         finally:
             services.detach()
             boto3.DEFAULT_SESSION = None
+
+
+def _agreed(functions: Mapping[str, Function]) -> dict[str, str]:
+    """Variables that no two functions give different values."""
+    every = {pair for function in functions.values() for pair in function.environment.items()}
+    names = [name for name, _ in every]
+    return {name: value for name, value in every if names.count(name) == 1}
 
 
 @cache

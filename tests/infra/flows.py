@@ -1,10 +1,14 @@
-"""Everything that the functions do on AWS, once: in an account in memory, from the events that AWS would send."""
+"""Everything that the functions do on AWS, once: in an account in memory, from the events that AWS would send.
+
+On the paper market, and on a chain of our own with the venues' real programs.
+"""
 
 from __future__ import annotations
 
 import json
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -17,9 +21,11 @@ from infra.synth import template
 from infra.tree import ROOT
 from local.cloud import events
 from local.cloud.template import Template
+from local.solana.own import OwnChain
 from order_engine.clock import SystemClock
 from order_engine.domain import lifecycle
 from order_engine.domain.order import Lease, Order, OrderRef
+from order_engine.engine.execute import Execute
 from order_engine.runtime import event_loop
 from order_engine.wire.times import to_text
 
@@ -27,6 +33,11 @@ type Json = Any
 
 USER = "alice"
 _LIMIT: Json = {"type": "limit", "tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "1", "slippageBps": 100}
+# What a live stage's secrets are called: the nodes to read from, those to send to, and the wallet's key.
+# With what AWS adds to a name: where the account is in memory, they are found by that.
+SECRETS = NODES, SENDERS, WALLET = "live/nodes-AbCdEf", "live/senders-AbCdEf", "live/wallet-AbCdEf"
+# Where no node is.
+NOWHERE = "http://127.0.0.1:9"
 _QUICK = {"QUOTE_DELAY_MS": "0", "LANDING_MIN_MS": "0", "LANDING_MAX_MS": "0", "LANDING_POLL_MS": "1"}
 
 
@@ -45,6 +56,7 @@ class _Flows:
     account: Account
     patch: pytest.MonkeyPatch
     recorded: Recorded
+    chain: OwnChain | None = None
     key: str = ""
     identity: Json = None
 
@@ -56,6 +68,7 @@ class _Flows:
             self.follow,
             self.end_sockets,
             self.try_again,
+            self.take_over,
             self.give_up,
             self.sweep,
             self.set_aside,
@@ -113,13 +126,15 @@ class _Flows:
         replay = {"Idempotency-Key": "once"}
         for _ in range(2):
             self.http("POST", "/api/orders/execute", 202, body=MARKET_ORDER, headers=replay)
-        secret = boto3.client("secretsmanager").list_secrets()["SecretList"][0]["ARN"]
+        named = boto3.client("secretsmanager").list_secrets()["SecretList"]
+        secret = next(each["ARN"] for each in named if each["Name"] not in SECRETS)
         self.recorded.secrets["ticket key"] = boto3.client("secretsmanager").get_secret_value(SecretId=secret)[
             "SecretString"
         ]
 
     def execute(self) -> None:
         assert self.process(self.account.messages("Orders")) == 0
+        self._keep_raw()
 
     def follow(self) -> None:
         placed = self.order()
@@ -163,14 +178,41 @@ class _Flows:
         assert "ended" in self.account.closed
 
     def try_again(self) -> None:
-        """A transaction that fails, and a message that comes back for it."""
+        """An attempt that fails, and a message that comes back for it."""
+        self.order()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("FAILURE_RATE", "1")
+            if self.chain is None:
+                patch.setenv("FAILURE_RATE", "1")
+            else:
+                self._rename_node(NOWHERE)
             self.account.forget()
-            self.order()
             assert self.process(self.account.messages("Orders")) == 1
             self._keep_raw()
+        if self.chain is not None:
+            self._rename_node(self.chain.url)
         self.account.forget()
+
+    @staticmethod
+    def _rename_node(url: str) -> None:
+        boto3.client("secretsmanager").put_secret_value(SecretId=NODES, SecretString=url)
+
+    def take_over(self) -> None:
+        """A worker that is lost with a signed transaction, whose order comes back as a dead letter."""
+
+        async def lost(*_: object, **__: object) -> None:
+            raise ConnectionError("The worker is lost.")
+
+        placed = self.order()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Execute, "_settle", lost)
+            mine = [record for record in self.account.messages("Orders") if placed["orderId"] in record["body"]]
+            assert self.process(mine) == 1
+        assert self._read(placed["orderId"]).status == "submitted"
+        self._later(1)
+        self.account.forget()
+        self._resolve(placed)
+        self.patch.undo()
+        assert self._read(placed["orderId"]).status == "confirmed"
 
     def _keep_raw(self) -> None:
         """The signed transactions are in the table's images and nowhere else."""
@@ -246,11 +288,23 @@ def _ticket(url: str) -> str:
 
 def record(patch: pytest.MonkeyPatch) -> Recorded:
     """Run all flows; what the functions called, wrote to their logs and know that no log may."""
-    body = template(ROOT / "build")
-    with running(body, **_QUICK, FAILURE_RATE="0", ORDERS_BURST="1000") as account:
-        recorded = Recorded(account.template)
-        with logs() as written:
-            _Flows(account, patch, recorded).run()
-        recorded.calls = list(account.calls)
-        recorded.log = written.getvalue()
-    return recorded
+    with running(template(ROOT / "build"), **_QUICK, FAILURE_RATE="0", ORDERS_BURST="1000") as account:
+        return _record(_Flows(account, patch, Recorded(account.template)))
+
+
+def record_live(patch: pytest.MonkeyPatch, body: Json, chain: OwnChain) -> Recorded:
+    """The same on a chain of our own, in a stage whose template names ``SECRETS``."""
+    wallet = Path(chain.settings["SIGNER"].removeprefix("file:")).read_text()
+    with running(body, POOLS=chain.settings["POOLS"], ORDERS_BURST="1000") as account:
+        for name, value in zip(SECRETS, (chain.url, chain.url, wallet), strict=True):
+            boto3.client("secretsmanager").create_secret(Name=name, SecretString=value)
+        recorded = Recorded(account.template, secrets={"node": chain.url, "wallet": wallet})
+        return _record(_Flows(account, patch, recorded, chain))
+
+
+def _record(flows: _Flows) -> Recorded:
+    with logs() as written:
+        flows.run()
+    flows.recorded.calls = list(flows.account.calls)
+    flows.recorded.log = written.getvalue()
+    return flows.recorded
