@@ -22,6 +22,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from infra.tree import ROOT
+from local.solana.genesis import ProgramsMissing, find_programs
+from local.solana.own import OwnChain, own_chain
 from tests.deploy import emulator, inventory
 from tests.deploy.emulator import Emulator
 
@@ -122,6 +124,7 @@ class Proof:
             self._make("deploy", "-c", "ordersPerMinute=7", "-c", "ordersBurst=7")
             say(self._check_update(url, key, order_id, resources, revisions))
 
+        self._prove_live(url, key)
         with self._step("make destroy") as say:
             self._make("destroy")
             left = inventory.difference(self._inventory(), before)
@@ -148,6 +151,49 @@ class Proof:
         former_order = httpx.get(f"{url}/api/orders/{order_id}", headers=_headers(key), timeout=_HTTP_S).json()
         _require(former_order.get("status") == "confirmed", f"orders outlive an update: {former_order}")
         return "one function has a new version; every table, queue, address and order is as before"
+
+    def _prove_live(self, url: str, key: str) -> None:
+        """The stage becomes one that swaps on Solana: on a chain of our own, by the venues' real programs."""
+        with self._step("make deploy with market=solana, and an order on a chain of our own") as say:
+            try:
+                programs = find_programs(os.environ.get("SOLANA_PROGRAMS", ""))
+            except ProgramsMissing as missing:
+                say(f"skipped: {missing}")
+                return
+            with own_chain(programs) as chain, self._live_secrets(chain) as context:
+                self._make("deploy", *context)
+                order_id, statuses = asyncio.run(self._follow(url, key))
+                _require(statuses == LIFE, f"an order's life is {LIFE}, not {statuses}")
+                order = httpx.get(f"{url}/api/orders/{order_id}", headers=_headers(key), timeout=_HTTP_S).json()
+                say(f"confirmed in slot {self._landed(chain, order)} of the chain")
+
+    @contextmanager
+    def _live_secrets(self, chain: OwnChain) -> Iterator[list[str]]:
+        """The secrets of a live stage, made as docs/live.md has it; the context that names them."""
+        client = self._session.client("secretsmanager", endpoint_url=self._aws.url)
+        wallet = Path(chain.settings["SIGNER"].removeprefix("file:")).read_text()
+        given = {"nodesSecret": chain.url, "sendSecret": chain.url, "walletSecret": wallet}
+        made = {
+            name: client.create_secret(Name=f"{self._stage}/{name}", SecretString=value)["ARN"]
+            for name, value in given.items()
+        }
+        values = {"market": "solana", "pools": chain.settings["POOLS"], "wallet": chain.wallet, **made}
+        try:
+            yield [word for name, value in values.items() for word in ("-c", f"{name}={value}")]
+        finally:
+            for arn in made.values():
+                client.delete_secret(SecretId=arn, ForceDeleteWithoutRecovery=True)
+
+    @staticmethod
+    def _landed(chain: OwnChain, order: Mapping[str, Any]) -> int:
+        """The slot in which the order's swap is on the chain, with the note that names it."""
+        options = {"encoding": "json", "commitment": "confirmed", "maxSupportedTransactionVersion": 1}
+        asked = {"jsonrpc": "2.0", "id": 1, "method": "getTransaction", "params": [order["txHash"], options]}
+        told = httpx.post(chain.url, json=asked, timeout=_HTTP_S).json()["result"]
+        _require(told is not None and told["meta"]["err"] is None, f"the swap is on the chain, not {told}")
+        noted = any(order["orderId"] in line for line in told["meta"]["logMessages"])
+        _require(noted, f"the swap names its order, not {told['meta']['logMessages']}")
+        return int(told["slot"])
 
     # --- how it is done and looked at ------------------------------------------------------------------------------
 
