@@ -16,7 +16,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
@@ -148,9 +147,6 @@ def read_units(size: int, *, consistent: bool) -> float:
     return max(1, math.ceil(size / (4 * _KIB))) * (1.0 if consistent else 0.5)
 
 
-_function: ContextVar[str] = ContextVar("function", default="")
-
-
 def _context(function: Function, timeout_s: float) -> Context:
     return context_of(Invocation(function, None, str(uuid.uuid4()), time.time() + timeout_s))
 
@@ -172,6 +168,8 @@ class Account:
         self._handlers: dict[str, Callable[[Json, Context], Json]] = {}
         self._services = made.services
         self._apart = made.apart
+        # Which one is running; empty for the bench itself.
+        self._function = ""
         self._lock = threading.Lock()
         self._inside_s = 0.0
         self._read_records = 0
@@ -208,7 +206,7 @@ class Account:
             before = self._stored(asked) if operation in ("PutItem", "UpdateItem", "DeleteItem") else None
             answer = self._services.answer(target, headers, body)
             after = self._stored(asked) if before is not None else None
-        if _function.get():
+        if self._function:
             ok = answer.status < 400
             told = json.loads(answer.body or b"{}")
             call = self._described(_SERVICES.get(prefix, prefix), operation, asked, ok)
@@ -233,7 +231,7 @@ class Account:
     def _described(self, service: str, operation: str, asked: Json, ok: bool) -> Call:
         action = f"{service}:{_ACTIONS.get(operation, operation)}"
         named = tuple(self._leading_keys(operation, asked)) if service == "dynamodb" else ()
-        return Call(_function.get(), operation, action, tuple(_resources(service, asked)), ok, named)
+        return Call(self._function, operation, action, tuple(_resources(service, asked)), ok, named)
 
     def _leading_keys(self, operation: str, asked: Json) -> Iterator[str]:
         match operation:
@@ -278,7 +276,7 @@ class Account:
         here = connection not in self.gone
         resource = f"arn:aws:execute-api:{REGION}:{ACCOUNT}:{api}/{stage}/{method}/@connections/{connection}"
         operation = {"POST": "PostToConnection", "DELETE": "DeleteConnection", "GET": "GetConnection"}[method]
-        self._note(Call(_function.get(), operation, "execute-api:ManageConnections", (resource,), here))
+        self._note(Call(self._function, operation, "execute-api:ManageConnections", (resource,), here))
         if here and method == "POST":
             self.frames.append((connection, body))
         if here and method == "DELETE":
@@ -301,7 +299,8 @@ class Account:
         function = self.function(handler)
         context = _context(function, timeout_s or function.timeout_s)
         event = json.loads(json.dumps(event))
-        token = _function.set(handler)
+        # Not a context variable: what several wait for is done in no context of theirs.
+        self._function = handler
         try:
             # What it does while it starts is not part of the invocation.
             run = self._handler(function.handler)
@@ -309,7 +308,7 @@ class Account:
             inside, started, cpu = self._inside_s, time.monotonic(), time.process_time()
             result = run(event, context)
         finally:
-            _function.reset(token)
+            self._function = ""
         cpu_s = time.process_time() - cpu - (self._inside_s - inside)
         return Invoked(handler, 1000 * cpu_s, 1000 * (time.monotonic() - started), tuple(self.calls[known:]), result)
 
