@@ -37,6 +37,7 @@ from order_engine.domain import lifecycle
 from order_engine.domain.order import Order, OrderRef, OrderRequest
 from order_engine.domain.tokens import SOL, USDC
 from order_engine.domain.venues import VENUES
+from order_engine.engine.observer import Note
 from order_engine.engine.routing.router import Router
 from order_engine.engine.triggers import Triggers
 from order_engine.settings import Settings
@@ -115,7 +116,7 @@ class _Silent:
     def changed(self, order: Order) -> None:
         return None
 
-    def noted(self, order_id: str, what: str, detail: str) -> None:
+    def noted(self, order_id: str, what: Note, detail: str) -> None:
         raise RuntimeError(f"{what}: {detail}")
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from order_engine.compose import Engine, deployed
+from order_engine.engine.observer import Note
 from order_engine.runtime import MARGIN_MS, Context, entry, gather
 
 # The next minute's invocation takes over before this one is stopped.
@@ -50,7 +51,7 @@ async def _audit(engine: Engine) -> None:
         async with asyncio.timeout(_AUDIT_S):
             await engine.audit()
     except Exception as error:  # noqa: BLE001 - the chain may answer anything or nothing; the next minute asks again
-        engine.observer.noted("", "audit_failed", type(error).__name__)
+        engine.observer.noted("", Note.AUDIT_FAILED, type(error).__name__)
 
 
 def _written_until(event: Mapping[str, Any]) -> int:

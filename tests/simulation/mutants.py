@@ -244,7 +244,7 @@ MUTANTS: Sequence[Mutant] = (
     Mutant(
         "dead-letter-ignores-lease",
         "a dead letter does not take an order from a living worker",
-        edit(_D, "__call__", ("order.lease is not None and now < order.lease.until", "False"), _AT_ONCE),
+        edit(_D, "__call__", ("step.action is Action.HELD", "False"), _AT_ONCE),
         17,
     ),
     Mutant(

@@ -28,6 +28,7 @@ from order_engine.domain.token_list import TokenList
 from order_engine.domain.tokens import SOL, USDC
 from order_engine.domain.venues import VENUES
 from order_engine.engine.accept import Accepted
+from order_engine.engine.observer import Note
 from order_engine.engine.place import order_id_for
 from order_engine.engine.ports import Venue
 from order_engine.engine.rates import Rate
@@ -287,7 +288,7 @@ class _Watcher:
     def changed(self, order: Order) -> None:
         """The store has said it already."""
 
-    def noted(self, order_id: str, what: str, reason: str) -> None:
+    def noted(self, order_id: str, what: Note, reason: str) -> None:
         if what == "swapped_twice":
             self.swapped_twice.add(order_id)
         self._world.note(what, f"{order_id} {reason}")

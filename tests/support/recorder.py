@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from order_engine.domain.order import Order
-from order_engine.engine.observer import Silent
+from order_engine.engine.observer import Note, Silent
 
 
 @dataclass(slots=True)
@@ -17,7 +17,7 @@ class Recorder(Silent):
     def changed(self, order: Order) -> None:
         self.told.append((order.ref.order_id, order.status.value))
 
-    def noted(self, order_id: str, what: str, reason: str) -> None:
+    def noted(self, order_id: str, what: Note, reason: str) -> None:
         self.told.append((order_id, what, reason))
 
     @property

@@ -26,6 +26,7 @@ from order_engine.domain.order import (
 )
 from order_engine.domain.quote import Candidate, Decision, Leg
 from order_engine.domain.tokens import SOL, USDC
+from order_engine.engine.observer import Note
 from order_engine.observability import LogObserver
 
 type Json = Any
@@ -118,13 +119,13 @@ def test_the_log_never_holds_a_signed_transaction() -> None:
 @pytest.mark.parametrize(
     ("what", "metric"),
     [
-        ("resent", "OrdersResent"),
-        ("conflict", "ClaimsLost"),
-        ("push_failed", "PushesFailed"),
-        ("watch_failed", "SweepFailures"),
+        (Note.RESENT, "OrdersResent"),
+        (Note.CONFLICT, "ClaimsLost"),
+        (Note.PUSH_FAILED, "PushesFailed"),
+        (Note.WATCH_FAILED, "SweepFailures"),
     ],
 )
-def test_what_goes_wrong_is_counted(what: str, metric: str) -> None:
+def test_what_goes_wrong_is_counted(what: Note, metric: str) -> None:
     log = io.StringIO()
     with contextlib.redirect_stdout(log), observability.invocation("local", "sweep", "request"):
         LogObserver().noted("order-1", what, "why")

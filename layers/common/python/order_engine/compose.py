@@ -15,6 +15,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Protocol
 
 from order_engine.clock import SystemClock
+from order_engine.engine.observer import Note
 from order_engine.observability import LogObserver
 from order_engine.settings import Settings
 
@@ -125,7 +126,7 @@ class Engine:
         from order_engine.engine.rates import Meter
 
         def failed(error: Exception) -> None:
-            self.observer.noted("", "meter_failed", type(error).__name__)
+            self.observer.noted("", Note.METER_FAILED, type(error).__name__)
 
         return Meter(self.stores.rate_limiter, on_failure=failed)
 
@@ -318,7 +319,7 @@ def deployed(environment: Mapping[str, str] | None = None, *, ready: Sequence[st
 
     settings, clock, observer = Settings.load(environment), SystemClock(), LogObserver()
     stores = AwsStores(settings)
-    market = market_of(settings, clock, partial(observer.noted, "", "pool_left_out"), stores.reveal)
+    market = market_of(settings, clock, partial(observer.noted, "", Note.POOL_LEFT_OUT), stores.reveal)
     engine = compose(settings, clock=clock, market=market, stores=stores, observer=observer)
     if ready and environment is None and starting():
         stores.clients.rehearse(lambda: [attrgetter(part)(engine) for part in ready])

@@ -36,6 +36,7 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from order_engine.domain import lifecycle
 from order_engine.domain.order import Failure, Order, Retry, Routed, Status
+from order_engine.engine.observer import Note
 
 SERVICE = "order-engine"
 NAMESPACE = "OrderEngine"
@@ -45,27 +46,27 @@ logger = Logger(service=SERVICE, use_rfc3339=True, log_uncaught_exceptions=False
 _metrics: ContextVar[EphemeralMetrics | None] = ContextVar("metrics", default=None)
 
 _COUNTED = {
-    "swapped_twice": "SwappedTwice",
-    "resent": "OrdersResent",
-    "conflict": "ClaimsLost",
-    "send_failed": "SendsFailed",
-    "push_failed": "PushesFailed",
-    "socket_slow": "SlowSockets",
-    "chain_silent": "ChainSilent",
-    "chain_behind": "ChainSilent",
-    "meter_failed": "MeterFailures",
-    "pool_left_out": "PoolsLeftOut",
+    Note.SWAPPED_TWICE: "SwappedTwice",
+    Note.RESENT: "OrdersResent",
+    Note.CONFLICT: "ClaimsLost",
+    Note.SEND_FAILED: "SendsFailed",
+    Note.PUSH_FAILED: "PushesFailed",
+    Note.SOCKET_SLOW: "SlowSockets",
+    Note.CHAIN_SILENT: "ChainSilent",
+    Note.CHAIN_BEHIND: "ChainSilent",
+    Note.METER_FAILED: "MeterFailures",
+    Note.POOL_LEFT_OUT: "PoolsLeftOut",
     **dict.fromkeys(
         (
-            "close_failed",
-            "look_failed",
-            "resend_failed",
-            "sweep_failed",
-            "expire_failed",
-            "read_failed",
-            "mark_failed",
-            "watch_failed",
-            "fire_failed",
+            Note.CLOSE_FAILED,
+            Note.LOOK_FAILED,
+            Note.RESEND_FAILED,
+            Note.SWEEP_FAILED,
+            Note.EXPIRE_FAILED,
+            Note.READ_FAILED,
+            Note.MARK_FAILED,
+            Note.WATCH_FAILED,
+            Note.FIRE_FAILED,
         ),
         "SweepFailures",
     ),
@@ -138,7 +139,7 @@ class LogObserver:
         said = {name: value for name, value in extra.items() if value is not None}
         logger.info("order %s", event.status.value, extra=said)
 
-    def noted(self, order_id: str, what: str, reason: str) -> None:
+    def noted(self, order_id: str, what: Note, reason: str) -> None:
         if what in _COUNTED:
             count(_COUNTED[what])
         logger.warning("%s: %s", what, reason, extra={"order_id": order_id} if order_id else {})

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from order_engine.engine.observer import Observer
+from order_engine.engine.observer import Note, Observer
 from order_engine.engine.ports import Chain, Clock, Incomplete
 
 # Two swaps of one order that are further apart than this are left to the reconciliation of whole days.
@@ -46,7 +46,7 @@ class Audit:
                 known.append(swap.signature)
         twice = {order_id: found for order_id, found in signatures.items() if len(found) > 1}
         for order_id, found in twice.items():
-            self.observer.noted(order_id, "swapped_twice", ", ".join(found))
+            self.observer.noted(order_id, Note.SWAPPED_TWICE, ", ".join(found))
         if incomplete is not None:
             raise incomplete
         return twice

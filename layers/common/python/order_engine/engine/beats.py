@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 
 from order_engine.domain.order import Order, OrderRef
-from order_engine.engine.observer import Observer
+from order_engine.engine.observer import Note, Observer
 
 
-async def survive[T](observer: Observer, what: str, work: Callable[[], Awaitable[T]], order_id: str = "") -> T | None:
+async def survive[T](observer: Observer, what: Note, work: Callable[[], Awaitable[T]], order_id: str = "") -> T | None:
     """The result; None if it failed. One order's trouble must not cost the others, nor one beat's the next."""
     try:
         return await work()
@@ -22,7 +22,7 @@ def readable(observer: Observer, found: Mapping[OrderRef, Order | Exception]) ->
     orders: list[Order] = []
     for ref, order in found.items():
         if isinstance(order, Exception):
-            observer.noted(ref.order_id, "read_failed", f"{type(order).__name__}: {order}")
+            observer.noted(ref.order_id, Note.READ_FAILED, f"{type(order).__name__}: {order}")
         else:
             orders.append(order)
     return orders

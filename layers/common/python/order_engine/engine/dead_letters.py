@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from order_engine.domain import lifecycle
 from order_engine.domain.errors import OrderNotFound
-from order_engine.domain.order import Order, OrderRef, Status
+from order_engine.domain.order import Order, OrderRef
 from order_engine.engine.execute import Action, Done, Execute, Later, Verdict, next_step
 from order_engine.engine.ports import Conflict
 
@@ -39,11 +39,11 @@ class ResolveDeadLetter:
         if order is None:
             raise OrderNotFound("There is no such order.")
         now = self.execute.clock.now_ms()
-        if order.status in lifecycle.TERMINAL or order.status is Status.OPEN:
-            return Done(f"already {order.status}")
-        if order.lease is not None and now < order.lease.until:
-            return Later(order.lease.until - now, "held by another worker")
         step = next_step(order, now, self.execute.policy.retry.patience_ms)
+        if step.action is Action.DROP:
+            return Done(step.reason)
+        if step.action is Action.HELD:
+            return Later(step.wait_ms, step.reason)
         if step.action in (Action.TAKE_OVER, Action.GIVE_UP):
             return await self.execute(ref, worker=worker, deadline=deadline)
         return await self._hand_back(order, now)

@@ -27,7 +27,7 @@ from order_engine.domain.order import (
     SignedTransaction,
     Status,
 )
-from order_engine.engine.observer import Observer
+from order_engine.engine.observer import Note, Observer
 from order_engine.engine.ports import Chain, Clock, Conflict, OrderStore, TransactionStatus
 from order_engine.engine.retry import (
     LIMIT_NOT_MET,
@@ -72,6 +72,7 @@ class Action(StrEnum):
 
     CLAIM = "claim"
     TAKE_OVER = "take_over"
+    HELD = "held"
     WAIT = "wait"
     DROP = "drop"
     EXPIRE = "expire"
@@ -82,7 +83,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a worker should do with an order, and why. ``wait_ms`` goes with ``WAIT``."""
+    """What a worker should do with an order, and why. ``wait_ms`` goes with ``HELD`` and ``WAIT``."""
 
     action: Action
     reason: str
@@ -110,7 +111,7 @@ def next_step(order: Order, now: int, patience_ms: int = PATIENCE_MS) -> Step:
     if order.status is Status.OPEN:
         return Step(Action.DROP, "resting until its limit is met")
     if order.lease is not None and now < order.lease.until:
-        return Step(Action.WAIT, "held by another worker", order.lease.until - now)
+        return Step(Action.HELD, "held by another worker", order.lease.until - now)
     if order.status is Status.SUBMITTED:
         return Step(Action.TAKE_OVER, "its worker is gone; the chain knows what became of the transaction")
     if has_waited_too_long(order, patience_ms, now):
@@ -172,20 +173,20 @@ class Execute:
             step = next_step(order, self.clock.now_ms(), self.policy.retry.patience_ms)
             if step.action is Action.DROP:
                 return Done(step.reason)
-            if step.action is Action.WAIT:
+            if step.action in (Action.HELD, Action.WAIT):
                 if step.wait_ms > _SHORT_WAIT_MS or self.clock.now_ms() + step.wait_ms >= deadline:
                     return Later(step.wait_ms, step.reason)
                 await self.clock.sleep(step.wait_ms)
                 # Someone may have acted in the meantime; the claim below is conditional on what was read.
                 step = next_step(order, self.clock.now_ms(), self.policy.retry.patience_ms)
-                if step.action is Action.WAIT:
+                if step.action in (Action.HELD, Action.WAIT):
                     return Later(step.wait_ms, step.reason)
             try:
                 return await self._begin(order, step, worker, deadline)
             except Conflict as conflict:
                 if conflict.current is None:
                     raise OrderNotFound("There is no such order.") from conflict
-                self.observer.noted(ref.order_id, "conflict", f"{step.action} lost to {conflict.current.status}")
+                self.observer.noted(ref.order_id, Note.CONFLICT, f"{step.action} lost to {conflict.current.status}")
                 order = conflict.current
         return Later(_SHORT_WAIT_MS, "contended")
 
@@ -300,7 +301,7 @@ class Execute:
                 known = await self._ask(self.chain.status(tx, search_history=True), deadline)
                 if known.landed is None and known.slot < height.slot:
                     # A node that has not come so far does not know that block yet: its silence proves nothing.
-                    self.observer.noted(order.ref.order_id, "chain_behind", f"{height.slot - known.slot} slots")
+                    self.observer.noted(order.ref.order_id, Note.CHAIN_BEHIND, f"{height.slot - known.slot} slots")
                     return None
         except _ChainSilent:
             return None
@@ -314,7 +315,7 @@ class Execute:
         least = order.routed.min_out if order.routed is not None else 0
         if status.amount_out < least:
             # No chain lets such a swap happen: whoever tells of it is wrong, and is asked again.
-            self.observer.noted(order.ref.order_id, "fill_unbelievable", f"{status.amount_out} of at least {least}")
+            self.observer.noted(order.ref.order_id, Note.FILL_UNBELIEVABLE, f"{status.amount_out} of at least {least}")
             return None
         fill = Fill(tx.signature, status.amount_out, status.slot)
         await self._write(order, lifecycle.confirm(order, fill, self.clock.now_ms()))
@@ -344,5 +345,5 @@ class Execute:
             async with asyncio.timeout(budget / 1000):
                 return await call
         except Exception as error:
-            self.observer.noted("", "chain_silent", type(error).__name__)
+            self.observer.noted("", Note.CHAIN_SILENT, type(error).__name__)
             raise _ChainSilent from error

@@ -14,7 +14,7 @@ from order_engine.domain.amounts import format_price
 from order_engine.domain.errors import IdempotencyConflict, SameToken, TooManyOpenOrders
 from order_engine.domain.order import Order, OrderRef, OrderRequest, Status, first_fields, further_values
 from order_engine.domain.tokens import Token
-from order_engine.engine.observer import Observer
+from order_engine.engine.observer import Note, Observer
 from order_engine.engine.ports import Clock, OrderExists, OrderQueue, OrderStore
 
 _NAMESPACE = uuid.UUID("6f1f4b9e-5f5a-4c39-9d9a-0a7c5f0f6f0e")
@@ -135,4 +135,4 @@ class Place:
         try:
             await self.queue.send([order.ref])
         except Exception as error:  # noqa: BLE001 - the order is accepted; the sweeper sends what was not sent
-            self.observer.noted(order.ref.order_id, "send_failed", type(error).__name__)
+            self.observer.noted(order.ref.order_id, Note.SEND_FAILED, type(error).__name__)

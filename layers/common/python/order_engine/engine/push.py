@@ -15,7 +15,7 @@ from itertools import groupby
 
 from order_engine.domain import lifecycle
 from order_engine.domain.order import Event, Order, Status
-from order_engine.engine.observer import Observer
+from order_engine.engine.observer import Note, Observer
 from order_engine.engine.ports import Clock, Connection, ConnectionGone, ConnectionStore, GatewayUnreachable, Push
 from order_engine.engine.stats import StatisticsStore, Tally, stage
 from order_engine.engine.turns import FairTurns
@@ -112,7 +112,7 @@ class PushEvents:
         try:
             await _all(self._push_all(user_id, changes, turns), self._count(user_id, changes))
         except Exception as error:  # noqa: BLE001 - the stream delivers this user's records again
-            self.observer.noted("", "push_failed", f"{type(error).__name__}: {error}")
+            self.observer.noted("", Note.PUSH_FAILED, f"{type(error).__name__}: {error}")
             return [change.record for change in changes]
         return []
 
@@ -176,7 +176,7 @@ class PushEvents:
             # No socket's fault. Its record comes again, and brings what has not been sent.
             raise
         except Exception as error:  # noqa: BLE001 - one socket's trouble is its own
-            self.observer.noted("", "socket_slow", type(error).__name__)
+            self.observer.noted("", Note.SOCKET_SLOW, type(error).__name__)
             # Left open, its client would not know that a frame is missing; perhaps the last one.
             await self._quietly(self.push.close(known.connection_id))
         else:
@@ -189,7 +189,7 @@ class PushEvents:
             async with asyncio.timeout(_TIDY_MS / 1000):
                 await work
         except Exception as error:  # noqa: BLE001 - tidying up; the item's time to live does it otherwise
-            self.observer.noted("", "tidy_failed", type(error).__name__)
+            self.observer.noted("", Note.TIDY_FAILED, type(error).__name__)
 
 
 @dataclass(slots=True, eq=False)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from order_engine.engine.beats import survive
-from order_engine.engine.observer import Observer
+from order_engine.engine.observer import Note, Observer
 from order_engine.engine.ports import Clock, OrderStore
 from order_engine.engine.sweep import Sweep
 from order_engine.engine.triggers import Triggers
@@ -58,7 +58,7 @@ class Rounds:
             now = self.clock.now_ms()
             wake = now + every_ms if every_ms else shift.deadline
             # An idle deployment pays for this look and nothing else. One that fails says nothing.
-            if await survive(self.observer, "look_failed", self.orders.any_waiting) is False:
+            if await survive(self.observer, Note.LOOK_FAILED, self.orders.any_waiting) is False:
                 if now >= stay_until:
                     shift.end()
                     return
@@ -66,7 +66,7 @@ class Rounds:
             else:
                 shift.begun.set()
                 until = min(wake, shift.deadline)
-                await survive(self.observer, "sweep_failed", partial(self.sweep.beat, until))
+                await survive(self.observer, Note.SWEEP_FAILED, partial(self.sweep.beat, until))
             if wake >= shift.deadline:
                 shift.begun.set()
                 return
@@ -80,8 +80,8 @@ class Rounds:
             wake = now + every_ms if every_ms else shift.deadline
             if now >= look_at:
                 look_at = now + pairs_every_ms
-                await survive(self.observer, "watch_failed", self.triggers.find_pairs)
-            await survive(self.observer, "watch_failed", partial(self.triggers.beat, min(wake, shift.deadline)))
+                await survive(self.observer, Note.WATCH_FAILED, self.triggers.find_pairs)
+            await survive(self.observer, Note.WATCH_FAILED, partial(self.triggers.beat, min(wake, shift.deadline)))
             if wake >= shift.deadline:
                 return
             await self._rest_until(wake)

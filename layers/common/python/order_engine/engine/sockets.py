@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from order_engine.domain import lifecycle
 from order_engine.domain.errors import EngineError
 from order_engine.domain.order import Order, OrderRef
-from order_engine.engine.observer import Observer
+from order_engine.engine.observer import Note, Observer
 from order_engine.engine.ports import Clock, Connection, ConnectionStore, OrderStore, Push
 from order_engine.engine.push import SnapshotFrames
 
@@ -174,7 +174,7 @@ class CloseEnded:
             try:
                 found = await self.connections.ended(self.clock.now_ms() + _SOON_MS, limit=_AT_ONCE)
             except Exception as error:  # noqa: BLE001 - the next look may do better
-                self.observer.noted("", "close_failed", type(error).__name__)
+                self.observer.noted("", Note.CLOSE_FAILED, type(error).__name__)
                 break
             done = await asyncio.gather(*map(self._close, found))
             closed += sum(done)
@@ -190,6 +190,6 @@ class CloseEnded:
             await self.push.close(connection.connection_id)
             await self.connections.remove(connection.user_id, connection.connection_id)
         except Exception as error:  # noqa: BLE001 - the next look finds it again
-            self.observer.noted("", "close_failed", type(error).__name__)
+            self.observer.noted("", Note.CLOSE_FAILED, type(error).__name__)
             return False
         return True

@@ -17,7 +17,7 @@ from order_engine.domain import lifecycle
 from order_engine.domain.failures import WAITED_TOO_LONG
 from order_engine.domain.order import Order, OrderRef, Status
 from order_engine.engine.beats import readable, survive
-from order_engine.engine.observer import Observer
+from order_engine.engine.observer import Note, Observer
 from order_engine.engine.ports import Clock, Conflict, OrderQueue, OrderStore
 from order_engine.engine.retry import PATIENCE_MS, has_waited_too_long
 
@@ -87,8 +87,8 @@ class Sweep:
     async def beat(self, until: int) -> int:
         """Work until a time (milliseconds since the epoch) at most. Returns how many orders were sent again."""
         sent, _ = await asyncio.gather(
-            survive(self.observer, "resend_failed", partial(self._resend, until)),
-            survive(self.observer, "expire_failed", partial(self._expire, until)),
+            survive(self.observer, Note.RESEND_FAILED, partial(self._resend, until)),
+            survive(self.observer, Note.EXPIRE_FAILED, partial(self._expire, until)),
         )
         return sent or 0
 
@@ -130,7 +130,7 @@ class Sweep:
                 return
             ended = ((order, lifecycle.fail(order, WAITED_TOO_LONG, now)) for order in batch)
             works = (
-                survive(self.observer, "expire_failed", partial(self._change, old, new), old.ref.order_id)
+                survive(self.observer, Note.EXPIRE_FAILED, partial(self._change, old, new), old.ref.order_id)
                 for old, new in ended
             )
             await asyncio.gather(*works)
@@ -141,7 +141,7 @@ class Sweep:
         At first only messages that wait count: one that was received may have died with its worker, and would come back
         too late. For an order that was sent again already, all count: they are hidden while Lambda is throttled.
         """
-        waiting, held = await survive(self.observer, "look_failed", self.queue.held) or (0, 0)
+        waiting, held = await survive(self.observer, Note.LOOK_FAILED, self.queue.held) or (0, 0)
         return [
             order
             for order in lost
@@ -160,14 +160,14 @@ class Sweep:
         return sent
 
     async def _mark(self, order: Order, now: int) -> None:
-        self.observer.noted(order.ref.order_id, "resent", stranded(order, now).reason)
+        self.observer.noted(order.ref.order_id, Note.RESENT, stranded(order, now).reason)
 
         async def mark() -> None:
             # If it moved after all, the extra message will find that out and end.
             with contextlib.suppress(Conflict):
                 await self.orders.mark_resent(order, now)
 
-        await survive(self.observer, "mark_failed", mark, order.ref.order_id)
+        await survive(self.observer, Note.MARK_FAILED, mark, order.ref.order_id)
 
     # --- time limits ---------------------------------------------------------------------------------------------
 
@@ -186,7 +186,7 @@ class Sweep:
 
     async def _end(self, order: Order) -> None:
         expired = lifecycle.expire(order, self.clock.now_ms())
-        await survive(self.observer, "expire_failed", partial(self._change, order, expired), order.ref.order_id)
+        await survive(self.observer, Note.EXPIRE_FAILED, partial(self._change, order, expired), order.ref.order_id)
 
     async def _change(self, old: Order, new: Order) -> None:
         try:

@@ -27,7 +27,7 @@ from order_engine.domain.token_list import TokenList
 from order_engine.domain.tokens import Token
 from order_engine.engine.beats import readable, survive
 from order_engine.engine.fairness import fair_share
-from order_engine.engine.observer import Observer
+from order_engine.engine.observer import Note, Observer
 from order_engine.engine.ports import Clock, Conflict, OrderQueue, OrderStore
 from order_engine.engine.routing.network import INTERMEDIATES
 from order_engine.engine.routing.router import Gathered, Router
@@ -138,7 +138,7 @@ class Triggers:
         for some in batched(self._pairs, _PAIRS_AT_ONCE, strict=False):
             if self.clock.now_ms() >= stop or len(found) >= MAX_ENTRIES:
                 break
-            works = (survive(self.observer, "watch_failed", partial(self._first_look, pair, more)) for pair in some)
+            works = (survive(self.observer, Note.WATCH_FAILED, partial(self._first_look, pair, more)) for pair in some)
             for part in await asyncio.gather(*works):
                 found += part or []
             reached += len(some)
@@ -210,7 +210,7 @@ class Triggers:
             if looked and self.clock.now_ms() >= stop:
                 break
             found = await survive(
-                self.observer, "read_failed", partial(self.orders.get_many, [one.ref for one in chunk])
+                self.observer, Note.READ_FAILED, partial(self.orders.get_many, [one.ref for one in chunk])
             )
             orders = {order.ref: order for order in readable(self.observer, found or {})}
             changes: list[tuple[Order, Order]] = []
@@ -258,7 +258,7 @@ class Triggers:
     async def _write(self, changes: Sequence[tuple[Order, Order]]) -> int:
         done = await asyncio.gather(
             *(
-                survive(self.observer, "fire_failed", partial(self._change, *change), change[0].ref.order_id)
+                survive(self.observer, Note.FIRE_FAILED, partial(self._change, *change), change[0].ref.order_id)
                 for change in changes
             )
         )
@@ -269,7 +269,7 @@ class Triggers:
         ]
         if fired:
             # A send that fails costs time, not the orders: fired ones are active, and the sweeper sends them.
-            await survive(self.observer, "send_failed", partial(self.queue.send, fired))
+            await survive(self.observer, Note.SEND_FAILED, partial(self.queue.send, fired))
         return len(fired)
 
     async def _change(self, old: Order, new: Order) -> bool:
