@@ -218,3 +218,43 @@ def test_a_ledger_that_cannot_be_true_fills_no_order(what: str) -> None:
         assert done.fill.amount_out == desk.held()[USDC.mint] - START_UNITS
 
     with_desk(scene)
+
+
+@pytest.mark.parametrize("nodes", [2, 3])
+def test_a_failure_that_one_node_alone_tells_of_is_not_believed(nodes: int) -> None:
+    lies = iter(range(40))
+    error = {"InstructionError": [3, {"Custom": 6005}]}
+
+    def alter(method: str, said: Any) -> None:
+        if method == "getSignatureStatuses" and said["value"][0] is not None and next(lies, None) is not None:
+            said["value"][0]["err"] = error
+        if method == "getTransaction" and said is not None and next(lies, None) is not None:
+            said["meta"]["err"] = error
+            said["meta"]["logMessages"] = []
+
+    async def scene(desk: Desk) -> tuple[Order, int]:
+        desk.others += [Line(Methods(desk.chain), random.Random(number)) for number in range(1, nodes)]
+        told(desk, desk.line, alter)
+        order = await desk.process().swap(SOL, USDC, 10**9)
+        return order, len(desk.chain.landed)
+
+    order, landed = with_desk(scene)
+    assert (order.status, order.attempts, landed) == (Status.CONFIRMED, 1, 1)
+
+
+def test_an_error_that_only_the_ledgers_record_tells_of_is_not_believed() -> None:
+    """The status says that it landed well; the record, for a while, that the program failed: nothing is signed anew."""
+    lies = iter(range(5))
+
+    def alter(method: str, said: Any) -> None:
+        if method == "getTransaction" and said is not None and next(lies, None) is not None:
+            said["meta"]["err"] = {"InstructionError": [3, {"Custom": 6005}]}
+            said["meta"]["logMessages"] = []
+
+    async def scene(desk: Desk) -> tuple[Order, int]:
+        told(desk, desk.line, alter)
+        order = await desk.process().swap(SOL, USDC, 10**9)
+        return order, len(desk.chain.landed)
+
+    order, landed = with_desk(scene)
+    assert (order.status, order.attempts, landed) == (Status.CONFIRMED, 1, 1)

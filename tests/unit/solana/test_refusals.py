@@ -41,6 +41,11 @@ def test_slippage_is_known_by_its_number_where_no_log_is_left(program: str, numb
     assert of(program, {"Custom": number}) == "slippage_tolerance_exceeded"
 
 
+@pytest.mark.parametrize("logs", [[anchor("RequireGtViolated", 2504)], []])
+def test_an_amount_of_which_nothing_comes_out_is_not_the_pools_fault(logs: list[str]) -> None:
+    assert of(*((CPMM, {"Custom": 2504}) if logs else (AMM_V4, {"Custom": 29})), *logs) == "pool_out_of_range"
+
+
 def test_a_name_counts_more_than_a_number_that_another_release_had() -> None:
     assert of(CLMM, {"Custom": 6022}, anchor("LiquidityInsufficient", 6022)) == "pool_out_of_range"
     assert of(CLMM, {"Custom": 6099}, anchor("TooLittleOutputReceived", 6099)) == "slippage_tolerance_exceeded"

@@ -75,6 +75,13 @@ def test_no_file_is_said(tmp_path: Path) -> None:
         FileSigner(tmp_path)
 
 
+@pytest.mark.parametrize("given", [KEY.to_json(), "a" * 5000])
+def test_a_key_in_the_place_of_its_files_path_is_not_repeated(given: str) -> None:
+    with pytest.raises(SettingsError, match="followed by the path of a key file") as error:
+        FileSigner(Path(given))
+    assert given[:20] not in str(error.value)
+
+
 def test_a_signer_shows_its_address_only(tmp_path: Path) -> None:
     signer = FileSigner(written(tmp_path, KEY.to_json()))
     assert repr(signer) == f"FileSigner({KEY.pubkey()})"

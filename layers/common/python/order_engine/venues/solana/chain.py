@@ -21,6 +21,7 @@ from order_engine.engine.ports import Clock, Height, Known, Swapped, Transaction
 from order_engine.venues.solana.build import SwapPlan, instructions, message_of, note_of, plan_swaps
 from order_engine.venues.solana.disagree import Accusation, Case, Suspect, blame, suspect
 from order_engine.venues.solana.history import swaps_since
+from order_engine.venues.solana.ledger import Ledger
 from order_engine.venues.solana.looks import Looks
 from order_engine.venues.solana.messages import MAX_UNITS, ComputeBudget, Instruction, transaction
 from order_engine.venues.solana.node import Landed, Node
@@ -237,18 +238,39 @@ class SolanaChain:
             raise NodeUnavailable("It has landed, but the node cannot tell what it did yet.")
         if (ledger.signature, ledger.payer) != (signature, signed.payer):
             raise NodeUnavailable("The node told of another transaction than it was asked for.")
+        if (ledger.error is None) != (landed.error is None):
+            raise NodeUnavailable("Two answers about one transaction contradict each other.")
         if ledger.error is not None:
+            await self._failed_for_two(signature, signed)
             why = refusal(ledger.error, ledger.logs, programs(signed.calls))
             if why.code in (FUNDS, FROZEN):
                 # Nobody can say any more whose account it was. The next attempt's simulation can.
                 why = Refusal(REFUSED, "A token account of the swap was frozen or short when it landed.")
             return TransactionStatus(ledger.slot, None, str(why))
-        if landed.error is not None:
-            raise NodeUnavailable("Two answers about one transaction contradict each other.")
         received = ledger.received(signed.payer, signed.bought)
         if not 0 < received <= _MOST_UNITS:
             raise NodeUnavailable("The ledger tells an amount that nobody can have received.")
         return TransactionStatus(ledger.slot, received)
+
+    async def _failed_for_two(self, signature: str, signed: Signed) -> None:
+        """After an error the order is signed anew: where two nodes are configured, two must tell of it.
+
+        Raises:
+            NodeUnavailable: they do not.
+        """
+        nodes = await self._node.apart()
+        if len(nodes) < 2:
+            return
+        told = await asyncio.gather(*(node.ledger(signature) for node in nodes), return_exceptions=True)
+        failed = [
+            each
+            for each in told
+            if isinstance(each, Ledger)
+            and each.error is not None
+            and (each.signature, each.payer) == (signature, signed.payer)
+        ]
+        if len(failed) < 2:
+            raise NodeUnavailable("A node tells that the transaction failed, and no second one does.")
 
     async def height(self) -> Height:
         """Implements ``Chain.height``, as it was at least when the last fork that may yet die began.

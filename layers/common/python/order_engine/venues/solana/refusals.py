@@ -60,6 +60,8 @@ _BY_NAME: Mapping[str, str] = {
     "NotEnoughTickArrayAccount": MOVED,
     "PairInsufficientLiquidity": MOVED,
     "PriceRangeViolation": MOVED,
+    # CPMM: nothing would come out.
+    "RequireGtViolated": MOVED,
     "SqrtPriceLimitOverflow": MOVED,
     "TooSmallInputOrOutputAmount": MOVED,
     "ZeroTradingTokens": MOVED,
@@ -69,6 +71,8 @@ _BY_NUMBER: Mapping[tuple[str, int], str] = {
     (CLMM, 6022): SLIPPAGE,
     (DLMM, 6003): SLIPPAGE,
     (DAMM_V2, 6002): SLIPPAGE,
+    # Nothing would come out.
+    (AMM_V4, 29): MOVED,
     (AMM_V4, 30): SLIPPAGE,
     (AMM_V4, 22): CLOSED,
     (AMM_V4, 40): FUNDS,

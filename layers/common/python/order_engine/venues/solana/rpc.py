@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 import urllib3
 
@@ -75,9 +75,16 @@ def check_urls(text: str, setting: str) -> tuple[str, ...]:
     if not urls:
         raise SettingsError(f"{setting} names no node. Give one or more addresses, separated by commas.")
     for number, url in enumerate(urls, 1):
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            # Its words would repeat the address.
+            parts = SplitResult("", "", "", "", "")
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise SettingsError(f"{setting}: address {number} is not an http:// or https:// address.")
+    if len(set(urls)) < len(urls):
+        # It would be believed twice.
+        raise SettingsError(f"{setting} names the same address twice.")
     return urls
 
 

@@ -18,6 +18,8 @@ from order_engine.venues.solana.addresses import to_bytes
 _SEED_BYTES, _KEY_BYTES = 32, 64
 # A key file is a few hundred characters; whatever is longer is something else.
 _MOST_CHARACTERS = 4096
+# Paths of files are not longer, in practice.
+_MOST_PATH = 400
 
 
 class Signer(Protocol):
@@ -120,6 +122,9 @@ def verify(address: str, message: bytes, signature: bytes) -> bool:
 
 
 def _text(path: Path) -> str:
+    if len(str(path)) > _MOST_PATH or "[" in str(path):
+        # A key in its file's place must not be repeated.
+        raise SettingsError("SIGNER=file: is followed by the path of a key file, not by what it holds.")
     try:
         return path.read_text(encoding="ascii")[: _MOST_CHARACTERS + 1]
     except FileNotFoundError:
