@@ -29,7 +29,7 @@ def known() -> set[str]:
 
 def switched_on(name: str) -> dict[str, str]:
     """What a value is refused without."""
-    if name.startswith("priorityFee"):
+    if name.startswith("priorityFee") or name == "maxSlippageBps":
         secret = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:one-AbCdEf"
         pools = str(ROOT / "docs" / "pools.example.json")
         named = {"nodesSecret": secret, "walletSecret": secret}

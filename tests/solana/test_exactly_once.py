@@ -83,7 +83,14 @@ def test_two_equal_orders_are_two_swaps_because_each_is_named_in_its_message() -
         assert equal_orders() == ({Status.CONFIRMED}, 1)
 
 
-@pytest.mark.parametrize("bug", BUGS.values(), ids=BUGS.keys())
+# All of them are planted in the simulation of nodes too (tests/simulation), where many more seeds cost less.
+QUICK = {"it is signed anew too early", "the quote is taken for the fill"}
+
+
+@pytest.mark.parametrize(
+    "bug",
+    [pytest.param(bug, id=name, marks=() if name in QUICK else pytest.mark.long) for name, bug in BUGS.items()],
+)
 def test_a_planted_bug_is_seen(bug: Callable[[], AbstractContextManager[Any]]) -> None:
     with bug():
         assert any(Campaign(60, seed, weather=TYPHOON).run().violations() for seed in range(1, 9))
